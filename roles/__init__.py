@@ -1,0 +1,1 @@
+"""The daemons of hashpool, and what daemons share."""

@@ -1,0 +1,1 @@
+"""Configuration of the daemons: one strict model each, and the loader that explains what is wrong."""
