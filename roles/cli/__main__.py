@@ -1,0 +1,84 @@
+"""Entry point of `hashpool`: finds the command's module and hands it the arguments."""
+
+import importlib
+import sys
+from typing import Final, NamedTuple, Protocol, cast
+
+EX_USAGE: Final = 64
+
+
+class Command(NamedTuple):
+    """A command: the module that runs it and one line for the overview."""
+
+    module: str
+    purpose: str
+
+
+class CommandModule(Protocol):
+    """What a command's module offers: run with the arguments after its name, return the exit code."""
+
+    def main(self, argv: list[str]) -> int: ...
+
+
+COMMANDS: Final[dict[str, Command]] = {
+    "up": Command("roles.cli.up", "run the whole system on an own regtest chain"),
+    "status": Command("roles.cli.status", "what is up, from the daemons' health addresses"),
+    "wallet": Command("roles.cli.wallet", "balance, list and restore of the ehash wallet"),
+    "audit": Command("roles.cli.audit", "prove that every attributed share became exactly one quote"),
+    "keys": Command("roles.cli.keys", "make keys and print their public halves"),
+    "check": Command("roles.cli.check", "check a tree of configuration files"),
+    "bench": Command("roles.cli.bench", "run one benchmark"),
+    "test": Command("roles.cli.test", "run the tests (--long: all counts in full)"),
+    "lint": Command("roles.cli.lint", "formatting, lint, types, import contracts"),
+}
+DAEMONS: Final[tuple[str, ...]] = (
+    "pool",
+    "mint",
+    "proxy",
+    "translator",
+    "template_provider",
+    "regtest_node",
+    "cpu_miner",
+)
+
+
+def overview() -> str:
+    """Return the text of `hashpool --help`."""
+    width = max(map(len, COMMANDS)) + 2
+    commands = "\n".join(f"  {name:<{width}}{command.purpose}" for name, command in COMMANDS.items())
+    return (
+        "usage: hashpool COMMAND [arguments]\n\n"
+        f"{commands}\n\n"
+        f"daemons, by name: {', '.join(DAEMONS)}\n"
+        "each takes -c ROLE.toml -g SHARED.toml; COMMAND --help tells more"
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in {"-h", "--help", "help"}:
+        print(overview())
+        return 0 if arguments else EX_USAGE
+    name, rest = arguments[0], arguments[1:]
+    if name in DAEMONS:
+        daemon = cast("CommandModule", importlib.import_module(f"roles.{name}.__main__"))
+        return daemon.main(rest)
+    if name not in COMMANDS:
+        return unknown(name)
+    command = cast("CommandModule", importlib.import_module(COMMANDS[name].module))
+    return command.main(rest)
+
+
+def unknown(name: str) -> int:
+    """Say that there is no such command and which one may have been meant."""
+    import difflib
+
+    near = difflib.get_close_matches(name, [*COMMANDS, *DAEMONS], n=1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    print(f"hashpool: no command {name!r}{meant}\n\n{overview()}", file=sys.stderr)
+    return EX_USAGE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

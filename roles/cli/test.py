@@ -1,0 +1,33 @@
+"""`hashpool test`: the tests of a newcomer and of CI, with the coverage gate of protocols/."""
+
+import argparse
+import os
+import subprocess
+import sys
+
+from roles.cli.checkout import home
+
+
+def main(argv: list[str]) -> int:
+    """Run the tests; arguments after `--` go to pytest as they are."""
+    parser = argparse.ArgumentParser(prog="hashpool test", description=__doc__)
+    parser.add_argument("--long", action="store_true", help="run every count in full")
+    parser.add_argument("--workers", default="2", help="test processes side by side (default 2)")
+    parser.add_argument("pytest", nargs="*", help="paths or options for pytest instead of everything")
+    options, extra = parser.parse_known_args(argv)
+    environment = os.environ | ({"HASHPOOL_TEST_LONG": "1"} if options.long else {})
+    if options.pytest or extra:
+        return run(["-n", options.workers, *extra, *options.pytest], environment)
+    suites = [
+        ["tests", "--ignore=tests/functional", "-n", options.workers, "--cov=protocols", "--cov-branch",
+         "--cov-fail-under=100", "--cov-report=term-missing:skip-covered"],
+        ["tests/functional", "-n", options.workers],
+    ]  # fmt: skip
+    codes = [run(suite, environment) for suite in suites]
+    return max(codes)
+
+
+def run(arguments: list[str], environment: dict[str, str]) -> int:
+    """Run pytest once in the checkout and return its exit code."""
+    command = [sys.executable, "-m", "pytest", *arguments]
+    return subprocess.run(command, cwd=home(), env=environment, check=False).returncode  # noqa: S603
