@@ -1,0 +1,1 @@
+"""What hashpool needs of bitcoin: curve, hashes, scripts, transactions, blocks and targets."""
