@@ -1,0 +1,1 @@
+"""Stratum V2: frames, data types, messages declared as data, connection setup, extension negotiation."""
