@@ -1,0 +1,125 @@
+"""The supervisor starts in order, restarts what dies, refuses what cannot start and leaves nothing behind."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from roles.cli import supervisor
+from roles.cli.supervisor import Member, StartFailed, State, Supervisor
+
+FAKE = Path(__file__).with_name("fake_daemon.py")
+BOUND_S = 20
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def member(role: str, diary: Path, *needs: str, mode: str | None = None) -> Member:
+    port = free_port()
+    command = (sys.executable, str(FAKE), mode or role, str(port), str(diary))
+    return Member(role, command, f"http://127.0.0.1:{port}", needs)
+
+
+@contextlib.asynccontextmanager
+async def running(fleet: Supervisor) -> AsyncIterator[None]:
+    task = asyncio.create_task(fleet.run())
+    try:
+        await asyncio.wait_for(fleet.all_ready.wait(), BOUND_S)
+        yield
+    finally:
+        await fleet.stop()
+        await asyncio.wait_for(task, BOUND_S)
+
+
+def quiet(_role: str, _line: str) -> None:
+    """Drop a log line."""
+
+
+async def test_a_daemon_starts_only_after_those_it_needs_are_ready(tmp_path: Path) -> None:
+    diary = tmp_path / "diary"
+    fleet = Supervisor(
+        [member("third", diary, "second"), member("second", diary, "first"), member("first", diary)],
+        quiet,
+        os.environ,
+    )
+    async with running(fleet):
+        order = [line.split()[0] for line in diary.read_text().splitlines()]
+    assert order == ["first", "second", "third"]
+    assert all(life.state is State.STOPPED for life in fleet.lives.values())
+
+
+async def test_a_killed_daemon_is_started_again_and_its_lines_carry_its_name(tmp_path: Path) -> None:
+    lines: list[tuple[str, str]] = []
+    again = asyncio.Event()
+
+    def say(role: str, line: str) -> None:
+        lines.append((role, line))
+        if lines.count(("lonely", "hello from lonely")) == 2:
+            again.set()
+
+    fleet = Supervisor([member("lonely", tmp_path / "diary")], say, os.environ)
+    async with running(fleet):
+        process = fleet.lives["lonely"].process
+        assert process is not None
+        process.send_signal(signal.SIGKILL)
+        await asyncio.wait_for(again.wait(), BOUND_S)
+    assert fleet.lives["lonely"].restarts == 1
+    assert any("ended by SIGKILL" in line for _, line in lines)
+
+
+async def test_a_daemon_that_refuses_its_configuration_ends_the_start_with_its_own_words(
+    tmp_path: Path,
+) -> None:
+    diary = tmp_path / "diary"
+    fleet = Supervisor(
+        [
+            member("sound", diary),
+            member("odd", diary, "sound", mode="misconfigured"),
+            member("late", diary, "odd"),
+        ],
+        quiet,
+        os.environ,
+    )
+    with pytest.RaisesGroup(StartFailed) as caught:
+        await asyncio.wait_for(fleet.run(), BOUND_S)
+    assert "listen_address: no such address" in str(caught.value.exceptions[0])
+    process = fleet.lives["sound"].process
+    assert process is not None
+    assert process.returncode is not None
+    assert "exit code 78 (configuration)" in str(caught.value.exceptions[0])
+
+
+async def test_a_daemon_that_ignores_sigterm_is_killed_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "STOP_TIMEOUT_S", 0.3)
+    fleet = Supervisor([member("stubborn", tmp_path / "diary")], quiet, os.environ)
+    async with running(fleet):
+        pass
+    process = fleet.lives["stubborn"].process
+    assert process is not None
+    assert process.returncode == -signal.SIGKILL
+
+
+async def test_stopping_while_a_daemon_still_waits_for_another_ends_at_once(tmp_path: Path) -> None:
+    never = Member(
+        "never", (sys.executable, "-c", "import time; time.sleep(60)"), f"http://127.0.0.1:{free_port()}"
+    )
+    fleet = Supervisor([never, member("waiting", tmp_path / "diary", "never")], quiet, os.environ)
+    task = asyncio.create_task(fleet.run())
+    while fleet.lives["never"].process is None:
+        await asyncio.sleep(0.01)
+    await fleet.stop()
+    await asyncio.wait_for(task, BOUND_S)
+    assert not (tmp_path / "diary").exists()
