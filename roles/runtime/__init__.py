@@ -1,0 +1,1 @@
+"""What every daemon stands on: life cycle, storage, transports, health, metrics and logs."""

@@ -1,0 +1,101 @@
+"""Errors of the runtime.
+
+::
+
+    RuntimeFault                  anything below this package's surface
+    ├── OperatorError             a person can mend it: text, hint, exit code; no traceback
+    │   ├── PortInUse             a listen address is taken (EX_UNAVAILABLE)
+    │   ├── ListenFailed          a listen address cannot be had for another reason (EX_UNAVAILABLE)
+    │   ├── SecretUnusable        a key file is readable by others, damaged or cannot be written (EX_NOPERM)
+    │   ├── StateUnusable         the state directory cannot be used (EX_CANTCREAT)
+    │   ├── DatabaseInUse         another process has the store open (EX_TEMPFAIL)
+    │   ├── DatabaseUnusable      the store cannot be opened or is damaged (EX_IOERR)
+    │   └── SchemaMismatch        the store's schema is newer than this program, or was changed (EX_DATAERR)
+    ├── StorageError
+    │   ├── CommitFailed          the group commit failed: nothing of its batch is stored
+    │   └── StorageClosed         the store has been closed
+    └── ConnectionLost            a peer is gone, or was cut off
+"""
+
+from roles.runtime import sysexits
+
+
+class RuntimeFault(Exception):
+    """Root of the runtime's errors."""
+
+
+class OperatorError(RuntimeFault):
+    """Something that the person who runs the daemon can mend.
+
+    ``text`` is one sentence on what is wrong, ``hint`` one on what to do; ``exit_code`` is from sysexits.
+    """
+
+    exit_code = sysexits.CONFIG
+
+    def __init__(self, text: str, *, hint: str = "", exit_code: int | None = None) -> None:
+        super().__init__(text)
+        self.text = text
+        self.hint = hint
+        if exit_code is not None:
+            self.exit_code = exit_code
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.hint})" if self.hint else self.text
+
+
+class PortInUse(OperatorError):
+    """A listen address is taken by another program."""
+
+    exit_code = sysexits.UNAVAILABLE
+
+
+class ListenFailed(OperatorError):
+    """A listen address cannot be had: not of this machine, or not permitted."""
+
+    exit_code = sysexits.UNAVAILABLE
+
+
+class SecretUnusable(OperatorError):
+    """A key file must not be used as it is."""
+
+    exit_code = sysexits.PERMISSION
+
+
+class StateUnusable(OperatorError):
+    """The state directory cannot be made or written."""
+
+    exit_code = sysexits.CANT_CREATE
+
+
+class DatabaseInUse(OperatorError):
+    """Another process holds the store."""
+
+    exit_code = sysexits.TEMPORARY
+
+
+class DatabaseUnusable(OperatorError):
+    """The store cannot be opened."""
+
+    exit_code = sysexits.IO
+
+
+class SchemaMismatch(OperatorError):
+    """The store's schema is not one that this program may touch."""
+
+    exit_code = sysexits.DATA
+
+
+class StorageError(RuntimeFault):
+    """A write or read that the store did not carry out."""
+
+
+class CommitFailed(StorageError):
+    """The commit of a batch failed, so that none of its writes is stored; the cause says why."""
+
+
+class StorageClosed(StorageError):
+    """The store has been closed."""
+
+
+class ConnectionLost(RuntimeFault):
+    """A connection has ended, by the peer or by us; the text says why."""

@@ -1,0 +1,350 @@
+"""Durable storage: one SQLite file, one writer thread with group commit, one reader thread.
+
+A write is a function of the connection. Writes that arrive while the disk is busy share the next commit, so
+that a thousand logical transactions cost one fsync; each stands in a savepoint of its own and fails alone.
+A write's result is delivered only after the commit that holds it (WAL, synchronous=FULL). This module is the
+only one that imports a database driver.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from sqlite3 import Connection, IntegrityError, Row
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from roles.runtime.errors import CommitFailed, DatabaseInUse, DatabaseUnusable, StorageClosed
+from roles.runtime.migration import Migration, migrate
+
+__all__ = ["Connection", "Database", "IntegrityError", "Migration", "Row", "open_readonly"]
+
+T = TypeVar("T")
+
+MAX_BATCH = 1024
+MAX_WAITING = 8192
+"""Writes (and reads) that may wait; more callers wait for room before they are queued."""
+
+_BUSY_MS = 10_000
+_PRAGMAS = (
+    f"PRAGMA busy_timeout = {_BUSY_MS}",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    # macOS flushes its drives only when asked so; elsewhere these do nothing.
+    "PRAGMA fullfsync = ON",
+    "PRAGMA checkpoint_fullfsync = ON",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA journal_size_limit = 67108864",
+    "PRAGMA temp_store = MEMORY",
+)
+
+
+@dataclass(slots=True, eq=False)
+class _Write:
+    """A queued write and what became of it; as a context it keeps the exception of its body."""
+
+    fn: Callable[[Connection], Any]
+    future: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+    result: Any = None
+    error: BaseException | None = None
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self.error = error
+        return True
+
+    def settle(self) -> None:
+        """Hand the outcome to the caller, who may have gone; on the event loop."""
+        if self.future.done():
+            return
+        if self.error is None:
+            self.future.set_result(self.result)
+        elif isinstance(self.error, StopIteration):
+            # A future refuses it, because it would end the awaiting coroutine silently.
+            wrapped = RuntimeError("a write raised StopIteration")
+            wrapped.__cause__ = self.error
+            self.future.set_exception(wrapped)
+        else:
+            self.future.set_exception(self.error)
+
+
+@dataclass(slots=True)
+class _Meter:
+    """Counters of one store."""
+
+    registry: CollectorRegistry
+    writes: Counter = field(init=False)
+    failures: Counter = field(init=False)
+    commit: Histogram = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.writes = Counter("hashpool_storage_writes", "Writes committed.", registry=self.registry)
+        self.failures = Counter(
+            "hashpool_storage_failures", "Writes that were not committed.", ["reason"], registry=self.registry
+        )
+        self.commit = Histogram(
+            "hashpool_storage_commit_seconds",
+            "From the start of a batch to the end of its commit.",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+            registry=self.registry,
+        )
+
+
+class Database:
+    """One SQLite file, held by this process alone until it is closed.
+
+    Made by `open`; used from one event loop at a time. Also an asynchronous context manager that closes it.
+    """
+
+    def __init__(self, path: Path, writer: Connection, reader: Connection, lock: int, meter: _Meter) -> None:
+        self.path = path
+        self._writer = writer
+        self._reader = reader
+        self._lock = lock
+        self.metrics = meter.registry
+        self._meter = meter
+        self._closed = False
+        self._closing = threading.Lock()
+        self._room = asyncio.Semaphore(MAX_WAITING)
+        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write_batches, name=f"write {path.name}", daemon=True)
+        self._thread.start()
+        self._readers = ThreadPoolExecutor(1, thread_name_prefix=f"read {path.name}")
+
+    @classmethod
+    def open(
+        cls, path: Path | str, migrations: Sequence[Migration], *, metrics: CollectorRegistry | None = None
+    ) -> "Database":
+        """Open or create the store, bring its schema up to date and start its threads.
+
+        ``migrations`` are (version, name, SQL) from version 1 without gaps, never changed once released. The
+        file is made with mode 0600. Raises DatabaseInUse, DatabaseUnusable or SchemaMismatch.
+        """
+        path = Path(path)
+        with contextlib.ExitStack() as undo:
+            lock = _take_lock(path)
+            undo.callback(os.close, lock)
+            try:
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+                writer = undo.enter_context(contextlib.closing(_connect(str(path))))
+                for pragma in _PRAGMAS:
+                    writer.execute(pragma)
+                migrate(writer, migrations, path)
+                reader = undo.enter_context(contextlib.closing(_connect(str(path))))
+                reader.execute(_PRAGMAS[0])
+                reader.execute("PRAGMA query_only = ON")
+            except (OSError, sqlite3.DatabaseError) as error:
+                raise _unusable(path, error) from error
+            database = cls(path, writer, reader, lock, _Meter(metrics or CollectorRegistry()))
+            undo.pop_all()
+            return database
+
+    async def write(self, fn: Callable[[Connection], T]) -> T:
+        """Run ``fn`` on the writer thread and return its result once it is durable.
+
+        What ``fn`` raises is raised here and undoes that write alone. ``fn`` must not begin, commit or roll
+        back. A caller who is cancelled does not know whether the write took place; it does. Raises
+        CommitFailed when the batch could not be committed, StorageClosed after `close`.
+        """
+        loop = asyncio.get_running_loop()
+        item = _Write(fn, loop.create_future(), loop)
+
+        def start() -> asyncio.Future[T]:
+            self._queue.put(item)
+            return item.future
+
+        return await self._bounded(start)
+
+    async def read(self, fn: Callable[[Connection], T]) -> T:
+        """Run ``fn`` on the reader thread, in one snapshot that holds every write whose result was delivered.
+
+        ``fn`` must fetch what it needs: a cursor is of no use once it has returned.
+        """
+        loop = asyncio.get_running_loop()
+        return await self._bounded(lambda: loop.run_in_executor(self._readers, self._snapshot, fn))
+
+    def close(self) -> None:
+        """Commit what is queued, end both threads and give the file free; blocks for that long."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            self._queue.put(None)
+        self._thread.join()
+        self._readers.shutdown(wait=True)
+        self._reader.close()
+        self._writer.close()
+        os.close(self._lock)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.to_thread(self.close)
+
+    async def _bounded(self, start: Callable[[], asyncio.Future[T]]) -> T:
+        """Queue a call when there is room; it keeps the room until it is done, even if its caller leaves."""
+        await self._room.acquire()
+        with self._closing:
+            if self._closed:
+                self._room.release()
+                raise StorageClosed(f"{self.path} has been closed")
+            future = start()
+        future.add_done_callback(lambda _: self._room.release())
+        return await asyncio.shield(future)
+
+    def _snapshot(self, fn: Callable[[Connection], T]) -> T:
+        self._reader.execute("BEGIN")
+        try:
+            return fn(self._reader)
+        finally:
+            self._reader.execute("ROLLBACK")
+
+    def _write_batches(self) -> None:
+        while (first := self._queue.get()) is not None:
+            batch = [first]
+            ending = False
+            with contextlib.suppress(queue.Empty):
+                while len(batch) < MAX_BATCH and not ending:
+                    item = self._queue.get_nowait()
+                    if item is None:
+                        ending = True
+                    else:
+                        batch.append(item)
+            self._commit(batch)
+            if ending:
+                return
+
+    def _commit(self, batch: list[_Write]) -> None:
+        """Run and commit a batch, then settle all of its futures by one call to the event loop."""
+        started = time.perf_counter()
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            for item in batch:
+                self._run(item)
+            self._writer.execute("COMMIT")
+        except sqlite3.Error as error:
+            # A rollback that fails is tried again by the next batch, whose BEGIN fails because of it.
+            with contextlib.suppress(sqlite3.Error):
+                self._writer.execute("ROLLBACK")
+            for item in batch:
+                if item.error is None:
+                    item.error = CommitFailed(f"{self.path}: nothing of this batch was stored: {error}")
+                    item.error.__cause__ = error
+            self._meter.failures.labels("commit").inc(len(batch))
+        else:
+            failed = sum(item.error is not None for item in batch)
+            self._meter.failures.labels("refused").inc(failed)
+            self._meter.writes.inc(len(batch) - failed)
+        self._meter.commit.observe(time.perf_counter() - started)
+        _deliver(batch)
+
+    def _run(self, item: _Write) -> None:
+        self._writer.execute("SAVEPOINT item")
+        with item:
+            item.result = item.fn(self._writer)
+        if not self._writer.in_transaction:
+            # A full disk or an I/O error rolls back everything, the writes before this one included.
+            cause = item.error or sqlite3.ProgrammingError("a write ended the transaction itself")
+            raise sqlite3.OperationalError(f"the transaction was lost: {cause}") from cause
+        if item.error is not None:
+            self._writer.execute("ROLLBACK TO item")
+        self._writer.execute("RELEASE item")
+
+
+def open_readonly(path: Path | str) -> Connection:
+    """A connection that can only read, in one snapshot, also beside a live writer.
+
+    Leaving its context closes it.
+    Raises DatabaseUnusable when there is no such store or it is damaged.
+    """
+    path = Path(path)
+    try:
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, factory=_ReadOnly
+        )
+        with contextlib.ExitStack() as undo:
+            undo.enter_context(contextlib.closing(connection))
+            connection.row_factory = Row
+            connection.execute(_PRAGMAS[0])
+            connection.execute("PRAGMA query_only = ON")
+            connection.execute("BEGIN")
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            undo.pop_all()
+    except sqlite3.DatabaseError as error:
+        raise _unusable(path, error) from error
+    return connection
+
+
+class _ReadOnly(Connection):
+    """A connection whose context closes it, which sqlite3's own does not."""
+
+    def __exit__(self, *_: object) -> Literal[False]:
+        self.close()
+        return False
+
+
+def _connect(path: str) -> Connection:
+    connection = sqlite3.connect(
+        path, timeout=_BUSY_MS / 1000, isolation_level=None, check_same_thread=False, cached_statements=256
+    )
+    connection.row_factory = Row
+    return connection
+
+
+def _deliver(batch: list[_Write]) -> None:
+    loops: dict[asyncio.AbstractEventLoop, list[_Write]] = {}
+    for item in batch:
+        loops.setdefault(item.loop, []).append(item)
+    for loop, items in loops.items():
+        # An event loop that has been closed took its futures with it.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(_settle, items)
+
+
+def _settle(items: list[_Write]) -> None:
+    for item in items:
+        item.settle()
+
+
+def _take_lock(path: Path) -> int:
+    """The descriptor of a locked ``<path>.lock`` that holds our pid; closing it gives the lock free."""
+    lock_path = path.with_name(path.name + ".lock")
+    try:
+        lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unusable(path, error) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(lock)
+        raise DatabaseInUse(
+            f"{path} is in use by process {holder}",
+            hint="stop that process, or give this one another state directory with --state",
+        ) from error
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    return lock
+
+
+def _unusable(path: Path, error: Exception) -> DatabaseUnusable:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return DatabaseUnusable(
+        f"{path} cannot be opened: {reason}",
+        hint="see that the directory exists, is writable and has room, and that the file is a hashpool store",
+    )
