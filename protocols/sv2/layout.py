@@ -56,10 +56,11 @@ class Integers(Kind):
 
 
 class Step(NamedTuple):
-    """One read or write: how, from which attributes, and the value that stands for an absent field."""
+    """One read or write: how, from which attributes, whether several, and what stands for an absent one."""
 
     kind: Kind
     get: Callable[[Any], Any]
+    several: bool
     absent: Any
 
 
@@ -78,33 +79,33 @@ class Layout(Kind):
                 continue
             self._join(run)
             run = []
-            self.steps.append(Step(kind, attrgetter(field.name), field.default))
+            self.steps.append(Step(kind, attrgetter(field.name), several=False, absent=field.default))
         self._join(run)
         self.max_size = sum(step.kind.max_size for step in self.steps)
 
     def _join(self, run: list[tuple[str, Kind]]) -> None:
         names = [name for name, _ in run]
         if len(run) == 1:
-            self.steps.append(Step(run[0][1], attrgetter(names[0]), MISSING))
+            self.steps.append(Step(run[0][1], attrgetter(names[0]), several=False, absent=MISSING))
         elif run:
             codes = "".join(str(kind.code) for _, kind in run)
-            self.steps.append(Step(Integers(codes), attrgetter(*names), MISSING))
+            self.steps.append(Step(Integers(codes), attrgetter(*names), several=True, absent=MISSING))
 
     def read(self, data: bytes, offset: int) -> tuple[Any, int]:
         values: list[Any] = []
-        for kind, _, absent in self.steps:
+        for kind, _, several, absent in self.steps:
             if absent is not MISSING and offset == len(data):
                 values.append(absent)
                 continue
             value, offset = kind.read(data, offset)
-            if type(kind) is Integers:
+            if several:
                 values += value
             else:
                 values.append(value)
         return self.record(*values), offset
 
     def write(self, value: Any, out: bytearray) -> None:
-        for kind, get, _ in self.steps:
+        for kind, get, _, _ in self.steps:
             kind.write(get(value), out)
 
 

@@ -120,10 +120,13 @@ class Blob(Kind):
 
     def read(self, data: bytes, offset: int) -> tuple[bytes, int]:
         start = offset + self.prefix
-        size = int.from_bytes(take(data, offset, self.prefix), "little")
+        size = int.from_bytes(data[offset:start], "little")
+        end = start + size
         if size > self.limit:
             raise MalformedMessage(f"{size} bytes where at most {self.limit} are allowed")
-        return take(data, start, size), start + size
+        if end > len(data):
+            raise MalformedMessage(f"payload ends {end - len(data)} bytes too early")
+        return data[start:end], end
 
     def write(self, value: bytes, out: bytearray) -> None:
         if len(value) > self.limit:
