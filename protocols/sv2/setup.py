@@ -92,8 +92,8 @@ class ServerSetup:
         """Return the answer to a frame of the setup, None for one that belongs to the sub-protocol.
 
         Raise SetupRefused (send its `refusal`, then close), UnexpectedMessage for a first frame that is no
-        SetupConnection, for a second one, and for a late RequestExtensions, ExtensionsRefused when a client begins
-        without an extension that is required, MalformedMessage.
+        SetupConnection, for a second one and for a late RequestExtensions, ExtensionsRefused when a client
+        begins without a required extension, MalformedMessage.
         """
         if self._state is _State.START:
             return self._grant(frame)
@@ -140,7 +140,7 @@ class ServerSetup:
 
 
 class ClientSetup:
-    """A client's side: what it asks for, which server flags it cannot live with, and the extensions it would use.
+    """A client's side: what it asks for, which server flags it cannot live with, the extensions it would use.
 
     `extensions` are requested; `available` are those it could use besides if the server requires them.
     """
@@ -177,8 +177,8 @@ class ClientSetup:
     def receive(self, frame: Frame) -> Frame | None:
         """Take the server's next frame and return what to send, if anything.
 
-        Raise SetupFailed when the server refuses or grants what we cannot use, ExtensionsRefused when it requires
-        extensions that we do not have, UnexpectedMessage for anything out of turn, MalformedMessage.
+        Raise SetupFailed when the server refuses or grants what we cannot use, ExtensionsRefused when it
+        requires extensions that we do not have, UnexpectedMessage out of turn, MalformedMessage.
         """
         if self._state is _State.SETUP:
             return self._hear_setup(frame)
