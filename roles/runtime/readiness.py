@@ -1,0 +1,57 @@
+"""Whether a daemon can serve, and if not, why not."""
+
+import asyncio
+import logging
+
+_log = logging.getLogger(__name__)
+
+
+class Readiness:
+    """Named conditions that must all be met; ready once at least one is declared and none is unmet."""
+
+    def __init__(self) -> None:
+        self._reasons: dict[str, str] = {}
+        self._met: set[str] = set()
+        self._ready = asyncio.Event()
+
+    def declare(self, condition: str, reason: str = "starting") -> None:
+        """Name a condition that is not met yet."""
+        self._reasons.setdefault(condition, reason)
+        self._update()
+
+    def met(self, condition: str) -> None:
+        """Say that a declared condition holds."""
+        if condition not in self._met:
+            if condition not in self._reasons:
+                raise LookupError(f"{condition} was never declared")
+            self._met.add(condition)
+            _log.info("%s is there", condition)
+            self._update()
+
+    def unmet(self, condition: str, reason: str) -> None:
+        """Say why a condition no longer holds, or that the reason has changed."""
+        if condition in self._met:
+            self._met.remove(condition)
+            _log.warning("%s is gone", condition, extra={"reason": reason})
+        self._reasons[condition] = reason
+        self._update()
+
+    @property
+    def ready(self) -> bool:
+        """Whether every declared condition is met."""
+        return self._ready.is_set()
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """What is missing: condition to reason."""
+        return {name: reason for name, reason in self._reasons.items() if name not in self._met}
+
+    async def wait(self) -> None:
+        """Return when everything is met."""
+        await self._ready.wait()
+
+    def _update(self) -> None:
+        if self._reasons and len(self._met) == len(self._reasons):
+            self._ready.set()
+        else:
+            self._ready.clear()

@@ -1,0 +1,103 @@
+"""Secret files: made once in the state directory, mode 0600, or given by systemd credentials."""
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from roles.runtime.errors import SecretUnusable
+
+_MAX_SIZE = 4096
+
+
+class SecretFile:
+    """One secret, looked for in ``$CREDENTIALS_DIRECTORY`` under its file name, then at its path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def load(self) -> str | None:
+        """The secret without surrounding white space, None when there is none yet; raises SecretUnusable."""
+        credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+        if credentials:
+            given = Path(credentials) / self.path.name
+            # What systemd hands over is readable by this service alone, whatever its mode says.
+            with contextlib.suppress(FileNotFoundError):
+                return self._text(given, private=False)
+        with contextlib.suppress(FileNotFoundError):
+            return self._text(self.path, private=True)
+        return None
+
+    def load_or_create(self, make: Callable[[], str]) -> str:
+        """The secret; when there is none, what ``make`` gives, durably stored. Raises SecretUnusable."""
+        found = self.load()
+        if found is not None:
+            return found
+        try:
+            _create(self.path, make().strip() + "\n")
+        except FileExistsError:
+            pass  # another process was first: its secret is the one
+        except OSError as error:
+            raise SecretUnusable(
+                f"{self.path} cannot be written: {error.strerror}", hint="see who owns the state directory"
+            ) from error
+        return self._text(self.path, private=True)
+
+    def load_bytes(self, size: int) -> bytes | None:
+        """Like `load`, for a secret kept as hex of ``size`` bytes."""
+        text = self.load()
+        return None if text is None else self._bytes(text, size)
+
+    def load_or_create_bytes(self, size: int, make: Callable[[], bytes]) -> bytes:
+        """Like `load_or_create`, for a secret kept as hex of ``size`` bytes."""
+        return self._bytes(self.load_or_create(lambda: make().hex()), size)
+
+    def _bytes(self, text: str, size: int) -> bytes:
+        try:
+            secret = bytes.fromhex(text)
+        except ValueError:
+            secret = b""
+        if len(secret) != size:
+            raise SecretUnusable(
+                f"{self.path} does not hold {size} bytes as hex", hint="restore it from a backup"
+            )
+        return secret
+
+    def _text(self, path: Path, *, private: bool) -> str:
+        try:
+            with path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                content = file.read(_MAX_SIZE + 1)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise SecretUnusable(
+                f"{path} cannot be read: {error.strerror}", hint="see who owns it"
+            ) from error
+        if private and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise SecretUnusable(f"{path} can be read by other users", hint=f"chmod 600 {path}")
+        text = content.decode("utf-8", "replace").strip()
+        if not text or len(content) > _MAX_SIZE or "\ufffd" in text:
+            raise SecretUnusable(f"{path} is empty or damaged", hint="restore it from a backup")
+        return text
+
+
+def _create(path: Path, text: str) -> None:
+    """Write a new file that is either complete and on disk, or absent; raises FileExistsError."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
