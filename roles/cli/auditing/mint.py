@@ -1,0 +1,92 @@
+"""The mint's side: quotes against credits, signatures against quotes, counters against rows."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from roles.cli.auditing.findings import Findings
+from roles.cli.auditing.ledger import LedgerRow
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteRow:
+    """An ehash quote of the mint: amounts in ehash, `seq` its place in the issuer's ledger."""
+
+    share_hash: bytes
+    issuer: bytes
+    seq: int
+    amount: int
+    key: bytes
+    unit: str
+    paid: int
+    issued: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeysetTotals:
+    """What a keyset's rows and counters say, in ehash: signed by minting and swapping, spent by swapping."""
+
+    keyset_id: str
+    unit: str
+    signed: int
+    spent: int
+    counted_issued: int
+    counted_redeemed: int
+
+
+def audit_quotes(quotes: Iterable[QuoteRow], findings: Findings) -> dict[bytes, QuoteRow]:
+    """Check every quote on its own; returns them by share hash."""
+    known: dict[bytes, QuoteRow] = {}
+    for quote in quotes:
+        findings.count("quotes")
+        name = quote.share_hash[::-1].hex()
+        if quote.share_hash in known:
+            findings.problem("shares with two quotes", name)
+        if quote.paid != quote.amount:
+            findings.problem("quotes not paid in full", name)
+        if not 0 <= quote.issued <= quote.paid:
+            findings.problem("quotes issued beyond what was paid", name)
+        known[quote.share_hash] = quote
+    return known
+
+
+def audit_keysets(totals: Iterable[KeysetTotals], quotes: Iterable[QuoteRow], findings: Findings) -> None:
+    """Check that what a keyset signed is what its quotes issued and its spent proofs brought back."""
+    issued: Counter[str] = Counter()
+    for quote in quotes:
+        issued[quote.unit] += quote.issued
+    for keyset in totals:
+        findings.count("keysets")
+        if keyset.signed != issued[keyset.unit] + keyset.spent:
+            findings.problem(
+                "keysets whose signatures do not match their quotes",
+                f"{keyset.unit}: {keyset.signed} signed, {issued[keyset.unit]} issued, {keyset.spent} spent",
+            )
+        if (keyset.counted_issued, keyset.counted_redeemed) != (keyset.signed, keyset.spent):
+            findings.problem("keysets whose counters differ from their rows", keyset.unit)
+        if keyset.spent > keyset.signed:
+            findings.problem("keysets redeemed above what they issued", keyset.unit)
+
+
+def audit_handover(
+    ledger: Mapping[bytes, LedgerRow],
+    quotes: Mapping[bytes, QuoteRow],
+    issuer: bytes,
+    acked_seq: int,
+    findings: Findings,
+) -> None:
+    """Check each ledger row against its quote and each of the issuer's quotes against its row."""
+    for share_hash, row in ledger.items():
+        quote = quotes.get(share_hash)
+        if quote is None:
+            if row.refusal is not None:
+                findings.alarm(f"credits refused by the mint ({row.refusal})")
+            elif row.seq <= acked_seq:
+                findings.problem("confirmed shares without a quote", f"row {row.seq}")
+            else:
+                findings.count("shares on their way to the mint")
+        elif (quote.amount, quote.key, quote.unit, quote.seq) != (row.amount, row.key, row.unit, row.seq):
+            findings.problem("quotes that differ from their share", f"row {row.seq}")
+    for share_hash, quote in quotes.items():
+        if quote.issuer == issuer and share_hash not in ledger:
+            findings.problem("quotes without a share", share_hash[::-1].hex())

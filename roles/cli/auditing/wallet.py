@@ -1,0 +1,84 @@
+"""The wallet's side: every proof is the mint's own signature, and what was minted is what the quotes gave."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from protocols.bitcoin import secp256k1
+from protocols.cashu.curve import secret_point
+from roles.cli.auditing.findings import Findings
+from roles.cli.auditing.mint import QuoteRow
+
+
+@dataclass(frozen=True, slots=True)
+class ProofRow:
+    """A token of the wallet; `blinding` is its blinding factor, derived from the seed."""
+
+    keyset_id: str
+    amount: int
+    secret: str
+    signature: bytes
+    blinding: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureRow:
+    """A blind signature of the mint, kept under the blinded point that it signed."""
+
+    keyset_id: str
+    amount: int
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WalletQuote:
+    """A share's credit as the wallet knows it."""
+
+    share_hash: bytes
+    amount: int
+    unit: str
+    minted: bool
+
+
+def audit_wallet_quotes(
+    mine: Iterable[WalletQuote], quotes: Mapping[bytes, QuoteRow] | None, findings: Findings
+) -> None:
+    """Check each credit that the wallet knows against the mint's quote, where the mint can be seen."""
+    for quote in mine:
+        findings.count("quotes in the wallet")
+        theirs = quotes.get(quote.share_hash) if quotes is not None else None
+        if quotes is None:
+            continue
+        name = quote.share_hash[::-1].hex()
+        if theirs is None:
+            if quote.minted:
+                findings.problem("tokens of the wallet without a quote", name)
+        elif (theirs.amount, theirs.unit) != (quote.amount, quote.unit):
+            findings.problem("quotes that differ between wallet and mint", name)
+        elif quote.minted and theirs.issued != theirs.amount:
+            findings.problem("quotes minted by the wallet but open at the mint", name)
+
+
+def audit_proofs(
+    proofs: Iterable[ProofRow],
+    keys: Mapping[str, Mapping[int, bytes]],
+    signatures: Mapping[bytes, SignatureRow] | None,
+    findings: Findings,
+) -> None:
+    """Check that each proof unblinds one signature of the mint, and no two the same one."""
+    used: set[bytes] = set()
+    for proof in proofs:
+        findings.count("proofs")
+        blinded = secp256k1.add(secret_point(proof.secret), secp256k1.public_key(proof.blinding))
+        if blinded in used:
+            findings.problem("proofs held twice", f"a proof of {proof.amount}")
+        used.add(blinded)
+        if signatures is None:
+            continue
+        signed = signatures.get(blinded)
+        if signed is None or (signed.keyset_id, signed.amount) != (proof.keyset_id, proof.amount):
+            findings.problem("proofs that the mint has not signed", f"a proof of {proof.amount}")
+            continue
+        key = keys[proof.keyset_id][proof.amount]
+        expected = secp256k1.add(proof.signature, secp256k1.multiply_secret(key, proof.blinding))
+        if signed.signature != expected:
+            findings.problem("proofs that differ from their signature", f"a proof of {proof.amount}")

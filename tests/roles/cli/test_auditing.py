@@ -1,0 +1,169 @@
+"""The audit finds what is missing, doubled or unexplained, and nothing else."""
+
+from dataclasses import replace
+
+import pytest
+
+from protocols.bitcoin import secp256k1
+from protocols.bitcoin.hashing import sha256d
+from protocols.bitcoin.target import from_work, meets
+from protocols.cashu import bdhke
+from protocols.ehash.amount import Valuation
+from roles.cli.auditing.findings import Findings
+from roles.cli.auditing.ledger import LedgerRow, audit_ledger
+from roles.cli.auditing.mint import KeysetTotals, QuoteRow, audit_handover, audit_keysets, audit_quotes
+from roles.cli.auditing.wallet import ProofRow, SignatureRow, WalletQuote, audit_proofs, audit_wallet_quotes
+
+TARGET = from_work(16 << 2)
+ISSUER = secp256k1.public_key(b"\x11" * 32)
+KEY = secp256k1.public_key(b"\x22" * 32)
+UNIT = "hash_x_0"
+
+
+def share(seq: int) -> LedgerRow:
+    nonce = seq << 20
+    while not meets(sha256d(nonce.to_bytes(80, "little")), TARGET):
+        nonce += 1
+    header = nonce.to_bytes(80, "little")
+    return LedgerRow(
+        seq, 1000 + seq, sha256d(header), header, TARGET, 2, Valuation.TARGET, 16, KEY, UNIT, None
+    )
+
+
+def quote(row: LedgerRow, issued: int = 16) -> QuoteRow:
+    return QuoteRow(row.share_hash, ISSUER, row.seq, row.amount, row.key, row.unit, row.amount, issued)
+
+
+ROWS = [share(seq) for seq in (1, 2, 3)]
+
+
+def found(rows: list[LedgerRow]) -> Findings:
+    findings = Findings()
+    audit_ledger(rows, 0, findings)
+    return findings
+
+
+def test_a_sound_ledger_passes() -> None:
+    findings = found(ROWS)
+    assert findings.ok
+    assert findings.detail() == "Every share has exactly its quote (3 attributed shares)."
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind"),
+    [
+        ([ROWS[0], ROWS[2]], "gaps in the ledger"),
+        ([ROWS[0], replace(ROWS[1], time=1)], "rows earlier than the row before"),
+        ([ROWS[0], replace(ROWS[0], seq=2)], "shares credited twice"),
+        ([replace(ROWS[0], header=ROWS[1].header)], "rows whose hash is not their header's"),
+        ([replace(ROWS[0], target=1 << 100)], "rows above their target"),
+        ([replace(ROWS[0], amount=17)], "rows with a wrong amount"),
+    ],
+)
+def test_a_ledger_that_breaks_a_rule_is_found_out(rows: list[LedgerRow], kind: str) -> None:
+    assert kind in found(rows).problems
+
+
+def handover(rows: list[LedgerRow], quotes: list[QuoteRow], acked: int) -> Findings:
+    findings = Findings()
+    ledger = audit_ledger(rows, 0, findings)
+    audit_handover(ledger, audit_quotes(quotes, findings), ISSUER, acked, findings)
+    return findings
+
+
+def test_a_share_that_is_still_on_its_way_is_no_problem() -> None:
+    findings = handover(ROWS, [quote(row) for row in ROWS[:2]], 2)
+    assert findings.ok
+    assert findings.counts["shares on their way to the mint"] == 1
+
+
+def test_a_confirmed_share_without_a_quote_is_missing() -> None:
+    assert "confirmed shares without a quote" in handover(ROWS, [quote(ROWS[0])], 2).problems
+
+
+def test_a_refused_credit_is_explained_and_alarmed() -> None:
+    findings = handover([replace(ROWS[0], refusal="bad-work")], [], 1)
+    assert findings.ok
+    assert findings.alarms == {"credits refused by the mint (bad-work)": 1}
+
+
+@pytest.mark.parametrize("change", [{"amount": 15}, {"key": ISSUER}, {"unit": "sat"}, {"seq": 9}])
+def test_a_quote_that_differs_from_its_share_is_found(change: dict[str, object]) -> None:
+    odd = replace(quote(ROWS[0]), **change)  # type: ignore[arg-type]
+    assert "quotes that differ from their share" in handover(ROWS[:1], [odd], 1).problems
+
+
+def test_a_quote_of_the_issuer_without_a_share_is_unexplained_but_a_stranger_s_is_not_ours() -> None:
+    quotes = [quote(row) for row in ROWS]
+    assert "quotes without a share" in handover(ROWS[:2], quotes, 2).problems
+    assert handover(ROWS[:2], [*quotes[:2], replace(quotes[2], issuer=KEY)], 2).ok
+
+
+@pytest.mark.parametrize(
+    ("totals", "kind"),
+    [
+        (KeysetTotals("k", UNIT, 49, 0, 49, 0), "keysets whose signatures do not match their quotes"),
+        (KeysetTotals("k", UNIT, 58, 10, 57, 10), "keysets whose counters differ from their rows"),
+        (KeysetTotals("k", UNIT, 48, 50, 48, 50), "keysets redeemed above what they issued"),
+    ],
+)
+def test_a_keyset_that_does_not_add_up_is_found(totals: KeysetTotals, kind: str) -> None:
+    findings = Findings()
+    audit_keysets([totals], [quote(row) for row in ROWS], findings)
+    assert kind in findings.problems
+
+
+def test_a_keyset_that_adds_up_passes() -> None:
+    findings = Findings()
+    audit_keysets([KeysetTotals("k", UNIT, 58, 10, 58, 10)], [quote(row) for row in ROWS], findings)
+    assert findings.ok
+
+
+MINT_SECRET = b"\x33" * 32
+BLINDING = b"\x44" * 32
+BLINDED = bdhke.blind("a secret", BLINDING)
+SIGNED = SignatureRow("k", 8, bdhke.sign(MINT_SECRET, BLINDED))
+MINT_KEYS = {"k": {8: secp256k1.public_key(MINT_SECRET)}}
+PROOF = ProofRow("k", 8, "a secret", bdhke.unblind(SIGNED.signature, BLINDING, MINT_KEYS["k"][8]), BLINDING)
+
+
+def proofs(rows: list[ProofRow], signed: SignatureRow) -> Findings:
+    findings = Findings()
+    audit_proofs(rows, MINT_KEYS, {BLINDED: signed}, findings)
+    return findings
+
+
+def test_a_proof_of_the_mint_s_own_signature_passes() -> None:
+    assert proofs([PROOF], SIGNED).ok
+
+
+@pytest.mark.parametrize(
+    ("rows", "signed", "kind"),
+    [
+        ([PROOF, PROOF], SIGNED, "proofs held twice"),
+        ([replace(PROOF, secret="other")], SIGNED, "proofs that the mint has not signed"),
+        ([replace(PROOF, amount=16)], SIGNED, "proofs that the mint has not signed"),
+        ([replace(PROOF, signature=KEY)], SIGNED, "proofs that differ from their signature"),
+    ],
+)
+def test_a_proof_that_is_not_the_mint_s_signature_is_found(
+    rows: list[ProofRow], signed: SignatureRow, kind: str
+) -> None:
+    assert kind in proofs(rows, signed).problems
+
+
+@pytest.mark.parametrize(
+    ("mine", "kind"),
+    [
+        (WalletQuote(b"\0" * 32, 16, UNIT, True), "tokens of the wallet without a quote"),
+        (WalletQuote(ROWS[0].share_hash, 15, UNIT, True), "quotes that differ between wallet and mint"),
+        (WalletQuote(ROWS[1].share_hash, 16, UNIT, True), "quotes minted by the wallet but open at the mint"),
+    ],
+)
+def test_a_credit_of_the_wallet_that_the_mint_does_not_bear_out_is_found(
+    mine: WalletQuote, kind: str
+) -> None:
+    findings = Findings()
+    theirs = {row.share_hash: quote(row, issued=0) for row in ROWS}
+    audit_wallet_quotes([mine], theirs, findings)
+    assert kind in findings.problems
