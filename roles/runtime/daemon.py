@@ -1,0 +1,257 @@
+"""The life of a daemon: arguments, configuration, logs, health, signals, draining, exit code.
+
+::
+
+    SPEC = DaemonSpec("pool", PoolSettings, PoolSide, service)
+
+    def main(argv: list[str] | None = None) -> int:
+        return run(SPEC, argv)
+
+``service`` builds the daemon and runs until ``daemon.stopping`` is set; it then has ``drain_s`` to finish
+what it has begun, and is cancelled after that.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
+
+from roles.runtime import log, sysexits
+from roles.runtime.errors import OperatorError
+from roles.runtime.health import HealthServer
+from roles.runtime.process import die_with_parent, harden
+from roles.runtime.readiness import Readiness
+from roles.runtime.state import checkout, role_state, state_root
+from shared_config.errors import ConfigInvalid, Problem
+from shared_config.loader import Loaded, describe, load
+from shared_config.settings import DaemonSettings, SharedSettings
+
+C = TypeVar("C", bound=DaemonSettings)
+S = TypeVar("S", bound=SharedSettings)
+
+_CANCEL_S = 5.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Daemon(Generic[C, S]):
+    """What a service is given."""
+
+    name: str
+    config: C
+    shared: S
+    state: Path
+    """The daemon's own directory, mode 0700."""
+    metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
+    readiness: Readiness = field(default_factory=Readiness)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def resolve(self, path: Path) -> Path:
+        """A path of the configuration: a relative one is in the state directory that all daemons share."""
+        return self.state.parent / path
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonSpec(Generic[C, S]):
+    """A daemon: its name (also of its directory and file), its models and its service."""
+
+    name: str
+    config: type[C]
+    shared: type[S]
+    service: Callable[[Daemon[C, S]], Awaitable[None]]
+
+
+def run(spec: DaemonSpec[C, S], argv: list[str] | None = None) -> int:
+    """Run a daemon from its arguments to its end and return its exit code, one of sysexits."""
+    arguments = _arguments(spec, argv)
+    if arguments.die_with_parent is not None and not die_with_parent(arguments.die_with_parent):
+        return sysexits.OK
+    try:
+        loaded = _load(spec, arguments)
+    except ConfigInvalid as error:
+        return _invalid(spec.name, error.problems)
+    if arguments.print_config:
+        print(describe(loaded), end="")  # noqa: T201
+        return sysexits.OK
+    if loaded.wanted:
+        return _invalid(spec.name, loaded.wanted)
+    if arguments.check:
+        sound = f"{spec.name}: {loaded.document.name} and {loaded.shared_document.name} are sound"
+        print(sound)  # noqa: T201
+        return sysexits.OK
+    log.configure(spec.name, loaded.config.log.format, loaded.config.log.level)
+    try:
+        harden()
+        state = role_state(state_root(arguments.state), spec.name)
+        daemon = Daemon(spec.name, loaded.config, loaded.shared, state)
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_live(spec, daemon))
+    except OperatorError as error:
+        return _failed(error)
+
+
+def _arguments(spec: DaemonSpec[C, S], argv: list[str] | None) -> argparse.Namespace:
+    configs = (checkout() or Path()) / "config"
+    parser = argparse.ArgumentParser(prog=f"hashpool-{spec.name}", description=spec.config.__doc__)
+    parser.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        metavar="FILE",
+        default=configs / f"{spec.name}.toml",
+        help="its own file",
+    )
+    parser.add_argument(
+        "-g",
+        "--global",
+        dest="shared",
+        type=Path,
+        metavar="FILE",
+        help=f"the shared file of its side; by default shared/{spec.shared.side}.toml beside its own",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="overrides a key; shared.KEY one of the shared file",
+    )
+    parser.add_argument("--state", metavar="DIR", help="the state directory; by default $HASHPOOL_STATE")
+    parser.add_argument("--check", action="store_true", help="check the configuration and exit")
+    parser.add_argument(
+        "--print-config", action="store_true", help="print the configuration with the origin of each value"
+    )
+    parser.add_argument(
+        "--die-with-parent", type=int, metavar="PID", help="end when the process that started it ends"
+    )
+    return parser.parse_args(argv)
+
+
+def _load(spec: DaemonSpec[C, S], arguments: argparse.Namespace) -> Loaded[C, S]:
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    own: Path = arguments.config
+    shared: Path = arguments.shared or own.parent / "shared" / f"{spec.shared.side}.toml"
+    return load(
+        spec.config,
+        own,
+        spec.shared,
+        shared,
+        overrides=arguments.set,
+        credentials=Path(credentials) if credentials else None,
+    )
+
+
+def _invalid(name: str, problems: tuple[Problem, ...]) -> int:
+    for problem in problems:
+        print(f"{name}: {problem}", file=sys.stderr)  # noqa: T201
+    return sysexits.CONFIG
+
+
+def _failed(error: OperatorError) -> int:
+    _log.error("%s", error.text, extra={"hint": error.hint, "exit_code": error.exit_code})
+    return error.exit_code
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, where it is installed and ``$HASHPOOL_LOOP`` does not ask for asyncio's own."""
+    if os.environ.get("HASHPOOL_LOOP") != "asyncio":
+        with contextlib.suppress(ImportError):
+            import uvloop
+
+            return uvloop.new_event_loop
+    return None
+
+
+async def _live(spec: DaemonSpec[C, S], daemon: Daemon[C, S]) -> int:
+    ProcessCollector(registry=daemon.metrics)
+    ready = Gauge("hashpool_ready", "1 when the daemon can serve.", registry=daemon.metrics)
+    ready.set_function(lambda: float(daemon.readiness.ready))
+    health = HealthServer(spec.name, daemon.readiness, daemon.metrics)
+    where = await health.start(daemon.config.health_address)
+    _log.info("starting", extra={"pid": os.getpid(), "health": f"http://{where}", "state": str(daemon.state)})
+    # What start-up made stays: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
+    service = asyncio.ensure_future(spec.service(daemon))
+    with _signals(daemon, service):
+        try:
+            await _until_stopped(daemon, service)
+        finally:
+            await health.close()
+    if not service.cancelled() and (error := service.exception()) is not None:
+        return _crashed(error)
+    if not daemon.stopping.is_set():
+        _log.error("the service ended by itself")
+        return sysexits.SOFTWARE
+    _log.info("stopped")
+    return sysexits.OK
+
+
+@contextlib.contextmanager
+def _signals(daemon: Daemon[C, S], service: asyncio.Future[Any]) -> Iterator[None]:
+    """SIGTERM, SIGINT and SIGHUP stop the daemon; a second one stops it without draining."""
+    loop = asyncio.get_running_loop()
+
+    def stop(name: str) -> None:
+        if daemon.stopping.is_set():
+            service.cancel()
+        else:
+            _log.info("stopping", extra={"signal": name})
+            daemon.stopping.set()
+            # A process that hangs where Python runs no handlers ends by this alarm.
+            signal.alarm(int(daemon.config.drain_s + 2 * _CANCEL_S))
+
+    watched = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    for number in watched:
+        loop.add_signal_handler(number, stop, number.name)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        for number in watched:
+            loop.remove_signal_handler(number)
+
+
+async def _until_stopped(daemon: Daemon[C, S], service: asyncio.Future[Any]) -> None:
+    """Wait for the end of the service; once it has been told to stop, for ``drain_s`` and no longer."""
+    told: asyncio.Future[Any] = asyncio.ensure_future(daemon.stopping.wait())
+    await asyncio.wait({service, told}, return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    if service.done():
+        return
+    await asyncio.wait({service}, timeout=daemon.config.drain_s)
+    if service.done():
+        return
+    _log.warning("not drained in time", extra={"drain_s": daemon.config.drain_s})
+    service.cancel()
+    await asyncio.wait({service}, timeout=_CANCEL_S)
+    if not service.done():
+        _log.error("the service does not let itself be cancelled")
+        os._exit(sysexits.SOFTWARE)
+
+
+def _crashed(error: BaseException) -> int:
+    """Say why the service ended: in one sentence if a person can mend it, else as a fault of the program."""
+    for leaf in _leaves(error):
+        if isinstance(leaf, OperatorError):
+            return _failed(leaf)
+    _log.critical("crashed", exc_info=error)
+    return sysexits.SOFTWARE
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for member in error.exceptions:
+            yield from _leaves(member)
+    else:
+        yield error

@@ -1,0 +1,31 @@
+"""config/cpu_miner.toml."""
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from shared_config.miner_side import MinerSide
+from shared_config.settings import DaemonSettings, Finding, Side, needs_key
+from shared_config.values import AuthorityKey, PeerAddress
+
+
+class CpuMinerSettings(DaemonSettings):
+    """A miner for development: SV1 at a translator or SV2 at a proxy or pool."""
+
+    side: ClassVar[Side] = "miner"
+
+    protocol: Literal["sv1", "sv2"] = "sv1"
+    address: PeerAddress
+    authority_key: AuthorityKey | None = None
+    """Of the SV2 server."""
+    user: str = Field(default="cpu", min_length=1, max_length=100)
+    processes: int = Field(default=1, ge=1, le=256)
+    hashes_per_s: int = Field(default=200_000, ge=1, le=10**12)
+    """All processes together."""
+
+    def review(self, shared: MinerSide) -> Iterator[Finding]:
+        """A server on another machine must be known by its key."""
+        del shared
+        if self.protocol == "sv2" and needs_key(self.address, self.authority_key):
+            yield Finding("authority_key", "is missing, and the server is not on this machine", wanted=True)

@@ -1,0 +1,25 @@
+"""Bounds on what peers of a listener can make grow."""
+
+from pydantic import Field
+
+from shared_config.settings import Settings
+
+
+class ConnectionLimits(Settings):
+    """Bounds on the connections of a listener."""
+
+    connections: int = Field(default=10_000, ge=1, le=1_000_000)
+    connections_per_host: int = Field(default=1_000, ge=1, le=1_000_000)
+    handshake_s: float = Field(default=10.0, ge=0.1, le=120)
+    """From the connection to the end of its set-up."""
+    handshakes_at_once: int = Field(default=64, ge=1, le=10_000)
+    send_buffer_bytes: int = Field(default=1 << 20, ge=1 << 16, le=1 << 28)
+    """A peer that lets more pile up is cut off."""
+
+
+class MiningLimits(ConnectionLimits):
+    """Bounds on the connections of miners."""
+
+    channels_per_connection: int = Field(default=1_000, ge=1, le=65_535)
+    shares_per_s: int = Field(default=1_000, ge=1, le=1_000_000)
+    """Of one connection, over ten seconds; beyond, it is not read from for a while."""

@@ -1,0 +1,90 @@
+"""config/mint.toml."""
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from shared_config.limits import ConnectionLimits
+from shared_config.pool import check_script
+from shared_config.pool_side import PoolSide
+from shared_config.settings import DaemonSettings, Finding, Settings, Side
+from shared_config.values import ListenAddress, PublicKey
+
+
+class InfoSettings(Settings):
+    """What /v1/info tells people."""
+
+    name: str = Field(default="hashpool mint", min_length=1, max_length=100)
+    description: str = Field(default="ehash for mining shares", max_length=500)
+    contact_email: str | None = Field(default=None, max_length=200)
+
+
+class HttpLimits(Settings):
+    """Bounds on the HTTP API."""
+
+    connections: int = Field(default=2_000, ge=1, le=1_000_000)
+    body_bytes: int = Field(default=1 << 20, ge=1 << 12, le=1 << 26)
+    request_s: float = Field(default=15.0, ge=0.1, le=300)
+    outputs: int = Field(default=1_000, ge=1, le=10_000)
+    """Blinded messages, proofs or look-ups of one request."""
+    quotes: int = Field(default=100, ge=1, le=1_000)
+    """Quotes of one batch."""
+
+
+class IssuerSettings(Settings):
+    """A pool whose credits become quotes here."""
+
+    identity: PublicKey | None = None
+    reward_script: str | None = Field(default=None, max_length=500)
+    """Where its block rewards go: an address or an output descriptor."""
+    reward: Literal["payments"] | None = None
+    """Instead of a script: an upstream pays by Lightning or on-chain."""
+    work_per_minute: int | None = Field(default=None, ge=1, le=1 << 90)
+    """Most credited work, in expected hashes, over the rows' own time."""
+
+
+class MintSettings(DaemonSettings):
+    """The mint: Cashu over HTTP, and the issuance link."""
+
+    side: ClassVar[Side] = "pool"
+    obsolete: ClassVar = {
+        "mnemonic": "no secret is kept in configuration; the seed is made in the state directory",
+        "mint_info": "write [info] name and description",
+        "database": "the store is mint.sqlite in the state directory",
+        "ln": "only ehash is minted",
+        "hashpool_mint": "the store is mint.sqlite in the state directory",
+    }
+
+    http_address: ListenAddress
+    issuance_address: ListenAddress
+    share_lookup: Literal["signed", "public"] = "signed"
+    certificate_validity_s: int = Field(default=86_400, ge=60, le=31_536_000)
+    info: InfoSettings = InfoSettings()
+    http: HttpLimits = HttpLimits()
+    limits: ConnectionLimits = ConnectionLimits(connections=64, connections_per_host=64)
+    credits_window: int = Field(default=16, ge=1, le=1_000)
+    """Credits frames that an issuer may have unanswered."""
+    issuers: tuple[IssuerSettings, ...] = Field(default=(), strict=False, max_length=1_000)
+
+    def review(self, shared: PoolSide) -> Iterator[Finding]:
+        """Every issuer has a key of its own and exactly one way to be paid."""
+        seen: set[bytes] = set()
+        for index, issuer in enumerate(self.issuers):
+            key = f"issuers.{index}"
+            if issuer.identity is None:
+                reason = "is missing: the key of the pool whose work is credited here"
+                yield Finding(f"{key}.identity", reason, "hashpool keys show pool", wanted=True)
+            elif issuer.identity in seen:
+                yield Finding(f"{key}.identity", "is listed twice")
+            else:
+                seen.add(issuer.identity)
+            if issuer.reward_script is not None and issuer.reward is not None:
+                yield Finding(f"{key}.reward", "reward and reward_script exclude each other")
+            elif issuer.reward_script is not None:
+                yield from check_script(f"{key}.reward_script", issuer.reward_script, shared)
+            elif issuer.reward is None:
+                reason = 'is missing: where the issuer\'s block rewards go, or reward = "payments"'
+                yield Finding(f"{key}.reward_script", reason, wanted=True)
+        if not self.issuers:
+            yield Finding("issuers", "is missing: no pool could issue here", "[[issuers]]", wanted=True)

@@ -1,0 +1,83 @@
+"""config/pool.toml."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from pydantic import Field
+
+from protocols.bitcoin.descriptor import script_from_text
+from protocols.bitcoin.errors import BitcoinError
+from shared_config.limits import MiningLimits
+from shared_config.pool_side import PoolSide
+from shared_config.settings import DaemonSettings, Finding, Settings, Side, needs_key
+from shared_config.values import CoinbaseTag, ListenAddress
+
+
+class VardiffSettings(Settings):
+    """How a channel's target follows its hashrate."""
+
+    shares_per_minute: float = Field(default=6.0, ge=0.1, le=6_000)
+    floor_hashes: int = Field(default=1 << 16, ge=1, le=1 << 80)
+    """The least work of a share: expected hashes."""
+    interval_s: float = Field(default=30.0, ge=1, le=3_600)
+
+
+class AcknowledgementSettings(Settings):
+    """When accepted shares are acknowledged: at so many, or so long after the commit, whichever is first."""
+
+    shares: int = Field(default=10, ge=1, le=1_000)
+    delay_ms: int = Field(default=50, ge=0, le=5_000)
+
+
+class PoolSettings(DaemonSettings):
+    """The pool: SV2 mining server, share ledger and issuer."""
+
+    side: ClassVar[Side] = "pool"
+    obsolete: ClassVar = {
+        "authority_public_key": "the key is made in the state directory: hashpool keys show pool",
+        "authority_secret_key": "no secret is kept in configuration; the key is made in the state directory",
+        "pool_signature": "write coinbase_tag",
+        "tp_address": "write template_provider.address in the shared file",
+        "tp_authority_public_key": "write template_provider.authority_key in the shared file",
+        "shares_per_minute": "write vardiff.shares_per_minute",
+        "share_batch_size": "write acknowledgement.shares",
+        "monitoring_address": "write health_address",
+        "log_file": "logs go to stderr",
+        "locking_pubkey": "the miner's key travels with the miner's work",
+    }
+    credentials: ClassVar = {"shared.bitcoin.rpc_password_file": "bitcoin_rpc_password"}
+
+    listen_address: ListenAddress
+    server_id: int = Field(ge=0, le=255)
+    """First byte of every extranonce prefix: front-ends of one pool differ in it."""
+    coinbase_reward_script: str | None = Field(default=None, max_length=500)
+    """An address or an output descriptor."""
+    coinbase_tag: CoinbaseTag = "hashpool"
+    certificate_validity_s: int = Field(default=86_400, ge=60, le=31_536_000)
+    vardiff: VardiffSettings = VardiffSettings()
+    acknowledgement: AcknowledgementSettings = AcknowledgementSettings()
+    limits: MiningLimits = MiningLimits()
+
+    def review(self, shared: PoolSide) -> Iterator[Finding]:
+        """The reward script must be one of the network, and peers must be known by their keys."""
+        if self.coinbase_reward_script is None:
+            reason = "is missing: where block rewards are paid to"
+            yield Finding("coinbase_reward_script", reason, "an address or descriptor of yours", wanted=True)
+        else:
+            yield from check_script("coinbase_reward_script", self.coinbase_reward_script, shared)
+        if shared.mint.authority_key is None:
+            reason = "is missing: the pool hands credits to no mint that it does not know"
+            hint = "hashpool keys show mint"
+            yield Finding("mint.authority_key", reason, hint, wanted=True, shared=True)
+        if needs_key(shared.template_provider.address, shared.template_provider.authority_key):
+            reason = "is missing, and the template provider is not on this machine"
+            hint = "hashpool keys show template_provider"
+            yield Finding("template_provider.authority_key", reason, hint, wanted=True, shared=True)
+
+
+def check_script(key: str, text: str, shared: PoolSide) -> Iterator[Finding]:
+    """A finding when ``text`` is no address or descriptor of the shared file's network."""
+    try:
+        script_from_text(text, shared.network)
+    except BitcoinError as error:
+        yield Finding(key, f"is no address or descriptor of {shared.network}: {error}")

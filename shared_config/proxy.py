@@ -1,0 +1,53 @@
+"""config/proxy.toml."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from pydantic import Field
+
+from shared_config.limits import MiningLimits
+from shared_config.miner_side import MinerSide
+from shared_config.settings import DaemonSettings, Finding, Settings, Side
+from shared_config.values import ListenAddress
+
+
+class WalletSettings(Settings):
+    """How the wallet turns quotes into tokens."""
+
+    batch_quotes: int = Field(default=50, ge=1, le=100)
+    """Most quotes of one minting request."""
+    batch_delay_ms: int = Field(default=250, ge=0, le=60_000)
+    """How long the first quote of a batch waits for others."""
+    recovery_s: float = Field(default=30.0, ge=1, le=86_400)
+    """How often quotes that the pool did not tell of are looked for by key."""
+    request_s: float = Field(default=15.0, ge=0.5, le=300)
+    outputs: int = Field(default=1_000, ge=1, le=10_000)
+    """Most blinded messages of one request; not more than the mint allows."""
+
+
+class ProxySettings(DaemonSettings):
+    """The proxy: SV2 to the miners, SV2 to the pool, and the wallet that holds their ehash."""
+
+    side: ClassVar[Side] = "miner"
+    obsolete: ClassVar = {
+        "locking_pubkey": "keys derive from the wallet's seed, one for each user identity",
+        "upstreams": "write [pool] in the shared file",
+        "monitoring_address": "write health_address",
+    }
+
+    listen_address: ListenAddress
+    default_identity: str = Field(default="miner", min_length=1, max_length=100)
+    """Of a miner that names none."""
+    identities: int = Field(default=10_000, ge=1, le=1_000_000)
+    """Most user identities that get a key of their own; beyond, channels are refused."""
+    certificate_validity_s: int = Field(default=86_400, ge=60, le=31_536_000)
+    verdict_s: float = Field(default=5.0, ge=0.1, le=60)
+    """How long the pool's verdict on a share is waited for."""
+    wallet: WalletSettings = WalletSettings()
+    limits: MiningLimits = MiningLimits()
+
+    def review(self, shared: MinerSide) -> Iterator[Finding]:
+        """The pool must be known by its key."""
+        if shared.pool.authority_key is None:
+            reason = "is missing: the proxy mines at no pool that it does not know"
+            yield Finding("pool.authority_key", reason, "ask the pool for it", wanted=True, shared=True)

@@ -1,0 +1,31 @@
+"""config/regtest_node.toml."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from pydantic import Field
+
+from protocols.bitcoin.networks import Network
+from shared_config.pool_side import PoolSide
+from shared_config.settings import DaemonSettings, Finding, Side
+from shared_config.values import ListenAddress
+
+
+class RegtestNodeSettings(DaemonSettings):
+    """The node of a development chain; its cookie is ``.cookie`` in its state directory."""
+
+    side: ClassVar[Side] = "pool"
+
+    rpc_address: ListenAddress
+    body_bytes: int = Field(default=1 << 25, ge=1 << 16, le=1 << 28)
+    request_s: float = Field(default=90.0, ge=1, le=600)
+    """Longer than a long poll."""
+    connections: int = Field(default=256, ge=1, le=10_000)
+    mempool_transactions: int = Field(default=5_000, ge=0, le=1_000_000)
+
+    def review(self, shared: PoolSide) -> Iterator[Finding]:
+        """It serves regtest only."""
+        if shared.network is not Network.REGTEST:
+            yield Finding(
+                "network", "must be regtest for regtest_node", "use bitcoind elsewhere", shared=True
+            )

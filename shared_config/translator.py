@@ -1,0 +1,53 @@
+"""config/translator.toml."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from pydantic import Field
+
+from shared_config.limits import ConnectionLimits
+from shared_config.miner_side import MinerSide
+from shared_config.settings import DaemonSettings, Finding, Side, needs_key
+from shared_config.values import ListenAddress
+
+
+class LineLimits(ConnectionLimits):
+    """Bounds on SV1 connections."""
+
+    line_bytes: int = Field(default=16_384, ge=1_024, le=1 << 20)
+    shares_per_s: int = Field(default=100, ge=1, le=1_000_000)
+    """Of one connection, over ten seconds; beyond, it is not read from for a while."""
+    open_submits: int = Field(default=1_000, ge=1, le=100_000)
+    """Shares of one connection that wait for their verdict."""
+    idle_s: float = Field(default=600.0, ge=10, le=86_400)
+    """A miner that sends nothing for so long is cut off."""
+
+
+class TranslatorSettings(DaemonSettings):
+    """The translator: SV1 miners on one side, the proxy on the other."""
+
+    side: ClassVar[Side] = "miner"
+    obsolete: ClassVar = {
+        "downstream_address": "write listen_address with host and port",
+        "downstream_port": "write listen_address with host and port",
+        "downstream_extranonce2_size": "write extranonce2_size",
+        "upstreams": "write [proxy] in the shared file",
+        "wallet": "the proxy holds the wallet",
+        "mint": "the proxy holds the wallet",
+        "monitoring_address": "write health_address",
+        "user_identity": "miners name themselves by their user name",
+    }
+
+    listen_address: ListenAddress
+    extranonce2_size: int = Field(default=8, ge=2, le=8)
+    start_difficulty: float = Field(gt=0, le=1e15)
+    """In SV1's difficulty: the share difficulty that a miner's first channel is opened for."""
+    verdict_s: float = Field(default=5.0, ge=0.1, le=60)
+    """How long the pool's verdict on a share is waited for."""
+    limits: LineLimits = LineLimits()
+
+    def review(self, shared: MinerSide) -> Iterator[Finding]:
+        """A proxy on another machine must be known by its key."""
+        if needs_key(shared.proxy.address, shared.proxy.authority_key):
+            reason = "is missing, and the proxy is not on this machine"
+            yield Finding("proxy.authority_key", reason, "hashpool keys show proxy", wanted=True, shared=True)
