@@ -1,0 +1,292 @@
+"""One set-up connection of the mining client: opens channels, routes what arrives, watches for silence."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+
+from protocols.sv2.codec import Catalogue, encode
+from protocols.sv2.connection import Reconnect
+from protocols.sv2.errors import EncodeError, UnknownMessage
+from protocols.sv2.frame import Frame
+from protocols.sv2.layout import Message
+from protocols.sv2.mining import (
+    CloseChannel,
+    OpenExtendedMiningChannelSuccess,
+    OpenMiningChannelError,
+    OpenStandardMiningChannelSuccess,
+    SetGroupChannel,
+    SubmitSharesError,
+    SubmitSharesSuccess,
+)
+from protocols.sv2.tlv import Tlv
+from roles.runtime.errors import ConnectionLost
+from roles.stratum.client_metrics import ClientMetrics
+from roles.stratum.connection import FrameConnection
+from roles.stratum.errors import UpstreamUnusable
+from roles.stratum.upstream_channel import OpenSuccess, UpstreamChannel
+
+__all__ = ["MiningSession", "SessionTiming"]
+
+_log = logging.getLogger(__name__)
+
+_OPENINGS = 64
+"""Open requests without an answer; more of them would only wait in the upstream's queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTiming:
+    """In seconds: how often to look, how long an open request may take, how long the upstream may be silent
+    while shares wait, when a share counts as never to be answered, and the pauses before asking again for a
+    channel that was refused or closed.
+    """
+
+    watch: float = 5.0
+    opening: float = 10.0
+    silence: float = 30.0
+    verdict: float = 120.0
+    refused: float = 5.0
+    closed: float = 1.0
+
+
+class MiningSession:
+    """Lives as long as one connection."""
+
+    def __init__(
+        self,
+        connection: FrameConnection,
+        extensions: frozenset[int],
+        catalogue: Catalogue,
+        timing: SessionTiming,
+        metrics: ClientMetrics,
+    ) -> None:
+        self.extensions = extensions
+        self._connection = connection
+        self._catalogue = catalogue
+        self._timing = timing
+        self._metrics = metrics
+        self._loop = asyncio.get_running_loop()
+        self._request_ids = count(1)
+        self._waiting: deque[UpstreamChannel] = deque()
+        self._opening: dict[int, tuple[float, UpstreamChannel]] = {}
+        self._open: dict[int, UpstreamChannel] = {}
+        self._groups: dict[int, set[int]] = {}
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._outbox: list[Frame] = []
+        self._heard = self._loop.time()
+        self._failure = ""
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return self._loop.time()
+
+    def transmit(self, frame: Frame) -> None:
+        """Send with everything else of this turn of the loop, in one write."""
+        if not self._outbox:
+            self._loop.call_soon(self._flush)
+        self._outbox.append(frame)
+
+    def want(self, channel: UpstreamChannel) -> None:
+        """Open this channel when its turn comes."""
+        self._waiting.append(channel)
+        self._ask()
+
+    def release(self, channel: UpstreamChannel) -> None:
+        """The owner has closed this channel; its id may be used again by the upstream."""
+        self._drop(channel)
+
+    async def run(self) -> None:
+        """Serve until the connection is lost; raises ConnectionLost, Sv2Error or UpstreamUnusable."""
+        self._later(self._timing.watch, self._watch)
+        while True:
+            try:
+                frames = await self._connection.receive_batch()
+            except ConnectionLost as error:
+                if self._failure:
+                    raise UpstreamUnusable(self._failure) from error
+                raise
+            self._heard = self._loop.time()
+            for frame in frames:
+                self._receive(frame)
+
+    def end(self) -> None:
+        """The connection is gone: settle every share as lost and tell the owners."""
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        self._outbox.clear()
+        self._waiting.clear()
+        self._opening.clear()
+        channels, self._open = list(self._open.values()), {}
+        self._groups.clear()
+        self._metrics.channels.set(0)
+        for channel in channels:
+            if channel.is_open:
+                channel.lose("the connection to the upstream was lost")
+
+    # Opening
+
+    def _ask(self) -> None:
+        while self._waiting and len(self._opening) < _OPENINGS:
+            channel = self._waiting.popleft()
+            if channel.is_closed:
+                continue
+            request_id = next(self._request_ids) & 0xFFFFFFFF
+            try:
+                request = channel.request(request_id, self.extensions)
+            except EncodeError as error:
+                _log.warning("a channel cannot be asked for", extra={"reason": str(error)})
+                channel.owner.refused(error.code)
+                continue
+            self._opening[request_id] = (self._loop.time(), channel)
+            self.transmit(request)
+
+    def _opened(self, answer: OpenSuccess, tlvs: tuple[Tlv, ...]) -> None:
+        channel = self._answered(answer.request_id)
+        if answer.channel_id in self._open:
+            raise UpstreamUnusable(f"the upstream opened channel {answer.channel_id} twice")
+        if channel is None or channel.is_closed:
+            self.transmit(encode(CloseChannel(answer.channel_id, "no longer wanted")))
+            return
+        self._open[answer.channel_id] = channel
+        self._groups.setdefault(answer.group_channel_id, set()).add(answer.channel_id)
+        self._metrics.channels.set(len(self._open))
+        channel.grant(self, answer, tlvs)
+
+    def _refused(self, answer: OpenMiningChannelError) -> None:
+        channel = self._answered(answer.request_id)
+        if channel is not None and not channel.is_closed:
+            self._metrics.refusals.inc()
+            channel.owner.refused(answer.error_code)
+            self._later(self._timing.refused, partial(self.want, channel))
+
+    def _answered(self, request_id: int) -> UpstreamChannel | None:
+        entry = self._opening.pop(request_id, None)
+        self._ask()
+        return entry[1] if entry else None
+
+    def _close(self, message: CloseChannel) -> None:
+        for channel in self._addressed(message.channel_id):
+            if channel.is_open:
+                self._drop(channel)
+                self._metrics.refusals.inc()
+                channel.lose(f"the upstream closed the channel: {message.reason_code}")
+                self._later(self._timing.closed, partial(self.want, channel))
+
+    def _drop(self, channel: UpstreamChannel) -> None:
+        del self._open[channel.id]
+        self._leave_group(channel)
+        self._metrics.channels.set(len(self._open))
+
+    # Routing
+
+    def _receive(self, frame: Frame) -> None:
+        try:
+            message, tlvs = self._catalogue.decode(frame)
+        except UnknownMessage:
+            self._metrics.ignored.inc()
+            return
+        match message:
+            case SubmitSharesSuccess():
+                self._accepted(message)
+            case SubmitSharesError():
+                self._share_refused(message)
+            case OpenExtendedMiningChannelSuccess() | OpenStandardMiningChannelSuccess():
+                self._opened(message, tlvs)
+            case OpenMiningChannelError():
+                self._refused(message)
+            case CloseChannel():
+                self._close(message)
+            case SetGroupChannel():
+                self._regroup(message)
+            case Reconnect():
+                raise UpstreamUnusable("the upstream asked us to connect anew")
+            case _ if message.channel:
+                self._deliver(frame.channel_id, message)
+            case _:
+                self._metrics.ignored.inc()
+
+    def _accepted(self, message: SubmitSharesSuccess) -> None:
+        channel = self._open.get(message.channel_id)
+        if channel is None:
+            self._metrics.ignored.inc()
+        elif not channel.submissions.accepted(
+            message.last_sequence_number, message.new_submits_accepted_count
+        ):
+            self._metrics.mismatches.inc()
+
+    def _share_refused(self, message: SubmitSharesError) -> None:
+        channel = self._open.get(message.channel_id)
+        if channel is None:
+            self._metrics.ignored.inc()
+        elif not channel.submissions.refused(message.sequence_number, message.error_code):
+            self._metrics.mismatches.inc()
+
+    def _deliver(self, channel_id: int, message: Message) -> None:
+        channels = self._addressed(channel_id)
+        if not channels:
+            self._metrics.ignored.inc()
+        for channel in channels:
+            if channel.is_open:
+                channel.deliver(message)
+
+    def _addressed(self, channel_id: int) -> list[UpstreamChannel]:
+        channel = self._open.get(channel_id)
+        if channel is not None:
+            return [channel]
+        return [self._open[member] for member in sorted(self._groups.get(channel_id, ()))]
+
+    def _regroup(self, message: SetGroupChannel) -> None:
+        for channel_id in message.channel_ids:
+            channel = self._open.get(channel_id)
+            if channel is not None:
+                self._leave_group(channel)
+                channel.group_id = message.group_channel_id
+                self._groups.setdefault(channel.group_id, set()).add(channel_id)
+
+    def _leave_group(self, channel: UpstreamChannel) -> None:
+        members = self._groups.get(channel.group_id, set())
+        members.discard(channel.id)
+        if not members:
+            self._groups.pop(channel.group_id, None)
+
+    # Time and output
+
+    def _watch(self) -> None:
+        """Close a connection on which nothing moves though something should."""
+        now = self._loop.time()
+        quiet = now - self._heard >= self._timing.silence
+        oldest = [c.submissions.oldest for c in self._open.values()]
+        if any(now - asked >= self._timing.opening for asked, _ in self._opening.values()):
+            self._fail("the upstream does not answer a request for a channel")
+        elif quiet and any(added is not None and now - added >= self._timing.silence for added in oldest):
+            self._fail("the upstream does not answer shares")
+        else:
+            for channel in list(self._open.values()):
+                if channel.submissions.expire(now - self._timing.verdict):
+                    self._metrics.mismatches.inc()
+            self._later(self._timing.watch, self._watch)
+
+    def _fail(self, reason: str) -> None:
+        self._failure = reason
+        self._connection.close()
+
+    def _later(self, delay: float, act: Callable[[], None]) -> None:
+        def fire() -> None:
+            self._timers.discard(timer)
+            act()
+
+        timer = self._loop.call_later(delay, fire)
+        self._timers.add(timer)
+
+    def _flush(self) -> None:
+        frames, self._outbox = self._outbox, []
+        if frames:
+            try:
+                self._connection.send(*frames)
+            except ConnectionLost:
+                # The reader hears of it, too, and ends the session.
+                pass

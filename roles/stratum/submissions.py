@@ -1,0 +1,118 @@
+"""Shares that wait for the upstream's word, and how its answers settle them.
+
+A SubmitShares.Success settles the `new_submits_accepted_count` oldest unanswered shares up to
+`last_sequence_number`; an Error settles its own. Where counts and shares do not agree the mismatch is
+counted and nothing is guessed. No clock and no connection here.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from roles.stratum.errors import SubmissionsFull
+
+__all__ = ["ACCEPTED", "LOST", "Outcome", "Settle", "Submissions", "Verdict"]
+
+
+class Outcome(Enum):
+    """What became of a share."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The upstream's word on one share; `code` is its error code where it refused.
+
+    LOST: the connection or channel ended first, so that nobody knows; the share may have been credited.
+    """
+
+    outcome: Outcome
+    code: str = ""
+
+
+ACCEPTED: Final = Verdict(Outcome.ACCEPTED)
+LOST: Final = Verdict(Outcome.LOST)
+
+Settle = Callable[[Verdict], None]
+"""Called exactly once for each share submitted."""
+
+
+class Submissions:
+    """The unanswered shares of one open channel, at most `limit`."""
+
+    __slots__ = ("_limit", "_next", "_pending")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._next = 1
+        self._pending: OrderedDict[int, tuple[float, Settle]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    @property
+    def oldest(self) -> float | None:
+        """When the oldest unanswered share was added, None if there is none."""
+        return next(iter(self._pending.values()))[0] if self._pending else None
+
+    def add(self, now: float, settle: Settle) -> int:
+        """Take one share and return its sequence number (U32, from 1); raises SubmissionsFull."""
+        if len(self._pending) >= self._limit:
+            raise SubmissionsFull(f"{self._limit} shares wait for the upstream's answer")
+        sequence = self._next
+        self._next = sequence + 1 & 0xFFFFFFFF
+        self._pending[sequence] = (now, settle)
+        return sequence
+
+    def accepted(self, last_sequence_number: int, count: int) -> bool:
+        """Settle the `count` oldest up to `last_sequence_number` as accepted; False if they are not as
+        many.
+        """
+        due: list[Settle] = []
+        while self._pending and len(due) < count:
+            sequence = next(iter(self._pending))
+            if not _reached(sequence, last_sequence_number):
+                break
+            due.append(self._pending.popitem(last=False)[1][1])
+        left = next(iter(self._pending), None)
+        for settle in due:
+            settle(ACCEPTED)
+        return len(due) == count and (left is None or not _reached(left, last_sequence_number))
+
+    def refused(self, sequence_number: int, code: str) -> bool:
+        """Settle one share as refused; False if it is not among the unanswered."""
+        entry = self._pending.pop(sequence_number, None)
+        if entry is not None:
+            entry[1](Verdict(Outcome.REFUSED, code))
+        return entry is not None
+
+    def expire(self, before: float) -> int:
+        """Settle as lost what was added earlier than `before`, and return how many: nobody will answer it
+        now.
+        """
+        expired = 0
+        while self._pending:
+            sequence, (added, settle) = next(iter(self._pending.items()))
+            if added >= before:
+                break
+            del self._pending[sequence]
+            settle(LOST)
+            expired += 1
+        return expired
+
+    def lose(self) -> None:
+        """Settle all as lost; the sequence starts anew, because a channel opened again is a new one."""
+        pending, self._pending = self._pending, OrderedDict()
+        self._next = 1
+        for _, settle in pending.values():
+            settle(LOST)
+
+
+def _reached(sequence: int, last: int) -> bool:
+    """Whether `sequence` is at or before `last`, across the wrap at 2^32."""
+    return (last - sequence) & 0xFFFFFFFF < 1 << 31

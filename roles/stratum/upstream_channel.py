@@ -1,0 +1,215 @@
+"""One mining channel that somebody downstream wants at the upstream, kept over reconnects."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from protocols.sv2.codec import encode
+from protocols.sv2.frame import Frame
+from protocols.sv2.layout import Message
+from protocols.sv2.mining import (
+    CloseChannel,
+    OpenExtendedMiningChannel,
+    OpenExtendedMiningChannelSuccess,
+    OpenStandardMiningChannel,
+    OpenStandardMiningChannelSuccess,
+    SetExtranoncePrefix,
+    SetTarget,
+    SubmitSharesExtended,
+    SubmitSharesStandard,
+    UpdateChannel,
+)
+from protocols.sv2.tlv import Tlv
+from roles.stratum.errors import ChannelNotOpen
+from roles.stratum.submissions import Settle, Submissions
+
+__all__ = ["ChannelOwner", "OpenTerms", "UpstreamChannel"]
+
+OpenSuccess = OpenExtendedMiningChannelSuccess | OpenStandardMiningChannelSuccess
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTerms:
+    """What to ask for when a channel is opened.
+
+    `nominal_hash_rate` in hashes/s, `max_target` the easiest target accepted, `min_extranonce_size` in
+    bytes, None for a standard channel.
+    """
+
+    user_identity: str
+    nominal_hash_rate: float
+    max_target: int
+    min_extranonce_size: int | None
+    tlvs: tuple[Tlv, ...] = ()
+
+
+class ChannelOwner(Protocol):
+    """Who wants a channel. All calls come from the event loop's thread, must not block and must not raise."""
+
+    def opening(self, extensions: frozenset[int]) -> OpenTerms:
+        """The channel is about to be asked for, on a connection that has granted `extensions`."""
+
+    def opened(self, tlvs: tuple[Tlv, ...]) -> None:
+        """The channel is open: its id, target, prefix and size stand in the UpstreamChannel."""
+
+    def refused(self, code: str) -> None:
+        """OpenMiningChannel.Error; asked again after a while unless the owner closes the channel."""
+
+    def received(self, message: Message) -> None:
+        """A message for this channel, in order.
+
+        Jobs, SetNewPrevHash, SetTarget, SetExtranoncePrefix (already applied to the UpstreamChannel),
+        UpdateChannel.Error and messages of extensions. Where the server addressed a group, `channel_id` is
+        the group's.
+        """
+
+    def lost(self, reason: str) -> None:
+        """The channel is no longer open; it is opened again as soon as possible. Its shares have been
+        settled as LOST.
+        """
+
+
+class Carrier(Protocol):
+    """What an open channel needs of its connection."""
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+
+    def transmit(self, frame: Frame) -> None:
+        """Send when the loop comes round."""
+
+    def release(self, channel: "UpstreamChannel") -> None:
+        """The owner has closed the channel."""
+
+
+class UpstreamChannel:
+    """A channel at the upstream, open or waiting to be.
+
+    While `is_open`: `id`, `group_id`, `target` (as last set), `extranonce_prefix` and `extranonce_size`
+    (the bytes behind the prefix that are ours; 0 for a standard channel) are the upstream's; they may be
+    others after each opening.
+    """
+
+    __slots__ = (
+        "_carrier",
+        "_forget",
+        "extranonce_prefix",
+        "extranonce_size",
+        "group_id",
+        "id",
+        "is_closed",
+        "owner",
+        "submissions",
+        "target",
+    )
+
+    def __init__(
+        self, owner: ChannelOwner, forget: Callable[["UpstreamChannel"], None], submission_limit: int
+    ) -> None:
+        self.owner = owner
+        self.is_closed = False
+        self.id = 0
+        self.group_id = 0
+        self.target = 0
+        self.extranonce_prefix = b""
+        self.extranonce_size = 0
+        self.submissions = Submissions(submission_limit)
+        self._carrier: Carrier | None = None
+        self._forget = forget
+
+    @property
+    def is_open(self) -> bool:
+        """Whether shares can be submitted now."""
+        return self._carrier is not None
+
+    def submit(
+        self,
+        *,
+        job_id: int,
+        nonce: int,
+        ntime: int,
+        version: int,
+        extranonce: bytes | None,
+        settle: Settle,
+        tlvs: Iterable[Tlv] = (),
+    ) -> int:
+        """Send a share and return its sequence number; `settle` is called once with the verdict.
+
+        `extranonce` is the rolled part, `extranonce_size` bytes, None on a standard channel. Raises
+        ChannelNotOpen and SubmissionsFull, both before anything is sent; `settle` is not called then.
+        """
+        carrier = self._carrier
+        if carrier is None:
+            raise ChannelNotOpen("the upstream channel is not open")
+        sequence = self.submissions.add(carrier.now(), settle)
+        message: Message
+        if extranonce is None:
+            message = SubmitSharesStandard(self.id, sequence, job_id, nonce, ntime, version)
+        else:
+            message = SubmitSharesExtended(self.id, sequence, job_id, nonce, ntime, version, extranonce)
+        carrier.transmit(encode(message, tlvs))
+        return sequence
+
+    def update(self, nominal_hash_rate: float, maximum_target: int) -> None:
+        """Tell the upstream a new hash rate (hashes/s) and easiest target; without effect while not open.
+
+        `opening` is asked again on the next opening, so the owner keeps what it said here.
+        """
+        if self._carrier is not None:
+            self._carrier.transmit(encode(UpdateChannel(self.id, nominal_hash_rate, maximum_target)))
+
+    def close(self, reason: str) -> None:
+        """End the channel for good; unanswered shares are settled as LOST, `lost` is not called."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        carrier, self._carrier = self._carrier, None
+        if carrier is not None:
+            carrier.transmit(encode(CloseChannel(self.id, reason)))
+            carrier.release(self)
+        self._forget(self)
+        self.submissions.lose()
+
+    def request(self, request_id: int, extensions: frozenset[int]) -> Frame:
+        """The frame that asks for the channel; used by the client."""
+        terms = self.owner.opening(extensions)
+        message: Message
+        if terms.min_extranonce_size is None:
+            message = OpenStandardMiningChannel(
+                request_id, terms.user_identity, terms.nominal_hash_rate, terms.max_target
+            )
+        else:
+            message = OpenExtendedMiningChannel(
+                request_id,
+                terms.user_identity,
+                terms.nominal_hash_rate,
+                terms.max_target,
+                terms.min_extranonce_size,
+            )
+        return encode(message, terms.tlvs)
+
+    def grant(self, carrier: Carrier, answer: OpenSuccess, tlvs: tuple[Tlv, ...]) -> None:
+        """The upstream opened the channel; used by the client."""
+        self._carrier = carrier
+        self.id = answer.channel_id
+        self.group_id = answer.group_channel_id
+        self.target = answer.target
+        self.extranonce_prefix = answer.extranonce_prefix
+        self.extranonce_size = (
+            answer.extranonce_size if isinstance(answer, OpenExtendedMiningChannelSuccess) else 0
+        )
+        self.owner.opened(tlvs)
+
+    def deliver(self, message: Message) -> None:
+        """A message for this channel; used by the client."""
+        if isinstance(message, SetTarget):
+            self.target = message.maximum_target
+        elif isinstance(message, SetExtranoncePrefix):
+            self.extranonce_prefix = message.extranonce_prefix
+        self.owner.received(message)
+
+    def lose(self, reason: str) -> None:
+        """Connection or channel ended; used by the client."""
+        self._carrier = None
+        self.submissions.lose()
+        self.owner.lost(reason)
