@@ -1,0 +1,1 @@
+"""bitcoind's JSON-RPC, or whatever speaks like it."""
