@@ -43,5 +43,10 @@ def unblind(signature: bytes, blinding: bytes, mint_key: bytes) -> bytes:
 
 
 def verify(private_key: bytes, secret: str, signature: bytes) -> bool:
-    """Whether C is the mint's signature on the secret: C == kY, compared as canonical encodings."""
-    return hmac.compare_digest(multiply_secret(secret_point(secret), private_key), signature)
+    """Whether C is the mint's signature on the secret."""
+    return verify_point(private_key, secret_point(secret), signature)
+
+
+def verify_point(private_key: bytes, point: bytes, signature: bytes) -> bool:
+    """Whether C == kY for a Y on the curve, compared as canonical encodings."""
+    return hmac.compare_digest(multiply_secret(point, private_key), signature)

@@ -1,7 +1,8 @@
 """What can be wrong with a Cashu message, each kind with the wire code of the NUTs.
 
 CashuError (code, detail)
-├── MalformedError 0            not the shape that the NUTs demand; there is no code for it
+├── MalformedError 0                not the shape that the NUTs demand; there is no code for it
+├── QuoteUnknownError 0             nor for a quote that the mint does not have
 ├── ProofNotVerifiedError 10001
 ├── ProofsSpentError 11001          ├── ProofsPendingError 11002
 ├── OutputsSignedError 11003        ├── OutputsPendingError 11004
@@ -33,6 +34,10 @@ class CashuError(Exception):
 
 class MalformedError(CashuError):
     """A value that is not of the shape which the NUTs demand."""
+
+
+class QuoteUnknownError(CashuError):
+    """A quote id that the mint does not have."""
 
 
 class ProofNotVerifiedError(CashuError):
@@ -72,7 +77,7 @@ class NotBalancedError(CashuError):
 
 
 class AmountOutOfLimitsError(CashuError):
-    """An amount that the mint does not handle, or more than a quote still covers."""
+    """An amount that the mint does not handle, or has no key for."""
 
     code = 11006
 
@@ -132,7 +137,7 @@ class BatchTooLargeError(CashuError):
 
 
 class KeysetUnknownError(CashuError):
-    """A keyset id or denomination that the mint does not have."""
+    """A keyset id that the mint does not have."""
 
     code = 12001
 

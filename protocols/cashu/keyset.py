@@ -8,15 +8,15 @@ digits of a version 2 id. Other versions are refused. Keys are kept ascending by
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from protocols.bitcoin.bip32 import HARDENED, ExtendedSecret
-from protocols.bitcoin.hashing import sha256
-from protocols.bitcoin.secp256k1 import is_point, public_key
+from protocols.bitcoin.hashing import hmac_sha256, hmac_sha512, sha256
+from protocols.bitcoin.secp256k1 import is_point, is_secret, public_key
 from protocols.cashu.errors import KeysetUnknownError, MalformedError
 from protocols.cashu.fields import as_integer, as_keyset_id, as_object, as_point, as_text
 
 MAX_KEYS = 64
 SHORT_ID_LENGTH = 16
 UNIT_LIMIT = 255
+_DERIVATION = b"hashpool/mint/keyset/v1"
 _EXPIRY_LIMIT = 1 << 63
 _FEE_LIMIT = 1 << 32
 
@@ -114,19 +114,20 @@ def resolve(keyset_id: str, known: Iterable[str]) -> str:
     return matches.pop()
 
 
-def unit_index(unit: str) -> int:
-    """The derivation index of a unit: the first 4 bytes of SHA-256 of its upper-case name, big-endian, 31
-    bits.
-    """
-    return int.from_bytes(sha256(unit.upper().encode())[:4], "big") & 0x7FFFFFFF
-
-
 def derive_private_keys(seed: bytes, unit: str, index: int, denominations: int) -> dict[int, bytes]:
-    """Private keys for 2^0 … 2^(denominations - 1): m / 0' / unit_index' / index' / exponent' from the mint's
-    seed.
+    """Private keys for 2^0 … 2^(denominations - 1) of the keyset `index` of a unit, from the mint's seed.
+
+    HMAC all the way and not BIP32: the unit goes in by its name, so that no two units can share keys.
     """
-    branch = ExtendedSecret.from_seed(seed).derive(f"m/0'/{unit_index(unit)}'/{index}'")
-    return {1 << exponent: branch.child(HARDENED + exponent).secret for exponent in range(denominations)}
+    branch = hmac_sha512(seed, _DERIVATION, index.to_bytes(4, "big"), unit.lower().encode())
+    return {1 << exponent: _private_key(branch, exponent) for exponent in range(denominations)}
+
+
+def _private_key(branch: bytes, exponent: int) -> bytes:
+    attempt = 0
+    while not is_secret(candidate := hmac_sha256(branch, bytes((exponent, attempt)))):
+        attempt += 1
+    return candidate
 
 
 def public_keys(private_keys: Mapping[int, bytes]) -> dict[int, bytes]:

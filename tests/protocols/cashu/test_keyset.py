@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.bitcoin.hashing import sha256
+from protocols.cashu import keyset
 from protocols.cashu.denominations import input_fee, split
 from protocols.cashu.errors import CashuError, KeysetUnknownError, MalformedError
 from protocols.cashu.keyset import (
@@ -18,7 +18,6 @@ from protocols.cashu.keyset import (
     public_keys,
     resolve,
     short_id,
-    unit_index,
 )
 
 VECTORS = Path(__file__).parents[2] / "vectors/cashu"
@@ -99,8 +98,11 @@ def test_private_keys_depend_on_seed_unit_and_index_and_on_nothing_else() -> Non
     assert len(public_keys(made)) == 53
 
 
-def test_the_index_of_a_unit_is_31_bits_of_the_hash_of_its_upper_case_name() -> None:
-    assert unit_index("sat") == int.from_bytes(sha256(b"SAT")[:4], "big") % 2**31
+def test_a_candidate_that_is_no_scalar_is_followed_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = derive_private_keys(b"\x01" * 32, "sat", 0, 1)
+    answers = iter((False, True))
+    monkeypatch.setattr(keyset, "is_secret", lambda _: next(answers))
+    assert derive_private_keys(b"\x01" * 32, "sat", 0, 1) != first
 
 
 @settings(max_examples=100, deadline=None)

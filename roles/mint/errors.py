@@ -1,0 +1,29 @@
+"""Errors of the mint that are not a wallet's.
+
+::
+
+    OperatorError
+    └── KeysetMismatchError     a stored keyset does not come from the seed
+    Exception
+    ├── OverloadedError         too much waits; answered 503 with Retry-After
+    └── CountersBrokenError     more would be redeemed than was issued: a key has leaked or the store is wrong
+"""
+
+from roles.runtime import sysexits
+from roles.runtime.errors import OperatorError
+
+
+class KeysetMismatchError(OperatorError):
+    """A keyset of the store cannot be made from the seed again: the mint must not run."""
+
+    exit_code = sysexits.DATA
+
+
+class OverloadedError(Exception):
+    """Too many requests wait; the client may come again after `retry_after` seconds."""
+
+    retry_after = 1
+
+
+class CountersBrokenError(Exception):
+    """A valid input would make a keyset redeem more than it issued; refused, and an alarm."""

@@ -1,0 +1,72 @@
+"""A mint quote as the mint keeps it and as wallets see it (NUT-04, NUT-20, and the accounting of NUT-25)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from roles.runtime.storage import Row
+
+State = Literal["UNPAID", "PAID", "ISSUED"]
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """Amounts in units of `unit`; `updated_at` in Unix seconds, increasing with every change of the
+    accounting.
+
+    `request` is what the method asks to be paid: for ehash the share hash, 32 raw bytes in hex, internal
+    order.
+    """
+
+    quote_id: str
+    method: str
+    unit: str
+    request: str
+    amount: int
+    amount_paid: int
+    amount_issued: int
+    updated_at: int
+    pubkey: bytes | None
+
+    @property
+    def mintable(self) -> int:
+        """What can still be minted."""
+        return self.amount_paid - self.amount_issued
+
+    @property
+    def state(self) -> State:
+        """The deprecated summary of the accounting, for wallets that know nothing else."""
+        if self.amount_paid == 0:
+            return "UNPAID"
+        return "PAID" if self.mintable else "ISSUED"
+
+    def to_json(self) -> dict[str, object]:
+        """The mint quote response; quotes of this mint never expire."""
+        return {
+            "quote": self.quote_id,
+            "request": self.request,
+            "method": self.method,
+            "unit": self.unit,
+            "amount": self.amount,
+            "state": self.state,
+            "amount_paid": self.amount_paid,
+            "amount_issued": self.amount_issued,
+            "updated_at": self.updated_at,
+            "expiry": None,
+            "pubkey": None if self.pubkey is None else self.pubkey.hex(),
+        }
+
+    @classmethod
+    def from_row(cls, row: Row) -> "Quote":
+        """The quote of a row of the quote table."""
+        share_hash: bytes | None = row["share_hash"]
+        return cls(
+            row["quote_id"],
+            row["method"],
+            row["unit"],
+            "" if share_hash is None else share_hash.hex(),
+            row["amount"],
+            row["amount_paid"],
+            row["amount_issued"],
+            row["updated_at"],
+            row["pubkey"],
+        )

@@ -1,0 +1,70 @@
+"""Quotes in the store: by id, by share hash, and page by page for keys."""
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from protocols.cashu.errors import QuoteUnknownError
+from roles.mint.quote import Quote
+from roles.runtime.storage import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Quotes in the order of their ids; `last` is the id to go on after, None at the end."""
+
+    quotes: tuple[Quote, ...]
+    last: str | None
+
+
+def find(connection: Connection, method: str, quote_ids: Iterable[str]) -> list[Quote]:
+    """The quotes of these ids, in their order; raises QuoteUnknownError if one is unknown or of another
+    method.
+    """
+    found = []
+    for quote_id in quote_ids:
+        row = connection.execute(
+            "SELECT * FROM quote WHERE quote_id = ? AND method = ?", (quote_id, method)
+        ).fetchone()
+        if row is None:
+            raise QuoteUnknownError(f"quote {quote_id} is not known")
+        found.append(Quote.from_row(row))
+    return found
+
+
+def of_shares(
+    connection: Connection, share_hashes: Sequence[bytes], pubkey: bytes | None
+) -> dict[bytes, str]:
+    """Share hash to quote id of those that have a quote locked to `pubkey`; of all that have one for None."""
+    found = {}
+    for share_hash in share_hashes:
+        row = connection.execute(
+            "SELECT quote_id, pubkey FROM quote WHERE share_hash = ?", (share_hash,)
+        ).fetchone()
+        if row is not None and pubkey in {None, row["pubkey"]}:
+            found[share_hash] = row["quote_id"]
+    return found
+
+
+def page(
+    connection: Connection,
+    method: str,
+    pubkeys: Sequence[bytes],
+    *,
+    after: str,
+    limit: int,
+    only_mintable: bool,
+) -> Page:
+    """The next `limit` quotes locked to any of the keys, whose ids come after `after`."""
+    query = "SELECT quote_id FROM quote WHERE pubkey = ? AND quote_id > ? AND method = ?"
+    if only_mintable:
+        query += " AND amount_paid > amount_issued"
+    query += " ORDER BY quote_id LIMIT ?"
+    runs = [
+        [row["quote_id"] for row in connection.execute(query, (pubkey, after, method, limit + 1)).fetchall()]
+        for pubkey in pubkeys
+    ]
+    ids = list(islice(heapq.merge(*runs), limit + 1))
+    quotes = find(connection, method, ids[:limit])
+    return Page(tuple(quotes), ids[limit - 1] if len(ids) > limit else None)

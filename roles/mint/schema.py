@@ -1,0 +1,146 @@
+"""The mint's store. Tables are STRICT, so that an amount which leaves 64 bits is refused and never becomes a
+float.
+
+`share_quote`, `keyset_total` and `issued_signature` are what an audit reads; they stay when the tables
+change.
+"""
+
+from roles.runtime.storage import Migration
+
+_FIRST = """
+CREATE TABLE keyset (
+    keyset_no INTEGER PRIMARY KEY,
+    keyset_id TEXT NOT NULL UNIQUE,
+    unit TEXT NOT NULL CHECK (unit = lower(unit)),
+    seed_fingerprint BLOB NOT NULL CHECK (length(seed_fingerprint) = 16),
+    derivation_index INTEGER NOT NULL,
+    denominations INTEGER NOT NULL,
+    input_fee_ppk INTEGER NOT NULL DEFAULT 0,
+    final_expiry INTEGER,
+    active INTEGER NOT NULL DEFAULT 1,
+    created_at INTEGER NOT NULL,
+    issued INTEGER NOT NULL DEFAULT 0 CHECK (issued >= 0),
+    redeemed INTEGER NOT NULL DEFAULT 0 CHECK (redeemed BETWEEN 0 AND issued),
+    UNIQUE (seed_fingerprint, unit, derivation_index)
+) STRICT;
+
+CREATE TABLE issuer (
+    issuer_no INTEGER PRIMARY KEY,
+    identity BLOB NOT NULL UNIQUE CHECK (length(identity) = 33),
+    created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE shift (
+    issuer_no INTEGER NOT NULL REFERENCES issuer,
+    shift INTEGER NOT NULL CHECK (shift >= 0),
+    unit TEXT NOT NULL UNIQUE,
+    minimum INTEGER,
+    valuation INTEGER,
+    credited INTEGER NOT NULL DEFAULT 0 CHECK (credited >= 0),
+    rows INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (issuer_no, shift)
+) STRICT;
+
+-- One ledger of an issuer. The bound on work is a level in hashes at a row's time, kept as decimal text.
+CREATE TABLE ledger (
+    ledger_no INTEGER PRIMARY KEY,
+    issuer_no INTEGER NOT NULL REFERENCES issuer,
+    store_id BLOB NOT NULL CHECK (length(store_id) = 16),
+    first_shift INTEGER NOT NULL,
+    shift INTEGER NOT NULL,
+    acked_seq INTEGER NOT NULL DEFAULT 0 CHECK (acked_seq >= 0),
+    last_time INTEGER NOT NULL DEFAULT 0,
+    work_level TEXT NOT NULL DEFAULT '0',
+    UNIQUE (issuer_no, store_id)
+) STRICT;
+
+-- Every row of a ledger that is settled, also those that were refused; code as in CreditResults, 0 for ok.
+CREATE TABLE credit (
+    ledger_no INTEGER NOT NULL REFERENCES ledger,
+    seq INTEGER NOT NULL,
+    shift INTEGER NOT NULL,
+    code INTEGER NOT NULL,
+    share_hash BLOB NOT NULL CHECK (length(share_hash) = 32),
+    header BLOB NOT NULL CHECK (length(header) = 80),
+    target BLOB NOT NULL CHECK (length(target) = 32),
+    time INTEGER NOT NULL,
+    flags INTEGER NOT NULL,
+    pubkey BLOB NOT NULL CHECK (length(pubkey) = 33),
+    PRIMARY KEY (ledger_no, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE quote (
+    quote_no INTEGER PRIMARY KEY,
+    quote_id TEXT NOT NULL UNIQUE,
+    method TEXT NOT NULL,
+    unit TEXT NOT NULL,
+    amount INTEGER NOT NULL CHECK (amount BETWEEN 1 AND 9007199254740991),
+    amount_paid INTEGER NOT NULL DEFAULT 0,
+    amount_issued INTEGER NOT NULL DEFAULT 0,
+    updated_at INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    pubkey BLOB CHECK (length(pubkey) = 33),
+    share_hash BLOB UNIQUE CHECK (length(share_hash) = 32),
+    ledger_no INTEGER REFERENCES ledger,
+    seq INTEGER,
+    CHECK (0 <= amount_issued AND amount_issued <= amount_paid),
+    CHECK (method <> 'ehash' OR (pubkey NOT NULL AND share_hash NOT NULL AND seq NOT NULL))
+) STRICT;
+CREATE INDEX quote_by_key ON quote (pubkey, quote_id);
+CREATE INDEX quote_mintable ON quote (pubkey, quote_id) WHERE amount_paid > amount_issued;
+
+-- A request that was carried out, by its digest: the same request again gets the same signatures.
+CREATE TABLE request (
+    request_no INTEGER PRIMARY KEY,
+    digest BLOB NOT NULL UNIQUE CHECK (length(digest) = 32),
+    kind TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE issue (
+    request_no INTEGER NOT NULL REFERENCES request,
+    quote_no INTEGER NOT NULL REFERENCES quote,
+    amount INTEGER NOT NULL CHECK (amount > 0),
+    PRIMARY KEY (request_no, quote_no)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE promise (
+    promise_no INTEGER PRIMARY KEY,
+    blinded BLOB NOT NULL UNIQUE CHECK (length(blinded) = 33),
+    keyset_no INTEGER NOT NULL REFERENCES keyset,
+    amount INTEGER NOT NULL CHECK (amount > 0),
+    signature BLOB NOT NULL CHECK (length(signature) = 33),
+    dleq_e BLOB NOT NULL CHECK (length(dleq_e) = 32),
+    dleq_s BLOB NOT NULL CHECK (length(dleq_s) = 32),
+    request_no INTEGER NOT NULL REFERENCES request
+) STRICT;
+CREATE INDEX promise_by_request ON promise (request_no);
+
+CREATE TABLE spent (
+    spent_no INTEGER PRIMARY KEY,
+    y BLOB NOT NULL UNIQUE CHECK (length(y) = 33),
+    keyset_no INTEGER NOT NULL REFERENCES keyset,
+    amount INTEGER NOT NULL CHECK (amount > 0),
+    witness TEXT,
+    request_no INTEGER NOT NULL REFERENCES request
+) STRICT;
+
+CREATE VIEW share_quote AS
+SELECT quote.share_hash, issuer.identity AS issuer, quote.seq, ledger.store_id, quote.quote_id, quote.amount,
+    quote.pubkey AS key, quote.unit, quote.amount_paid AS paid, quote.amount_issued AS issued,
+    quote.created_at
+FROM quote JOIN ledger USING (ledger_no) JOIN issuer USING (issuer_no);
+
+CREATE VIEW keyset_total AS
+SELECT keyset_id, unit,
+    (SELECT coalesce(sum(amount), 0) FROM promise WHERE promise.keyset_no = keyset.keyset_no) AS signed,
+    (SELECT coalesce(sum(amount), 0) FROM spent WHERE spent.keyset_no = keyset.keyset_no) AS spent,
+    issued AS counted_issued, redeemed AS counted_redeemed
+FROM keyset;
+
+CREATE VIEW issued_signature AS
+SELECT promise.blinded, keyset.keyset_id, promise.amount, promise.signature
+FROM promise JOIN keyset USING (keyset_no);
+"""
+
+MIGRATIONS: tuple[Migration, ...] = ((1, "first", _FIRST),)

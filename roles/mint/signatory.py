@@ -1,0 +1,69 @@
+"""The curve work of requests, off the event loop: one hop to a small thread pool for all of a request's
+points.
+
+The library lets go of the interpreter's lock while it computes. When too many requests wait, further ones are
+refused at once instead of being kept.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from protocols.cashu import bdhke, dleq
+from protocols.cashu.curve import secret_point
+from protocols.cashu.errors import ProofNotVerifiedError
+from protocols.cashu.models import BlindedMessage, BlindSignature, Proof
+from roles.mint.errors import OverloadedError
+from roles.mint.keysets import KeysetBook
+
+T = TypeVar("T")
+MAX_WAITING = 256
+
+
+class Signatory:
+    """Runs work on `threads` threads, at most `waiting` requests at a time."""
+
+    def __init__(self, threads: int = 2, waiting: int = MAX_WAITING) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="curve")
+        self._limit = waiting
+        self._running = 0
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """The result of `work`; raises what it raises, OverloadedError when too many requests wait."""
+        if self._running >= self._limit:
+            raise OverloadedError("too many requests wait for their signatures")
+        self._running += 1
+        future = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        future.add_done_callback(self._done)
+        return await future
+
+    def close(self) -> None:
+        """Finish what runs and end the threads."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _done(self, _: object) -> None:
+        self._running -= 1
+
+
+def sign(outputs: Sequence[BlindedMessage], book: KeysetBook) -> list[BlindSignature]:
+    """Blind signatures with DLEQ proofs, the same ones whenever they are asked for; raises CashuErrors."""
+    signatures = []
+    for output in outputs:
+        key = book.get(output.keyset_id).key(output.amount)
+        signature = bdhke.sign(key.private, output.blinded)
+        proof = dleq.prove(key.private, key.public, output.blinded, signature)
+        signatures.append(BlindSignature(output.amount, output.keyset_id, signature, proof))
+    return signatures
+
+
+def verify(inputs: Sequence[Proof], book: KeysetBook) -> list[bytes]:
+    """The Ys of the inputs if the mint signed them all; raises ProofNotVerifiedError."""
+    points = []
+    for proof in inputs:
+        key = book.get(proof.keyset_id).key(proof.amount)
+        point = secret_point(proof.secret)
+        if not bdhke.verify_point(key.private, point, proof.signature):
+            raise ProofNotVerifiedError("an input was not signed by this mint")
+        points.append(point)
+    return points

@@ -1,0 +1,193 @@
+"""What the mint does for wallets, free of HTTP: each method takes a parsed body and gives values or raises.
+
+A request that fails is first looked for among those that were carried out: a wallet that lost the answer asks
+again, and finds its inputs spent or its quote minted by itself (NUT-19, from the store and for ever).
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from protocols.cashu import p2pk
+from protocols.cashu.errors import CashuError, SignatureError
+from protocols.cashu.lookup import LookupRequest, check_timestamp, verify
+from protocols.cashu.models import BlindedMessage, BlindSignature
+from protocols.ehash.shift import METHOD
+from roles.mint import quote_rows, rules, signatory, transaction
+from roles.mint.cursor import CursorCodec
+from roles.mint.keysets import KeysetBook
+from roles.mint.meters import Meters
+from roles.mint.quote import Quote
+from roles.mint.request import MintRequest, Sizes, SwapRequest, read_outputs, read_points, read_quote_ids
+from roles.mint.seed import MintSeed
+from roles.mint.signatory import Signatory
+from roles.runtime.storage import Database
+
+SHARE_LIMIT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ProofState:
+    """Whether a proof, named by its Y, is spent, and the witness that spent it."""
+
+    point: bytes
+    spent: bool
+    witness: str | None
+
+    def to_json(self) -> dict[str, object]:
+        """The item of /v1/checkstate; no proof of this mint is ever pending."""
+        return {
+            "Y": self.point.hex(),
+            "state": "SPENT" if self.spent else "UNSPENT",
+            "witness": self.witness,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ShareClaim:
+    """Who asks for the quotes of shares: a key, and its signature over the look-up text at `timestamp`."""
+
+    key: bytes
+    timestamp: int
+    signature: bytes
+
+
+class Teller:
+    """Serves wallets from one store and one seed; `clock` gives Unix seconds."""
+
+    def __init__(
+        self,
+        database: Database,
+        book: KeysetBook,
+        seed: MintSeed,
+        signatory: Signatory,
+        meters: Meters,
+        *,
+        clock: Callable[[], float],
+        sizes: Sizes,
+        public_share_lookup: bool = False,
+    ) -> None:
+        self._database = database
+        self._book = book
+        self._signatory = signatory
+        self._meters = meters
+        self._clock = clock
+        self._mint_key = seed.info_key
+        self._cursors = CursorCodec(seed.cursor_key)
+        self._public_share_lookup = public_share_lookup
+        self.sizes = sizes
+
+    async def swap(self, body: object) -> list[BlindSignature]:
+        """NUT-03."""
+        request = SwapRequest.from_json(body, self.sizes)
+        return await self._once(request.digest, lambda: self._swap(request))
+
+    async def mint(self, body: object) -> list[BlindSignature]:
+        """NUT-04, for one quote."""
+        return await self._mint_once(MintRequest.from_json(body, self.sizes))
+
+    async def mint_batch(self, body: object) -> list[BlindSignature]:
+        """NUT-29, for several quotes, all or none."""
+        return await self._mint_once(MintRequest.batch_from_json(body, self.sizes))
+
+    async def quote(self, quote_id: str) -> Quote:
+        """One quote; raises QuoteUnknownError."""
+        return (await self._quotes([quote_id]))[0]
+
+    async def check_quotes(self, body: object) -> list[Quote]:
+        """NUT-29: quotes in the order of the request; one unknown id refuses all."""
+        return await self._quotes(read_quote_ids(body, self.sizes))
+
+    async def check_state(self, body: object) -> list[ProofState]:
+        """NUT-07."""
+        points = read_points(body, self.sizes)
+        found = await self._database.read(lambda c: transaction.spent_witnesses(c, points))
+        return [ProofState(point, *state) for point, state in zip(points, found, strict=True)]
+
+    async def restore(self, body: object) -> list[tuple[BlindedMessage, BlindSignature]]:
+        """NUT-09: those outputs that were signed, with their signatures."""
+        outputs = read_outputs(body, self.sizes)
+        points = [output.blinded for output in outputs]
+        found = await self._database.read(lambda c: transaction.restore(c, points))
+        return [(output, item) for output, item in zip(outputs, found, strict=True) if item is not None]
+
+    async def look_up(self, body: object) -> tuple[Sequence[Quote], str | None]:
+        """NUT-XX: one page of the quotes locked to the keys that signed, and the cursor to the next."""
+        request = LookupRequest.from_json(body, now=int(self._clock()), max_keys=self.sizes.keys)
+        after = "" if request.cursor is None else self._cursors.read(request.cursor, METHOD, request.keys)
+        await self._signatory.run(lambda: request.verify(self._mint_key))
+        limit = min(request.limit or self.sizes.page, self.sizes.page)
+        page = await self._database.read(
+            lambda c: quote_rows.page(
+                c, METHOD, request.keys, after=after, limit=limit, only_mintable=request.only_mintable
+            )
+        )
+        cursor = None if page.last is None else self._cursors.write(page.last, METHOD, request.keys)
+        return page.quotes, cursor
+
+    async def look_up_shares(
+        self, share_hashes: Sequence[bytes], claim: ShareClaim | None
+    ) -> dict[bytes, str]:
+        """Share hash to quote id for the key that signed; SignatureError when none did and one must."""
+        key = None
+        if claim is not None:
+            timestamp = check_timestamp(claim.timestamp, int(self._clock()))
+            if not await self._signatory.run(
+                lambda: verify(self._mint_key, claim.key, timestamp, claim.signature)
+            ):
+                raise SignatureError("the look-up signature does not verify")
+            key = claim.key
+        elif not self._public_share_lookup:
+            raise SignatureError(
+                "the look-up needs the headers Ehash-Key, Ehash-Timestamp and Ehash-Signature"
+            )
+        return await self._database.read(lambda c: quote_rows.of_shares(c, share_hashes, key))
+
+    async def _quotes(self, quote_ids: Sequence[str]) -> list[Quote]:
+        return await self._database.read(lambda c: quote_rows.find(c, METHOD, quote_ids))
+
+    async def _mint_once(self, request: MintRequest) -> list[BlindSignature]:
+        return await self._once(request.digest, lambda: self._mint(request))
+
+    async def _once(
+        self, digest: bytes, attempt: Callable[[], Awaitable[list[BlindSignature]]]
+    ) -> list[BlindSignature]:
+        try:
+            return await attempt()
+        except CashuError:
+            stored = await self._database.read(lambda c: transaction.replay(c, digest))
+            if stored is None:
+                raise
+            self._meters.replays.inc()
+            return stored
+
+    async def _swap(self, request: SwapRequest) -> list[BlindSignature]:
+        now = int(self._clock())
+        rules.check_swap(request, self._book, now)
+
+        def work() -> tuple[list[bytes], list[BlindSignature]]:
+            points = signatory.verify(request.inputs, self._book)
+            p2pk.check_inputs(request.inputs, request.outputs, now)
+            return points, signatory.sign(request.outputs, self._book)
+
+        points, signatures = await self._signatory.run(work)
+        stored = await self._database.write(
+            lambda c: transaction.store_swap(c, request, points, signatures, book=self._book, now=now)
+        )
+        self._meters.swapped(request) if stored else self._meters.replays.inc()
+        return signatures
+
+    async def _mint(self, request: MintRequest) -> list[BlindSignature]:
+        now = int(self._clock())
+        quotes = await self._quotes([claim.quote_id for claim in request.claims])
+        portions = rules.check_mint(request, quotes, self._book, now)
+
+        def work() -> list[BlindSignature]:
+            rules.check_unlocked(request, quotes)
+            return signatory.sign(request.outputs, self._book)
+
+        signatures = await self._signatory.run(work)
+        stored = await self._database.write(
+            lambda c: transaction.store_mint(c, request, portions, signatures, book=self._book, now=now)
+        )
+        self._meters.minted(portions) if stored else self._meters.replays.inc()
+        return signatures

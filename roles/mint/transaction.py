@@ -1,0 +1,180 @@
+"""What one request changes, each in one transaction: it stands as a whole or leaves nothing.
+
+These functions run inside a write of the store. They give False, and change nothing, when the same request
+was carried out before: its answer is then `replay`.
+"""
+
+from collections.abc import Sequence
+
+from protocols.cashu.errors import (
+    AmountOutOfLimitsError,
+    OutputsSignedError,
+    ProofsSpentError,
+    QuoteIssuedError,
+)
+from protocols.cashu.models import BlindedMessage, BlindSignature, Dleq
+from roles.mint.errors import CountersBrokenError
+from roles.mint.keysets import KeysetBook
+from roles.mint.request import MintRequest, SwapRequest
+from roles.mint.rules import Portion, sums_by_keyset
+from roles.runtime.storage import Connection, Row
+
+KEYSET_LIMIT = (1 << 63) - 1
+
+
+def store_swap(
+    connection: Connection,
+    request: SwapRequest,
+    points: Sequence[bytes],
+    signatures: Sequence[BlindSignature],
+    *,
+    book: KeysetBook,
+    now: int,
+) -> bool:
+    """Spend the inputs, whose Ys are `points`, and keep the signatures.
+
+    Raises ProofsSpentError, OutputsSignedError, AmountOutOfLimitsError, CountersBrokenError.
+    """
+    request_no = _begin(connection, "swap", request.digest, now)
+    if request_no is None:
+        return False
+    rows = [
+        (point, book.get(proof.keyset_id).number, proof.amount, proof.witness, request_no)
+        for point, proof in zip(points, request.inputs, strict=True)
+    ]
+    cursor = connection.executemany(
+        "INSERT INTO spent (y, keyset_no, amount, witness, request_no) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT DO NOTHING",
+        rows,
+    )
+    if cursor.rowcount != len(rows):
+        raise ProofsSpentError("an input has been spent")
+    for keyset_id, amount in sums_by_keyset(request.inputs).items():
+        _redeem(connection, book.get(keyset_id).number, amount)
+    _keep(connection, request.outputs, signatures, book, request_no)
+    return True
+
+
+def store_mint(
+    connection: Connection,
+    request: MintRequest,
+    portions: Sequence[Portion],
+    signatures: Sequence[BlindSignature],
+    *,
+    book: KeysetBook,
+    now: int,
+) -> bool:
+    """Take the portions from their quotes and keep the signatures.
+
+    Raises QuoteIssuedError when a quote no longer holds its portion, OutputsSignedError,
+    AmountOutOfLimitsError.
+    """
+    request_no = _begin(connection, "mint", request.digest, now)
+    if request_no is None:
+        return False
+    for portion in portions:
+        row = connection.execute(
+            "UPDATE quote SET amount_issued = amount_issued + :amount, updated_at = max(updated_at + 1, :now)"
+            " WHERE quote_id = :quote_id AND amount_issued + :amount <= amount_paid RETURNING quote_no",
+            {"amount": portion.amount, "now": now, "quote_id": portion.quote.quote_id},
+        ).fetchone()
+        if row is None:
+            raise QuoteIssuedError(f"quote {portion.quote.quote_id} has been minted")
+        connection.execute(
+            "INSERT INTO issue (request_no, quote_no, amount) VALUES (?, ?, ?)",
+            (request_no, row["quote_no"], portion.amount),
+        )
+    _keep(connection, request.outputs, signatures, book, request_no)
+    return True
+
+
+def replay(connection: Connection, digest: bytes) -> list[BlindSignature] | None:
+    """The signatures with which a request was answered, None for one that was not carried out."""
+    rows = connection.execute(
+        "SELECT keyset_id, amount, signature, dleq_e, dleq_s FROM request JOIN promise USING (request_no)"
+        " JOIN keyset USING (keyset_no) WHERE digest = ? ORDER BY promise_no",
+        (digest,),
+    ).fetchall()
+    return [_signature(row) for row in rows] or None
+
+
+def restore(connection: Connection, points: Sequence[bytes]) -> list[BlindSignature | None]:
+    """For each B_ the signature that it got, None for one that was never signed (NUT-09)."""
+    found = []
+    for point in points:
+        row = connection.execute(
+            "SELECT keyset_id, amount, signature, dleq_e, dleq_s FROM promise JOIN keyset USING (keyset_no)"
+            " WHERE blinded = ?",
+            (point,),
+        ).fetchone()
+        found.append(None if row is None else _signature(row))
+    return found
+
+
+def spent_witnesses(connection: Connection, points: Sequence[bytes]) -> list[tuple[bool, str | None]]:
+    """For each Y whether it was spent, and with which witness (NUT-07)."""
+    found = []
+    for point in points:
+        row = connection.execute("SELECT witness FROM spent WHERE y = ?", (point,)).fetchone()
+        found.append((row is not None, None if row is None else row["witness"]))
+    return found
+
+
+def _begin(connection: Connection, kind: str, digest: bytes, now: int) -> int | None:
+    row = connection.execute(
+        "INSERT INTO request (digest, kind, created_at) VALUES (?, ?, ?)"
+        " ON CONFLICT DO NOTHING RETURNING request_no",
+        (digest, kind, now),
+    ).fetchone()
+    return None if row is None else int(row["request_no"])
+
+
+def _keep(
+    connection: Connection,
+    outputs: Sequence[BlindedMessage],
+    signatures: Sequence[BlindSignature],
+    book: KeysetBook,
+    request_no: int,
+) -> None:
+    rows = [
+        (
+            output.blinded,
+            book.get(signature.keyset_id).number,
+            signature.amount,
+            signature.signature,
+            signature.dleq.e if signature.dleq else None,
+            signature.dleq.s if signature.dleq else None,
+            request_no,
+        )
+        for output, signature in zip(outputs, signatures, strict=True)
+    ]
+    cursor = connection.executemany(
+        "INSERT INTO promise (blinded, keyset_no, amount, signature, dleq_e, dleq_s, request_no)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        rows,
+    )
+    if cursor.rowcount != len(rows):
+        raise OutputsSignedError("an output has been signed before")
+    for keyset_id, amount in sums_by_keyset(outputs).items():
+        cursor = connection.execute(
+            "UPDATE keyset SET issued = issued + :amount"
+            " WHERE keyset_no = :number AND issued <= :limit - :amount",
+            {"amount": amount, "number": book.get(keyset_id).number, "limit": KEYSET_LIMIT},
+        )
+        if cursor.rowcount != 1:
+            raise AmountOutOfLimitsError(f"keyset {keyset_id} would issue more than 2^63 - 1")
+
+
+def _redeem(connection: Connection, keyset_no: int, amount: int) -> None:
+    cursor = connection.execute(
+        "UPDATE keyset SET redeemed = redeemed + :amount"
+        " WHERE keyset_no = :number AND redeemed <= issued - :amount",
+        {"amount": amount, "number": keyset_no},
+    )
+    if cursor.rowcount != 1:
+        raise CountersBrokenError(f"keyset number {keyset_no} would redeem more than it has issued")
+
+
+def _signature(row: Row) -> BlindSignature:
+    dleq = Dleq(row["dleq_e"], row["dleq_s"])
+    return BlindSignature(row["amount"], row["keyset_id"], row["signature"], dleq)
