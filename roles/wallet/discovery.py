@@ -1,0 +1,146 @@
+"""Finding quotes that no notice told of: the mint is asked what is locked to the wallet's keys (NUT-XX)."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from protocols.cashu import lookup
+from roles.wallet import identity, quote
+from roles.wallet.errors import MintDishonest, MintRefused, MintUnreachable
+from roles.wallet.identity import Identity
+from roles.wallet.kit import Kit
+from roles.wallet.mint_api import MintInfo, QuoteState
+from roles.wallet.quote import Quote
+
+log = logging.getLogger(__name__)
+
+PAGE = 200
+MAX_PAGES = 10_000
+_PAUSE = 5.0
+_KEYS_PER_SECOND = 50
+_SIGNATURE_REFUSED = 20008
+
+
+class Discovery:
+    """Look-ups at start, when asked to, and every `interval` seconds; `on_found` is called when there is
+    news.
+    """
+
+    def __init__(self, kit: Kit, *, interval: float, on_found: Callable[[], None]) -> None:
+        self._kit = kit
+        self._interval = interval
+        self._on_found = on_found
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look up soon."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Look up for ever; an outage of the mint is waited out."""
+        while True:
+            self._wake.clear()
+            pause = self._interval
+            try:
+                asked, _ = await self.look_up_all()
+                # A wallet of many keys asks less often: each costs a signature here and a check there.
+                pause = max(pause, asked / _KEYS_PER_SECOND)
+            except MintUnreachable as error:
+                self._kit.link.lost(error)
+                pause = _PAUSE
+            except (MintRefused, MintDishonest) as error:
+                self._kit.meters.alarms.labels("lookup").inc()
+                hint = ""
+                if isinstance(error, MintRefused) and error.code == _SIGNATURE_REFUSED:
+                    hint = "; see that this machine's clock is right"
+                log.warning("look-up of quotes failed: %s%s", error, hint)
+            try:
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def look_up_all(self) -> tuple[int, int]:
+        """Learn what can be minted for any key of the wallet; returns how many keys, and how many new
+        quotes.
+        """
+        everyone = await self._kit.database.read(identity.everyone)
+        found = await self.look_up(everyone)
+        if found:
+            self._kit.meters.found.inc(found)
+            log.info("found %d quotes by key that no notice told of", found)
+            self._on_found()
+        return len(everyone), found
+
+    async def look_up(self, identities: Sequence[Identity]) -> int:
+        """Learn what can be minted for these keys; returns how many quotes were new. Raises MintError."""
+        found = 0
+        info = await self._kit.link.info()
+        for chunk in _chunks(identities, info.max_lookup_keys):
+            indexes = {item.public_key: item.key_index for item in chunk}
+            async for page in self._pages(info, chunk, only_mintable=True, limit=PAGE):
+                quotes = [
+                    Quote(
+                        state.share_hash,
+                        state.quote_id,
+                        indexes[state.public_key],
+                        state.mintable,
+                        state.unit,
+                    )
+                    for state in page
+                    if state.share_hash is not None and state.public_key in indexes and state.mintable > 0
+                ]
+                found += await self._learn(quotes)
+        return found
+
+    async def _learn(self, quotes: Sequence[Quote]) -> int:
+        now = self._kit.clock_ms()
+        return await self._kit.database.write(lambda c: quote.learn(c, quotes, "lookup", now))
+
+    async def are_used(self, identities: Sequence[Identity]) -> bool:
+        """Whether the mint holds a quote, minted or not, for any of these keys."""
+        info = await self._kit.link.info()
+        for chunk in _chunks(identities, info.max_lookup_keys):
+            async for page in self._pages(info, chunk, only_mintable=False, limit=1):
+                if page:
+                    return True
+        return False
+
+    async def _pages(
+        self, info: MintInfo, chunk: Sequence[Identity], *, only_mintable: bool, limit: int
+    ) -> AsyncIterator[list[QuoteState]]:
+        if info.public_key is None:
+            return
+        cursor: str | None = None
+        for _ in range(MAX_PAGES):
+            timestamp = self._kit.clock_ms() // 1000
+            signed = [
+                (
+                    item.public_key,
+                    lookup.sign(
+                        self._kit.keyring.quote_secret(item.key_index),
+                        info.public_key,
+                        item.public_key,
+                        timestamp,
+                        self._kit.entropy(32),
+                    ),
+                )
+                for item in chunk
+            ]
+            page, following = await self._kit.mint.look_up(
+                signed, timestamp, only_mintable=only_mintable, limit=limit, cursor=cursor
+            )
+            yield page
+            if following is None:
+                return
+            if following == cursor:
+                raise MintDishonest("the mint's look-up does not advance")
+            cursor = following
+        raise MintDishonest(f"the mint's look-up has more than {MAX_PAGES} pages")
+
+
+def _chunks(identities: Sequence[Identity], size: int) -> list[Sequence[Identity]]:
+    """Keys for one request each; none at all for a mint that offers no look-up."""
+    if size == 0:
+        return []
+    return [identities[start : start + size] for start in range(0, len(identities), size)]

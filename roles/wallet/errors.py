@@ -1,0 +1,65 @@
+"""Errors of the wallet.
+
+::
+
+    WalletError
+    ├── SeedError                 words that are no BIP39 phrase; a hint says what to do
+    ├── StoreNotEmptyError        restore into a store that already holds something
+    ├── IdentityLimitError        as many user identities as the wallet keeps keys for
+    ├── NoKeysetError             the mint signs nothing in that unit now
+    └── MintError                 what the mint did, or did not
+        ├── MintUnreachable       no answer, or "later" (429, 5xx): the same bytes may be sent again
+        ├── MintRefused           an answer with a NUT error code: the request was not carried out
+        └── MintDishonest         an answer that proves nothing: no DLEQ, a keyset unlike its id, wrong sums
+"""
+
+
+class WalletError(Exception):
+    """Root of the wallet's errors; `hint` says what a person can do, where there is something."""
+
+    hint = ""
+
+    def __init__(self, text: str, *, hint: str = "") -> None:
+        super().__init__(text)
+        self.hint = hint
+
+
+class SeedError(WalletError):
+    """Words that are no BIP39 phrase."""
+
+
+class StoreNotEmptyError(WalletError):
+    """A restore into a store that already holds tokens, keys or counters."""
+
+
+class IdentityLimitError(WalletError):
+    """The wallet keeps keys for as many user identities as it is set to."""
+
+
+class NoKeysetError(WalletError):
+    """No active keyset for a unit."""
+
+
+class MintError(WalletError):
+    """Root of what goes wrong between the wallet and a mint."""
+
+
+class MintUnreachable(MintError):
+    """The mint did not answer, or said "later"; whether it acted is unknown. `retry_after` is in seconds."""
+
+    def __init__(self, text: str, *, retry_after: float | None = None) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
+
+
+class MintRefused(MintError):
+    """The mint refused: `code` is the NUTs' number (0 where they have none), `detail` its sentence."""
+
+    def __init__(self, code: int, detail: str) -> None:
+        super().__init__(f"the mint refused with {code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+class MintDishonest(MintError):
+    """An answer that does not prove what it says."""

@@ -1,0 +1,117 @@
+"""What a mint says, read from JSON into values and nothing believed: every reader raises MalformedError."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from protocols.cashu.errors import MalformedError
+from protocols.cashu.fields import as_array, as_bytes, as_integer, as_keyset_id, as_object, as_point, as_text
+
+METHOD = "ehash"
+QUOTE_ID_LIMIT = 128
+UNIT_LIMIT = 255
+MONEY_LIMIT = 1 << 63
+
+
+@dataclass(frozen=True, slots=True)
+class MintInfo:
+    """What the wallet needs of /v1/info; keys are 33 bytes, None where the mint names none.
+
+    `max_batch` is 0 without batches (NUT-29), `max_lookup_keys` 0 without look-up by key (NUT-XX).
+    """
+
+    name: str
+    public_key: bytes | None
+    quote_key: bytes | None
+    max_batch: int
+    max_lookup_keys: int
+
+    @classmethod
+    def from_json(cls, value: object) -> "MintInfo":
+        """Read /v1/info."""
+        body = as_object(value, "mint info")
+        nuts = as_object(body.get("nuts", {}), "nuts")
+        return cls(
+            as_text(body.get("name", ""), "name", 255),
+            _point(body, "pubkey"),
+            _point(body, "quote_key"),
+            _limit(nuts, "29", "max_batch_size", 50),
+            _limit(nuts, "XX", "max_pubkeys", 50),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class KeysetHead:
+    """One line of /v1/keysets."""
+
+    keyset_id: str
+    unit: str
+    active: bool
+
+    @classmethod
+    def from_json(cls, value: object) -> "KeysetHead":
+        """Read one keyset's line."""
+        item = as_object(value, "keyset")
+        active = item.get("active")
+        if not isinstance(active, bool):
+            raise MalformedError("active is not a boolean")
+        unit = as_text(item.get("unit"), "unit", UNIT_LIMIT).lower()
+        return cls(as_keyset_id(item.get("id")), unit, active)
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteState:
+    """A mint quote as the mint sees it; `share_hash` is None where `request` is none."""
+
+    quote_id: str
+    unit: str
+    share_hash: bytes | None
+    public_key: bytes | None
+    paid: int
+    issued: int
+
+    @property
+    def mintable(self) -> int:
+        """What can still be minted."""
+        return self.paid - self.issued
+
+    @classmethod
+    def from_json(cls, value: object) -> "QuoteState":
+        """Read a mint quote response of any method that counts amount_paid and amount_issued."""
+        item = as_object(value, "quote")
+        paid = as_integer(item.get("amount_paid"), "amount_paid", MONEY_LIMIT)
+        issued = as_integer(item.get("amount_issued"), "amount_issued", MONEY_LIMIT)
+        if issued > paid:
+            raise MalformedError("more is issued than was paid")
+        request = item.get("request")
+        is_hash = isinstance(request, str) and len(request) == 64
+        return cls(
+            as_text(item.get("quote"), "quote id", QUOTE_ID_LIMIT),
+            as_text(item.get("unit"), "unit", UNIT_LIMIT).lower(),
+            as_bytes(request, "request", 32) if is_hash else None,
+            _point(item, "pubkey"),
+            paid,
+            issued,
+        )
+
+
+def read_page(value: object) -> tuple[list[QuoteState], str | None]:
+    """The quotes of one page of a look-up and the cursor to the next."""
+    body = as_object(value, "look-up")
+    cursor = body.get("next_cursor")
+    quotes = [QuoteState.from_json(item) for item in as_array(body.get("quotes"), "quotes")]
+    return quotes, None if cursor is None else as_text(cursor, "next_cursor", 1024)
+
+
+def _point(item: Mapping[str, object], name: str) -> bytes | None:
+    return None if item.get(name) is None else as_point(item[name], name)
+
+
+def _limit(nuts: Mapping[str, object], nut: str, name: str, default: int) -> int:
+    """A NUT's size limit; `default` where the NUT is offered without one, 0 where it is not offered."""
+    if nut not in nuts:
+        return 0
+    settings = as_object(nuts[nut], f"NUT-{nut} settings")
+    if settings.get("supported") is False or settings.get("disabled") is True:
+        return 0
+    size = settings.get(name)
+    return default if size is None else as_integer(size, name)

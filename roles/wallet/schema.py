@@ -1,0 +1,97 @@
+"""The wallet's tables.
+
+`identity` names the key of each user identity, `quote` each share that the mint owes tokens for, `request`
+each mint request with the exact bytes that a retry repeats, `proof` the tokens. `counter` and `identity`
+are written before a number of theirs is used, so that no crash makes one serve twice. Times are Unix
+milliseconds; names are raw bytes, because a user identity need not be UTF-8. A quote belongs to one request
+at a time; `attempt` keeps the requests that were given up, whose outputs may still turn out to have been
+signed.
+"""
+
+from roles.runtime.storage import Migration
+
+_FIRST = """
+CREATE TABLE mint (
+    url TEXT PRIMARY KEY,
+    public_key BLOB,
+    quote_key BLOB,
+    seen_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE keyset (
+    id TEXT PRIMARY KEY,
+    mint_url TEXT NOT NULL,
+    unit TEXT NOT NULL,
+    active INTEGER NOT NULL,
+    input_fee_ppk INTEGER NOT NULL,
+    final_expiry INTEGER,
+    keys TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE counter (
+    keyset_id TEXT PRIMARY KEY,
+    next INTEGER NOT NULL CHECK (next >= 0)
+) STRICT;
+
+CREATE TABLE identity (
+    key_index INTEGER PRIMARY KEY,
+    name BLOB UNIQUE,
+    public_key BLOB NOT NULL UNIQUE CHECK (length(public_key) = 33),
+    made_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE request (
+    id INTEGER PRIMARY KEY,
+    keyset_id TEXT NOT NULL,
+    first_counter INTEGER NOT NULL,
+    amounts TEXT NOT NULL,
+    path TEXT NOT NULL,
+    body BLOB,
+    form TEXT NOT NULL CHECK (form IN ('amended', 'legacy')),
+    state TEXT NOT NULL CHECK (state IN ('open', 'answered', 'abandoned', 'disputed')),
+    opened_ms INTEGER NOT NULL,
+    settled_ms INTEGER
+) STRICT;
+CREATE INDEX request_unsettled ON request (id) WHERE state IN ('open', 'disputed');
+
+CREATE TABLE quote (
+    share_hash BLOB PRIMARY KEY CHECK (length(share_hash) = 32),
+    quote_id TEXT,
+    key_index INTEGER NOT NULL,
+    amount INTEGER NOT NULL CHECK (amount > 0),
+    unit TEXT NOT NULL,
+    source TEXT NOT NULL CHECK (source IN ('notice', 'lookup')),
+    state TEXT NOT NULL CHECK (state IN ('pending', 'requested', 'minted', 'dropped')),
+    attempts INTEGER NOT NULL DEFAULT 0,
+    due_ms INTEGER NOT NULL,
+    noticed_ms INTEGER NOT NULL,
+    minted_ms INTEGER,
+    request_id INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX quote_pending ON quote (unit, due_ms) WHERE state = 'pending';
+CREATE INDEX quote_requested ON quote (request_id) WHERE state = 'requested';
+
+CREATE TABLE attempt (
+    share_hash BLOB NOT NULL,
+    request_id INTEGER NOT NULL,
+    PRIMARY KEY (share_hash, request_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE proof (
+    y BLOB PRIMARY KEY CHECK (length(y) = 33),
+    keyset_id TEXT NOT NULL,
+    amount INTEGER NOT NULL CHECK (amount > 0),
+    secret TEXT NOT NULL,
+    signature BLOB NOT NULL,
+    dleq_e BLOB,
+    dleq_s BLOB,
+    counter INTEGER,
+    state TEXT NOT NULL CHECK (state IN ('unspent', 'pending', 'spent')),
+    received_ms INTEGER NOT NULL,
+    request_id INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX proof_state ON proof (state, keyset_id, amount);
+CREATE INDEX proof_request ON proof (request_id);
+"""
+
+MIGRATIONS: tuple[Migration, ...] = ((1, "first", _FIRST),)

@@ -1,0 +1,134 @@
+"""The wallet as its owner sees it: keys for user identities, notices in, tokens in the store."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from os import urandom
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from roles.runtime.storage import Connection, Database
+from roles.wallet import identity, purse, quote
+from roles.wallet.discovery import Discovery
+from roles.wallet.identity import Identity
+from roles.wallet.keyring import Keyring
+from roles.wallet.keyset_book import KeysetBook
+from roles.wallet.kit import Kit
+from roles.wallet.meters import Meters
+from roles.wallet.mint_client import MintClient
+from roles.wallet.mint_link import MintLink
+from roles.wallet.minting import Minter
+from roles.wallet.quote import Quote
+from roles.wallet.schema import MIGRATIONS
+
+log = logging.getLogger(__name__)
+
+STORE_NAME = "wallet.sqlite"
+_IDENTITIES_REMEMBERED = 20_000
+_SURVEY_INTERVAL = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a wallet behaves; times in seconds."""
+
+    max_identities: int = 20_000
+    batch: int = 50
+    linger: float = 0.2
+    lookup_interval: float = 60.0
+
+
+class Wallet:
+    """A wallet on one store and one mint, made by `open_wallet`; `run` works until it is cancelled."""
+
+    def __init__(self, kit: Kit, settings: Settings) -> None:
+        self.kit = kit
+        self._settings = settings
+        self._identities: dict[str, Identity] = {}
+        self.minter = Minter(kit, batch=settings.batch, linger=settings.linger, on_reached=self.look_up_soon)
+        self.discovery = Discovery(kit, interval=settings.lookup_interval, on_found=self.minter.wake)
+
+    async def key_for(self, name: str) -> Identity:
+        """The key of a user identity, made and stored first if it is new; raises IdentityLimitError."""
+        known = self._identities.get(name)
+        if known is not None:
+            return known
+        limit, now = self._settings.max_identities, self.kit.clock_ms()
+        derive = self.kit.keyring.quote_public
+        claimed = await self.kit.database.write(
+            lambda c: identity.claim(c, name, derive, limit=limit, now_ms=now)
+        )
+        if len(self._identities) < _IDENTITIES_REMEMBERED:
+            self._identities[name] = claimed
+        return claimed
+
+    async def owner_of(self, public_key: bytes) -> Identity | None:
+        """The identity whose key this is, None for a key that the wallet does not hold."""
+        return await self.kit.database.read(lambda c: identity.by_key(c, public_key))
+
+    def notice(self, key_index: int, share_hash: bytes, amount: int, unit: str) -> None:
+        """The pool's word that a share of this key has a quote: a hint; the mint is the truth."""
+        if 0 < amount < 1 << 63 and len(share_hash) == 32 and unit.isprintable():
+            self.minter.notice(Quote(share_hash, None, key_index, amount, unit.lower()))
+
+    def look_up_soon(self) -> None:
+        """Ask the mint for what notices may not have told: after an outage of the pool or of the mint."""
+        self.discovery.wake()
+
+    async def run(self) -> None:
+        """Mint, look up and keep the gauges until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.minter.run())
+            tasks.create_task(self.discovery.run())
+            tasks.create_task(self._survey())
+
+    async def _survey(self) -> None:
+        """Set the gauges from the store now and then; counters in between are the minter's."""
+        while True:
+            balance, waiting, keys = await self.kit.database.read(_totals)
+            self.kit.meters.balance.set(balance)
+            self.kit.meters.pending_quotes.set(waiting[0])
+            self.kit.meters.pending.set(waiting[1])
+            self.kit.meters.identities.set(keys)
+            await asyncio.sleep(_SURVEY_INTERVAL)
+
+
+def open_wallet(
+    database: Database,
+    mint: MintClient,
+    seed: bytes,
+    *,
+    metrics: CollectorRegistry,
+    clock_ms: Callable[[], int],
+    settings: Settings | None = None,
+    watch: Callable[[str | None], None] = lambda _: None,
+    entropy: Callable[[int], bytes] = urandom,
+) -> Wallet:
+    """A wallet over an open store and a client of its mint, from the 64-byte seed.
+
+    `watch` is called with None when the mint answers and with a reason when it does not.
+    """
+    meters = Meters(metrics)
+    kit = Kit(
+        database=database,
+        mint=mint,
+        link=MintLink(database, mint, meters, clock_ms=clock_ms, watch=watch),
+        keyring=Keyring(seed),
+        keysets=KeysetBook(database, mint),
+        meters=meters,
+        clock_ms=clock_ms,
+        entropy=entropy,
+    )
+    return Wallet(kit, settings or Settings())
+
+
+def open_store(directory: Path, metrics: CollectorRegistry | None = None) -> Database:
+    """The wallet's store in a state directory, made if it is not there; raises what Database.open raises."""
+    return Database.open(directory / STORE_NAME, MIGRATIONS, metrics=metrics)
+
+
+def _totals(connection: Connection) -> tuple[int, tuple[int, int], int]:
+    balance = sum(item.amount for item in purse.balances(connection))
+    return balance, quote.waiting(connection), identity.count(connection)

@@ -1,0 +1,281 @@
+"""A fake mint for the wallet's tests: real blind signatures over HTTP on loopback, everything else in memory.
+
+It is not the project's mint. It keeps the rules that a wallet meets (NUT-03 to 09, 20, 29, XX) and can be
+told to misbehave: `after` and `before` hold functions that are called around each request and may answer in
+its place.
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from protocols.bitcoin.secp256k1 import public_key, schnorr_verify
+from protocols.cashu import bdhke, dleq, lookup, quote_signature
+from protocols.cashu.errors import CashuError
+from protocols.cashu.keyset import Keyset, derive_private_keys, keyset_id_v2, public_keys
+from protocols.cashu.models import BlindedMessage, BlindSignature
+from protocols.ehash.quote_id import quote_id, shared_secret
+
+UNIT = "hash_" + "02" * 33 + "_0"
+MINT_KEY = b"\x11" * 32
+QUOTE_KEY = b"\x22" * 32
+
+Hook = Callable[[web.Request, bytes], Awaitable[web.StreamResponse | None]]
+
+
+class Refusal(Exception):
+    """What the fake mint answers with HTTP 400."""
+
+    def __init__(self, code: int, detail: str = "refused") -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+@dataclass
+class FakeQuote:
+    """A paid quote, locked to a key."""
+
+    quote_id: str
+    share_hash: bytes
+    public_key: bytes
+    amount: int
+    unit: str
+    issued: int = 0
+    updated_at: int = 0
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "quote": self.quote_id,
+            "request": self.share_hash.hex(),
+            "method": "ehash",
+            "unit": self.unit,
+            "amount": self.amount,
+            "amount_paid": self.amount,
+            "amount_issued": self.issued,
+            "updated_at": self.updated_at,
+            "pubkey": self.public_key.hex(),
+        }
+
+
+@dataclass
+class FakeKeyset:
+    """A keyset with its private half."""
+
+    private: dict[int, bytes]
+    public: Keyset
+    active: bool = True
+
+
+@dataclass
+class FakeMint:
+    """The mint's state and its switches."""
+
+    clock: Callable[[], float]
+    replays: bool = True
+    batches: bool = True
+    forms: tuple[str, ...] = ("amended", "legacy")
+    quotes: dict[str, FakeQuote] = field(default_factory=dict)
+    keysets: dict[str, FakeKeyset] = field(default_factory=dict)
+    signed: dict[bytes, BlindSignature] = field(default_factory=dict)
+    spent: set[bytes] = field(default_factory=set)
+    seen: list[tuple[str, bytes]] = field(default_factory=list)
+    answers: dict[bytes, bytes] = field(default_factory=dict)
+    before: Hook | None = None
+    after: Hook | None = None
+    page_size: int = 3
+
+    def __post_init__(self) -> None:
+        self.add_keyset(UNIT)
+
+    def add_keyset(self, unit: str, index: int = 0) -> FakeKeyset:
+        private = derive_private_keys(b"\x07" * 64, unit, index, 53)
+        public = public_keys(private)
+        keyset = FakeKeyset(private, Keyset(keyset_id_v2(public, unit), unit, public))
+        self.keysets[keyset.public.keyset_id] = keyset
+        return keyset
+
+    def pay(self, key: bytes, share_hash: bytes, amount: int, unit: str = UNIT) -> FakeQuote:
+        """Hold a paid quote for a share, as after a credit on the issuance link."""
+        name = quote_id(shared_secret(QUOTE_KEY, key), share_hash)
+        return self.quotes.setdefault(name, FakeQuote(name, share_hash, key, amount, unit))
+
+    def issued(self) -> int:
+        return sum(quote.issued for quote in self.quotes.values())
+
+    def paths(self) -> list[str]:
+        return [path for path, _ in self.seen]
+
+    # HTTP
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._serve)
+        return app
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        path = request.path
+        self.seen.append((path, body))
+        if self.before and (answer := await self.before(request, body)):
+            return answer
+        try:
+            text = self._answer(path, body)
+            response = web.Response(body=text, content_type="application/json")
+        except (Refusal, CashuError) as error:
+            content = {"detail": error.detail, "code": error.code}
+            response = web.json_response(content, status=400)
+        if self.after and (answer := await self.after(request, body)):
+            return answer
+        return response
+
+    def _answer(self, path: str, raw: bytes) -> bytes:
+        body: Any = json.loads(raw) if raw else {}
+        if path == "/v1/info":
+            return json.dumps(self._info()).encode()
+        if path == "/v1/keysets":
+            return json.dumps({"keysets": [self._head(keyset) for keyset in self.keysets.values()]}).encode()
+        if path.startswith("/v1/keys/"):
+            return json.dumps({"keysets": [self._keys(path.removeprefix("/v1/keys/"))]}).encode()
+        if path == "/v1/restore":
+            return json.dumps(self._restore(body)).encode()
+        if path == "/v1/checkstate":
+            return json.dumps(self._states(body)).encode()
+        if path == "/v1/mint/quote/ehash/check" and self.batches:
+            return json.dumps([self._quote(name).to_json() for name in body["quotes"]]).encode()
+        if path == "/v1/mint/quote/ehash/pubkey":
+            return json.dumps(self._look_up(body)).encode()
+        if path.startswith("/v1/mint/quote/ehash/"):
+            return json.dumps(self._quote(path.rsplit("/", 1)[1]).to_json()).encode()
+        if path == "/v1/mint/ehash/batch" and self.batches:
+            return self._mint(raw, body["quotes"], body["quote_amounts"], body["outputs"], body["signatures"])
+        if path == "/v1/mint/ehash":
+            amount = sum(output["amount"] for output in body["outputs"])
+            return self._mint(raw, [body["quote"]], [amount], body["outputs"], [body["signature"]])
+        raise Refusal(0, "Not found")
+
+    def _info(self) -> dict[str, object]:
+        nuts: dict[str, object] = {"XX": {"supported": True, "max_pubkeys": 50, "max_page_size": 100}}
+        if self.batches:
+            nuts["29"] = {"max_batch_size": 20, "methods": ["ehash"]}
+        return {
+            "name": "fake",
+            "pubkey": public_key(MINT_KEY).hex(),
+            "quote_key": public_key(QUOTE_KEY).hex(),
+            "nuts": nuts,
+        }
+
+    def _head(self, keyset: FakeKeyset) -> dict[str, object]:
+        return {
+            "id": keyset.public.keyset_id,
+            "unit": keyset.public.unit,
+            "active": keyset.active,
+            "input_fee_ppk": 0,
+        }
+
+    def _keys(self, keyset_id: str) -> dict[str, object]:
+        if keyset_id not in self.keysets:
+            raise Refusal(12001)
+        keyset = self.keysets[keyset_id]
+        keys = {str(amount): key.hex() for amount, key in keyset.public.keys.items()}
+        return {**self._head(keyset), "keys": keys, "final_expiry": None}
+
+    def _quote(self, name: str) -> FakeQuote:
+        if name not in self.quotes:
+            raise Refusal(0, "quote not found")
+        return self.quotes[name]
+
+    def _mint(
+        self, raw: bytes, names: list[str], amounts: list[int], raw_outputs: list[Any], signatures: list[str]
+    ) -> bytes:
+        if self.replays and raw in self.answers:
+            return self.answers[raw]
+        quotes = [self._quote(name) for name in names]
+        outputs = [BlindedMessage.from_json(output) for output in raw_outputs]
+        for quote, signature in zip(quotes, signatures, strict=True):
+            if not self._is_signed(quote, outputs, bytes.fromhex(signature)):
+                raise Refusal(20008, "signature")
+        for quote, amount in zip(quotes, amounts, strict=True):
+            if quote.issued == quote.amount:
+                raise Refusal(20002, "already issued")
+            if quote.issued + amount > quote.amount:
+                raise Refusal(11006, "amount")
+        if sum(amounts) != sum(output.amount for output in outputs):
+            raise Refusal(11005, "not balanced")
+        if any(output.blinded in self.signed for output in outputs):
+            raise Refusal(11003, "outputs already signed")
+        made = [self.sign(output, quotes[0].unit) for output in outputs]
+        for quote, amount in zip(quotes, amounts, strict=True):
+            quote.issued += amount
+            quote.updated_at += 1
+        answer = json.dumps({"signatures": [signature.to_json() for signature in made]}).encode()
+        self.answers[raw] = answer
+        return answer
+
+    def _is_signed(self, quote: FakeQuote, outputs: list[BlindedMessage], signature: bytes) -> bool:
+        hashes = {
+            "amended": quote_signature.message_hash(quote.quote_id, outputs),
+            "legacy": quote_signature.legacy_message_hash(quote.quote_id, outputs),
+        }
+        key = quote.public_key[1:]
+        return any(schnorr_verify(key, hashes[form], signature) for form in self.forms)
+
+    def sign(self, output: BlindedMessage, unit: str) -> BlindSignature:
+        """Sign an output for good."""
+        keyset = self.keysets.get(output.keyset_id)
+        if keyset is None:
+            raise Refusal(12001)
+        if not keyset.active:
+            raise Refusal(12002)
+        if keyset.public.unit != unit:
+            raise Refusal(11010)
+        private, public = keyset.private[output.amount], keyset.public.keys[output.amount]
+        blind = bdhke.sign(private, output.blinded)
+        proof = dleq.prove(private, public, output.blinded, blind)
+        self.signed[output.blinded] = BlindSignature(output.amount, output.keyset_id, blind, proof)
+        return self.signed[output.blinded]
+
+    def _restore(self, body: Any) -> dict[str, object]:
+        known = [BlindedMessage.from_json(output) for output in body["outputs"]]
+        hits = [output for output in known if output.blinded in self.signed]
+        return {
+            "outputs": [output.to_json() for output in hits],
+            "signatures": [self.signed[output.blinded].to_json() for output in hits],
+        }
+
+    def _states(self, body: Any) -> dict[str, object]:
+        states = [
+            {"Y": y, "state": "SPENT" if bytes.fromhex(y) in self.spent else "UNSPENT"} for y in body["Ys"]
+        ]
+        return {"states": states}
+
+    def _look_up(self, body: Any) -> dict[str, object]:
+        request = lookup.LookupRequest.from_json(body, now=int(self.clock()), max_keys=50)
+        request.verify(public_key(MINT_KEY))
+        matching = sorted(
+            (quote for quote in self.quotes.values() if quote.public_key in request.keys),
+            key=lambda quote: quote.quote_id,
+        )
+        if request.only_mintable:
+            matching = [quote for quote in matching if quote.issued < quote.amount]
+        after = [quote for quote in matching if request.cursor is None or quote.quote_id > request.cursor]
+        size = min(self.page_size, request.limit or self.page_size)
+        page = after[:size]
+        cursor = page[-1].quote_id if len(after) > size else None
+        return {"quotes": [quote.to_json() for quote in page], "next_cursor": cursor}
+
+
+async def lose(request: web.Request, _: bytes) -> web.StreamResponse | None:
+    """A hook that cuts the connection instead of answering a mint request."""
+    if is_minting(request):
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+    return None
+
+
+def is_minting(request: web.Request) -> bool:
+    return request.path in {"/v1/mint/ehash", "/v1/mint/ehash/batch"}
