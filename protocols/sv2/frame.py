@@ -61,7 +61,9 @@ def parse_header(header: bytes) -> Header:
 
 def frame_from(header: bytes, payload: bytes) -> Frame:
     """Join a received header and its payload; raise MalformedMessage if the length is another."""
-    extension, channel, msg_type, size = parse_header(header)
-    if size != len(payload):
-        raise MalformedMessage(f"header announces {size} bytes, payload has {len(payload)}")
-    return Frame(extension, channel, msg_type, payload)
+    if len(header) != HEADER_SIZE:
+        raise MalformedMessage(f"{len(header)} bytes are no frame header")
+    extension, msg_type, low, high = HEADER.unpack(header)
+    if low | high << 16 != len(payload):
+        raise MalformedMessage(f"header announces {low | high << 16} bytes, payload has {len(payload)}")
+    return Frame(extension & ~CHANNEL_BIT, extension >= CHANNEL_BIT, msg_type, payload)

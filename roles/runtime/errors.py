@@ -10,12 +10,17 @@
     │   ├── StateUnusable         the state directory cannot be used (EX_CANTCREAT)
     │   ├── DatabaseInUse         another process has the store open (EX_TEMPFAIL)
     │   ├── DatabaseUnusable      the store cannot be opened or is damaged (EX_IOERR)
-    │   └── SchemaMismatch        the store's schema is newer than this program, or was changed (EX_DATAERR)
+    │   ├── SchemaMismatch        the store's schema is newer than this program, or was changed (EX_DATAERR)
+    │   └── AuthorityRequired     a connection that nobody vouches for, and nobody allowed (EX_CONFIG)
     ├── StorageError
     │   ├── CommitFailed          the group commit failed: nothing of its batch is stored
     │   └── StorageClosed         the store has been closed
-    └── ConnectionLost            a peer is gone, or was cut off
+    ├── HttpRefusal               what an HTTP handler answers instead of a result
+    └── ConnectionLost            a peer is gone, or was cut off; carries `code`, a word for metrics
+        └── ConnectFailed         a peer was not reached, or is not who it should be
 """
+
+from collections.abc import Mapping
 
 from roles.runtime import sysexits
 
@@ -85,6 +90,10 @@ class SchemaMismatch(OperatorError):
     exit_code = sysexits.DATA
 
 
+class AuthorityRequired(OperatorError):
+    """No authority key says whom we may trust at the other end."""
+
+
 class StorageError(RuntimeFault):
     """A write or read that the store did not carry out."""
 
@@ -97,5 +106,31 @@ class StorageClosed(StorageError):
     """The store has been closed."""
 
 
+class HttpRefusal(RuntimeFault):
+    """An HTTP error answer: status, and as its JSON body ``body``, by default ``detail`` and ``code``."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        code: int | None = None,
+        body: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.body = {"detail": detail, "code": status if code is None else code} if body is None else body
+        self.headers = headers
+
+
 class ConnectionLost(RuntimeFault):
-    """A connection has ended, by the peer or by us; the text says why."""
+    """A connection has ended, by the peer or by us; the text says why, ``code`` in a word."""
+
+    def __init__(self, text: str, *, code: str = "lost") -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class ConnectFailed(ConnectionLost):
+    """A connection did not come about: not reached, not in time, or not with the peer we expect."""

@@ -53,6 +53,8 @@ def test_a_header_of_another_length_is_malformed() -> None:
     with pytest.raises(MalformedMessage):
         parse_header(bytes(5))
     with pytest.raises(MalformedMessage):
+        frame_from(bytes(5), b"")
+    with pytest.raises(MalformedMessage):
         frame_from(bytes(6), b"x")
 
 

@@ -1,0 +1,159 @@
+"""A listener that gives each peer a task, and bounds their number and the time they take to begin."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from protocols.sv2.errors import Sv2Error
+from roles.runtime.errors import ConnectionLost
+from roles.runtime.listen import BACKLOG, bound
+from roles.runtime.peer_stream import PeerStream, StreamOwner
+from shared_config.address import Address
+
+ORDINARY = frozenset({"peer-closed", "closed", "reset"})
+
+_log = logging.getLogger(__name__)
+
+S = TypeVar("S", bound=PeerStream[Any])
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """How many peers, how many of them not begun, and seconds to begin; beyond, the slowest beginner goes."""
+
+    connections: int = 1024
+    beginners: int = 64
+    begin_s: float = 10.0
+
+
+class ServerMetrics:
+    """Gauges and counters of one listener, named ``hashpool_<name>_…``."""
+
+    def __init__(self, registry: CollectorRegistry, name: str) -> None:
+        self.open = Gauge(f"hashpool_{name}_connections", "Peers connected", registry=registry)
+        self.opened = Counter(f"hashpool_{name}_connections_opened", "Peers that began", registry=registry)
+        self.ended = Counter(
+            f"hashpool_{name}_connections_ended", "Peers gone, by reason", ["reason"], registry=registry
+        )
+
+
+class PeerServer(Generic[S]):
+    """Serves a listening socket: `handler` runs once for each peer that has begun, until either ends.
+
+    A handler that raises ends its own connection only. Cancel `run` to close the socket and all connections.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        make: Callable[[StreamOwner], S],
+        handler: Callable[[S], Awaitable[None]],
+        *,
+        limits: ServerLimits,
+        metrics: ServerMetrics,
+    ) -> None:
+        self._sock = sock
+        self._make = make
+        self._handler = handler
+        self._limits = limits
+        self._metrics = metrics
+        self._streams: set[PeerStream[Any]] = set()
+        self._served: set[PeerStream[Any]] = set()
+        self._beginners: dict[PeerStream[Any], asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def address(self) -> Address:
+        """Where peers are awaited."""
+        return bound(self._sock)
+
+    @property
+    def connections(self) -> int:
+        """How many peers are connected, beginners included."""
+        return len(self._streams)
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: self._make(self), sock=self._sock, backlog=BACKLOG)
+        try:
+            await loop.create_future()
+        finally:
+            server.close()
+            for task in self._tasks:
+                task.cancel()
+            if self._tasks:
+                await asyncio.wait(self._tasks)
+            streams = tuple(self._streams)
+            for stream in streams:
+                stream.close("the service stops")
+            await asyncio.gather(*(stream.wait_closed() for stream in streams))
+
+    def made(self, stream: PeerStream[Any]) -> None:
+        self._streams.add(stream)
+        self._metrics.open.inc()
+        if len(self._streams) > self._limits.connections:
+            stream.abort("too many connections", code="too-many-connections")
+            return
+        # Whoever begins does so in milliseconds; the one that has waited longest is the one that never will.
+        if len(self._beginners) >= self._limits.beginners:
+            slowest = next(iter(self._beginners))
+            slowest.abort("others are waiting to begin", code="slow-to-begin")
+            self._begun(slowest)
+        limit = self._limits.begin_s
+        self._beginners[stream] = asyncio.get_running_loop().call_later(limit, self._too_late, stream)
+
+    def opened(self, stream: Any) -> None:
+        self._begun(stream)
+        self._served.add(stream)
+        self._metrics.opened.inc()
+        task = asyncio.get_running_loop().create_task(self._handle(stream))
+        self._tasks.add(task)
+        task.add_done_callback(lambda done: self._handled(done, stream))
+
+    def lost(self, stream: PeerStream[Any]) -> None:
+        code, text = stream.reason or ("lost", "")
+        # Port scanners, readiness probes and silent peers are counted, and are no news.
+        is_news = stream in self._served and code not in ORDINARY
+        self._begun(stream)
+        self._served.discard(stream)
+        self._streams.discard(stream)
+        self._metrics.open.dec()
+        self._metrics.ended.labels(code).inc()
+        _log.log(
+            logging.INFO if is_news else logging.DEBUG,
+            "a peer is gone",
+            extra={"peer": stream.peer, "reason": text},
+        )
+
+    def _begun(self, stream: PeerStream[Any]) -> None:
+        timer = self._beginners.pop(stream, None)
+        if timer:
+            timer.cancel()
+
+    def _too_late(self, stream: PeerStream[Any]) -> None:
+        stream.abort(f"nothing to serve within {self._limits.begin_s:g} s", code="begin-timeout")
+
+    async def _handle(self, stream: S) -> None:
+        try:
+            await self._handler(stream)
+        except ConnectionLost:
+            _log.debug("a peer went while it was served", extra={"peer": stream.peer})
+        except Sv2Error as error:
+            stream.close(str(error), code=error.code)
+        else:
+            stream.close()
+
+    def _handled(self, task: asyncio.Task[None], stream: PeerStream[Any]) -> None:
+        """Close what is left open; a peer that finds a fault of ours must not end the service for others."""
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error:
+            _log.error("serving a peer failed", exc_info=error, extra={"peer": stream.peer})
+            stream.close("serving the peer failed", code="fault")
+        stream.close()

@@ -1,0 +1,223 @@
+"""Stratum V2 over TCP: the Noise handshake, then frames both ways, as a client or as a server.
+
+connection = await connect(Address("127.0.0.1", 34254), authority, limit=FrameLimits(MINING))
+connection.send(encode(message))
+frame = await connection.receive()
+
+server = serve(address, authority_secret, handler, limit=FrameLimits(MINING), setting="[pool] listen", …)
+task_group.create_task(server.run())
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+
+from prometheus_client import CollectorRegistry
+
+from protocols.noise.errors import NoiseError
+from protocols.noise.handshake import ACT1_SIZE, ACT2_SIZE, Initiator, Session
+from protocols.noise.transport import Transport
+from protocols.sv2.errors import Sv2Error
+from protocols.sv2.frame import Frame, frame_from
+from roles.runtime.errors import AuthorityRequired, ConnectFailed
+from roles.runtime.listen import listen
+from roles.runtime.noise_identity import NoiseIdentity, fresh_secret
+from roles.runtime.peer_server import PeerServer, ServerLimits, ServerMetrics
+from roles.runtime.peer_stream import PeerStream, StreamLimits, StreamOwner
+from shared_config.address import Address
+
+CONNECT_S = 10.0
+
+_log = logging.getLogger(__name__)
+
+Limit = Callable[[bytes], None]
+
+
+class Sv2Connection(PeerStream[Frame]):
+    """Frames over an encrypted connection; `limit` refuses frame headers, `limits` bound what is held."""
+
+    def __init__(self, owner: StreamOwner, limits: StreamLimits, limit: Limit) -> None:
+        super().__init__(owner, limits)
+        self._limit = limit
+        self._noise: Transport | None = None
+        self._act = b""
+        self.handshake_hash = b""
+        """The transcript's hash, 32 bytes, the same on both sides and in no other session."""
+        self.peer_static: bytes | None = None
+        """The server's x-only static key, 32 bytes, where we are the client."""
+
+    def send(self, *frames: Frame) -> None:
+        """Write frames in one piece; raise ConnectionLost, and cut a peer that has too much unread."""
+        noise = self._noise
+        if noise is None or self.reason:
+            self._check()
+            raise RuntimeError("frames are sent after the handshake")
+        if len(frames) == 1:
+            frame = frames[0]
+            self._write(noise.send(frame.header(), frame.payload))
+        else:
+            self._write(b"".join([noise.send(frame.header(), frame.payload) for frame in frames]))
+
+    def _arrived(self, data: bytes) -> None:
+        try:
+            if self._noise is None:
+                data = self._shake_hands(data)
+            if data and self._noise is not None:
+                for header, payload in self._noise.receive(data):
+                    self._deliver(frame_from(header, payload), len(payload))
+        except (NoiseError, Sv2Error) as error:
+            self.abort(str(error), code=error.code)
+        self._delivered()
+
+    def _shake_hands(self, data: bytes) -> bytes:
+        """Take bytes of the peer's act; return what follows it."""
+        raise NotImplementedError
+
+    def _complete(self, session: Session) -> None:
+        self._noise = Transport(session, self._limit)
+        self.handshake_hash = session.handshake_hash
+        self.peer_static = session.peer_static
+        self._opened()
+
+
+class ServedConnection(Sv2Connection):
+    """The server's end."""
+
+    def __init__(
+        self, owner: StreamOwner, limits: StreamLimits, limit: Limit, identity: NoiseIdentity
+    ) -> None:
+        super().__init__(owner, limits, limit)
+        self._identity = identity
+
+    def _begin(self) -> None:
+        """The client speaks first."""
+
+    def _shake_hands(self, data: bytes) -> bytes:
+        act = self._act = self._act + data
+        if len(act) < ACT1_SIZE:
+            return b""
+        self._act = b""
+        act2, session = self._identity.responder().receive(act[:ACT1_SIZE])
+        self._write(act2)
+        self._complete(session)
+        return act[ACT1_SIZE:]
+
+
+class DialledConnection(Sv2Connection):
+    """The client's end."""
+
+    def __init__(
+        self,
+        owner: StreamOwner,
+        limits: StreamLimits,
+        limit: Limit,
+        authority: bytes | None,
+        clock: Callable[[], float],
+    ) -> None:
+        super().__init__(owner, limits, limit)
+        self._clock = clock
+        self._initiator = Initiator(
+            ephemeral_secret=fresh_secret(), ephemeral_aux=secrets.token_bytes(32), authority=authority
+        )
+
+    def _begin(self) -> None:
+        self._write(self._initiator.start())
+
+    def _shake_hands(self, data: bytes) -> bytes:
+        act = self._act = self._act + data
+        if len(act) < ACT2_SIZE:
+            return b""
+        self._act = b""
+        self._complete(self._initiator.receive(act[:ACT2_SIZE], int(self._clock())))
+        return act[ACT2_SIZE:]
+
+
+class _Dial:
+    """Waits for a dialled connection to open."""
+
+    def __init__(self) -> None:
+        self.outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def made(self, _stream: PeerStream[Frame]) -> None:
+        """Opening takes a handshake more."""
+
+    def opened(self, _stream: PeerStream[Frame]) -> None:
+        if not self.outcome.done():
+            self.outcome.set_result(None)
+
+    lost = opened
+
+
+async def connect(
+    address: Address,
+    authority: bytes | None,
+    *,
+    limit: Limit,
+    timeout: float = CONNECT_S,
+    limits: StreamLimits | None = None,
+    allow_unauthenticated: bool = False,
+    clock: Callable[[], float] = time.time,
+) -> Sv2Connection:
+    """Connect and shake hands within `timeout` seconds.
+
+    `authority` is the x-only key that vouches for the server; without one AuthorityRequired is raised
+    unless `allow_unauthenticated`. Raises ConnectFailed, whose code is ``unreachable``, ``timeout`` or the
+    handshake's.
+    """
+    if authority is None:
+        if not allow_unauthenticated:
+            raise AuthorityRequired(
+                f"no authority key is set for {address}",
+                hint="set its authority_key, or allow the connection to be unauthenticated",
+            )
+        _log.warning("nobody vouches for the peer: no authority key", extra={"peer": str(address)})
+    loop = asyncio.get_running_loop()
+    dial = _Dial()
+    connection = DialledConnection(dial, limits or StreamLimits(), limit, authority, clock)
+    try:
+        async with asyncio.timeout(timeout):
+            await loop.create_connection(lambda: connection, address.host, address.port)
+            await dial.outcome
+    except TimeoutError:
+        connection.abort("the handshake takes too long", code="timeout")
+        raise ConnectFailed(f"{address} does not answer within {timeout:g} s", code="timeout") from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConnectFailed(f"cannot reach {address}: {reason}", code="unreachable") from error
+    except asyncio.CancelledError:
+        connection.abort("no longer wanted", code="closed")
+        raise
+    if not connection.handshake_hash:
+        code, text = connection.reason or ("lost", "the peer closed the connection")
+        raise ConnectFailed(f"no handshake with {address}: {text}", code=code)
+    return connection
+
+
+def serve(
+    address: Address,
+    authority_secret: bytes,
+    handler: Callable[[Sv2Connection], Awaitable[None]],
+    *,
+    limit: Limit,
+    setting: str,
+    metrics: ServerMetrics | None = None,
+    server_limits: ServerLimits | None = None,
+    stream_limits: StreamLimits | None = None,
+    clock: Callable[[], float] = time.time,
+) -> PeerServer[ServedConnection]:
+    """Listen at once, and serve while `run` of the result runs.
+
+    `setting` names the configuration key of the address. Raises PortInUse or ListenFailed.
+    """
+    sock = listen(address, setting)
+    identity = NoiseIdentity(authority_secret, clock=clock)
+    streams = stream_limits or StreamLimits()
+    return PeerServer(
+        sock,
+        lambda owner: ServedConnection(owner, streams, limit, identity),
+        handler,
+        limits=server_limits or ServerLimits(),
+        metrics=metrics or ServerMetrics(CollectorRegistry(), "sv2"),
+    )
