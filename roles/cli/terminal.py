@@ -95,11 +95,15 @@ class Terminal:
             self._last_plain = time.monotonic()
             self.tell(" · ".join(f"{name} {value}" for name, value in facts().items()))
 
-    def close(self) -> None:
-        """End the live summary and close the log files."""
+    def close_live(self) -> None:
+        """End the live summary; lines can still be told."""
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+    def close(self) -> None:
+        """End the live summary and close the log files."""
+        self.close_live()
         self._files.close()
 
 

@@ -10,10 +10,11 @@ from roles.cli.auditing.ledger import LedgerRow
 
 @dataclass(frozen=True, slots=True)
 class QuoteRow:
-    """An ehash quote of the mint: amounts in ehash, `seq` its place in the issuer's ledger."""
+    """An ehash quote: amounts in ehash, `seq` its place in the ledger `store_id` of the issuer."""
 
     share_hash: bytes
     issuer: bytes
+    store_id: bytes
     seq: int
     amount: int
     key: bytes
@@ -71,11 +72,14 @@ def audit_keysets(totals: Iterable[KeysetTotals], quotes: Iterable[QuoteRow], fi
 def audit_handover(
     ledger: Mapping[bytes, LedgerRow],
     quotes: Mapping[bytes, QuoteRow],
-    issuer: bytes,
+    source: tuple[bytes, bytes],
     acked_seq: int,
     findings: Findings,
 ) -> None:
-    """Check each ledger row against its quote and each of the issuer's quotes against its row."""
+    """Check each ledger row against its quote and each quote of the ledger against its row.
+
+    `source` is the issuer's identity and the ledger's store id, `acked_seq` the mint's own word.
+    """
     for share_hash, row in ledger.items():
         quote = quotes.get(share_hash)
         if quote is None:
@@ -88,5 +92,5 @@ def audit_handover(
         elif (quote.amount, quote.key, quote.unit, quote.seq) != (row.amount, row.key, row.unit, row.seq):
             findings.problem("quotes that differ from their share", f"row {row.seq}")
     for share_hash, quote in quotes.items():
-        if quote.issuer == issuer and share_hash not in ledger:
+        if (quote.issuer, quote.store_id) == source and share_hash not in ledger:
             findings.problem("quotes without a share", share_hash[::-1].hex())

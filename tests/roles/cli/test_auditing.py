@@ -18,6 +18,7 @@ TARGET = from_work(16 << 2)
 ISSUER = secp256k1.public_key(b"\x11" * 32)
 KEY = secp256k1.public_key(b"\x22" * 32)
 UNIT = "hash_x_0"
+STORE = b"\5" * 16
 
 
 def share(seq: int) -> LedgerRow:
@@ -31,7 +32,7 @@ def share(seq: int) -> LedgerRow:
 
 
 def quote(row: LedgerRow, issued: int = 16) -> QuoteRow:
-    return QuoteRow(row.share_hash, ISSUER, row.seq, row.amount, row.key, row.unit, row.amount, issued)
+    return QuoteRow(row.share_hash, ISSUER, STORE, row.seq, row.amount, row.key, row.unit, row.amount, issued)
 
 
 ROWS = [share(seq) for seq in (1, 2, 3)]
@@ -67,7 +68,7 @@ def test_a_ledger_that_breaks_a_rule_is_found_out(rows: list[LedgerRow], kind: s
 def handover(rows: list[LedgerRow], quotes: list[QuoteRow], acked: int) -> Findings:
     findings = Findings()
     ledger = audit_ledger(rows, 0, findings)
-    audit_handover(ledger, audit_quotes(quotes, findings), ISSUER, acked, findings)
+    audit_handover(ledger, audit_quotes(quotes, findings), (ISSUER, STORE), acked, findings)
     return findings
 
 

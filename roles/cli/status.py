@@ -1,0 +1,83 @@
+"""`hashpool status`: what is up, from the daemons' health addresses."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from roles.cli.checkout import home
+from roles.cli.fleet import NEEDS, health_address
+
+TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a daemon says: whether it runs, whether it is ready, what it lacks, seconds since its start."""
+
+    role: str
+    address: str
+    up: bool
+    ready: bool
+    reasons: Mapping[str, str]
+    uptime_s: float | None
+
+
+async def ask(role: str, address: str, session: aiohttp.ClientSession) -> Answer:
+    """Ask one daemon."""
+    try:
+        async with session.get(f"http://{address}/health") as response:
+            health = orjson.loads(await response.read())
+        async with session.get(f"http://{address}/ready") as response:
+            ready, told = response.status == 200, orjson.loads(await response.read())
+    except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError):
+        return Answer(role, address, False, False, {}, None)
+    return Answer(role, address, True, ready, told.get("reasons", {}), health.get("uptime_s"))
+
+
+async def ask_all(addresses: Mapping[str, str]) -> list[Answer]:
+    """Ask every daemon at once."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session:
+        return await asyncio.gather(*(ask(role, address, session) for role, address in addresses.items()))
+
+
+def table(answers: list[Answer]) -> Table:
+    """Return the answers as a table for people."""
+    shown = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("daemon", "state", "up for", "health address", "waits for"):
+        shown.add_column(heading)
+    for answer in answers:
+        state = "[green]ready[/]" if answer.ready else "[yellow]not ready[/]" if answer.up else "[red]down[/]"
+        uptime = "" if answer.uptime_s is None else f"{answer.uptime_s:.0f} s"
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in answer.reasons.items())
+        shown.add_row(answer.role, state, uptime, answer.address, reasons)
+    return shown
+
+
+def main(argv: list[str]) -> int:
+    """Print what is up; returns 0 only if every daemon is ready."""
+    parser = argparse.ArgumentParser(prog="hashpool status", description=__doc__)
+    parser.add_argument("--port-offset", type=int, default=0, metavar="N", help="that of the `up` asked for")
+    parser.add_argument(
+        "--config", type=Path, default=home() / "config", metavar="DIR", help="configuration files"
+    )
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(argv)
+    addresses = {role: health_address(options.config, role, options.port_offset) for role in NEEDS}
+    answers = asyncio.run(ask_all(addresses))
+    if options.json:
+        told = {
+            answer.role: {"up": answer.up, "ready": answer.ready, "reasons": dict(answer.reasons)}
+            for answer in answers
+        }
+        sys.stdout.write(orjson.dumps(told).decode() + "\n")
+    else:
+        Console(highlight=False).print(table(answers))
+    return 0 if all(answer.ready for answer in answers) else 1

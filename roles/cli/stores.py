@@ -1,0 +1,102 @@
+"""Reads the daemons' stores, read-only and each in one snapshot, beside daemons that run or are stopped."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+
+from protocols.cashu.deterministic import SecretSource
+from protocols.cashu.keyset import parse_keys
+from roles.cli.auditing.mint import KeysetTotals, QuoteRow
+from roles.cli.auditing.wallet import ProofRow, SignatureRow, WalletQuote
+from roles.runtime.storage import Connection, open_readonly
+from roles.wallet.seed import seed_from_words
+
+
+def open_store(state: Path, role: str, name: str) -> Connection | None:
+    """Open a daemon's store in a state directory; None if the daemon has never run there."""
+    path = state / role / name
+    return open_readonly(path) if path.exists() else None
+
+
+class MintStore:
+    """The mint's store."""
+
+    FILE = "mint.sqlite"
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def quotes(self) -> Iterator[QuoteRow]:
+        """Yield every ehash quote."""
+        for row in self._connection.execute("SELECT * FROM share_quote ORDER BY issuer, store_id, seq"):
+            share = row["share_hash"], row["issuer"], row["store_id"], row["seq"]
+            yield QuoteRow(*share, row["amount"], row["key"], row["unit"], row["paid"], row["issued"])
+
+    def keysets(self) -> Iterator[KeysetTotals]:
+        """Yield every keyset's sums."""
+        for row in self._connection.execute("SELECT * FROM keyset_total"):
+            yield KeysetTotals(*row)
+
+    def signatures(self) -> dict[bytes, SignatureRow]:
+        """Return every blind signature by the point it signed."""
+        rows = self._connection.execute("SELECT blinded, keyset_id, amount, signature FROM issued_signature")
+        return {row[0]: SignatureRow(row[1], row[2], row[3]) for row in rows}
+
+    def acked(self, issuer: bytes, store_id: bytes) -> int:
+        """Return the highest sequence number that is settled for a ledger of an issuer."""
+        row = self._connection.execute(
+            "SELECT max(acked_seq) FROM ledger JOIN issuer USING (issuer_no)"
+            " WHERE identity = ? AND store_id = ?",
+            (issuer, store_id),
+        ).fetchone()
+        return row[0] or 0
+
+
+class WalletStore:
+    """The proxy's wallet."""
+
+    FILE = "wallet.sqlite"
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def quotes(self) -> Iterator[WalletQuote]:
+        """Yield every credit that the wallet knows."""
+        for row in self._connection.execute("SELECT share_hash, amount, unit, state FROM quote"):
+            yield WalletQuote(row["share_hash"], row["amount"], row["unit"], row["state"] == "minted")
+
+    def minted_at(self) -> dict[bytes, int]:
+        """Return when each share's tokens were stored, Unix milliseconds."""
+        rows = self._connection.execute("SELECT share_hash, minted_ms FROM quote WHERE state = 'minted'")
+        return {row[0]: row[1] for row in rows}
+
+    def keys(self) -> dict[str, dict[int, bytes]]:
+        """Return the mint's public keys by keyset and amount."""
+        rows = self._connection.execute("SELECT id, keys FROM keyset")
+        return {row["id"]: parse_keys(orjson.loads(row["keys"])) for row in rows}
+
+    def proofs(self, words: str) -> Iterator[ProofRow]:
+        """Yield the unspent tokens that derive from the seed words, with their blinding factors."""
+        seed = seed_from_words(words)
+        sources: dict[str, SecretSource] = {}
+        rows = self._connection.execute(
+            "SELECT keyset_id, amount, secret, signature, counter FROM proof"
+            " WHERE state <> 'spent' AND counter IS NOT NULL"
+        )
+        for row in rows:
+            keyset_id = row["keyset_id"]
+            if keyset_id not in sources:
+                sources[keyset_id] = SecretSource(seed, keyset_id)
+            blinding = sources[keyset_id].derive(row["counter"]).blinding
+            yield ProofRow(keyset_id, row["amount"], row["secret"], row["signature"], blinding)
+
+    def balance(self) -> tuple[int, str]:
+        """Return the sum of all unspent tokens and the newest unit's name."""
+        total = self._connection.execute(
+            "SELECT coalesce(sum(amount), 0) FROM proof WHERE state <> 'spent'"
+        ).fetchone()
+        newest = self._connection.execute(
+            "SELECT unit FROM proof JOIN keyset ON keyset.id = keyset_id ORDER BY received_ms DESC LIMIT 1"
+        ).fetchone()
+        return total[0], newest[0] if newest else ""
