@@ -1,8 +1,8 @@
 """A locking key where only text travels: SV1 user names and passwords, SV2 user identities.
 
 The text is base58check of 0x48 and the 33-byte key, 52 characters that begin with B; 66 hex digits are read
-as well. `<key>`, `<key>.worker` and `k=<key>` name one. What looks like a key and is none is refused: a typing
-error must not turn a miner's key into a name that earns nothing.
+as well. `<key>`, `<key>.worker` and `k=<key>` name one. What looks like a key and is none is refused: a
+typing error must not turn a miner's key into a name that earns nothing.
 """
 
 import re

@@ -1,0 +1,1 @@
+"""Mining channels from the server's side: jobs, shares, targets and extranonces."""

@@ -1,0 +1,39 @@
+"""Batched answers: durable shares are acknowledged ten at a time, or 50 ms later, whichever is first."""
+
+from protocols.bitcoin.target import difficulty_of_work
+from protocols.sv2.mining import SubmitSharesSuccess
+
+MAX_BATCH = 10
+MAX_DELAY_MS = 50
+_U64 = (1 << 64) - 1
+
+
+class Acknowledgements:
+    """The accepted shares of one channel that are durable and not answered yet."""
+
+    def __init__(self, channel_id: int, size: int = MAX_BATCH) -> None:
+        self.channel_id = channel_id
+        self.count = 0
+        self._size = size
+        self._last = 0
+        self._work = 0
+
+    def add(self, sequence_number: int, work: int) -> SubmitSharesSuccess | None:
+        """Count a durable share, in the order of submission; returns the answer when the batch is full.
+
+        `work` is in expected hashes, 0 for a repetition.
+        """
+        self.count += 1
+        self._last = sequence_number
+        self._work += work
+        return self.flush() if self.count >= self._size else None
+
+    def flush(self) -> SubmitSharesSuccess | None:
+        """The answer to what is waiting, if anything is; its sum counts whole difficulties."""
+        if not self.count:
+            return None
+        total = min(int(difficulty_of_work(self._work)), _U64)
+        answer = SubmitSharesSuccess(self.channel_id, self._last, self.count, total)
+        self.count = 0
+        self._work = 0
+        return answer

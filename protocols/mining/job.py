@@ -1,0 +1,164 @@
+"""From templates to jobs, and the life of a job on its channel.
+
+A job is future until its tip arrives, active, past while a later job of the same tip is active, and stale
+when the next tip has come; ids of older tips are unknown. The coinbase of a job carries the revision of its
+channel's target, so that work under two targets can never be the same work (one piece of work has one price).
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+from protocols.bitcoin.coinbase import CoinbaseTemplate, coinbase_parts
+from protocols.bitcoin.errors import CoinbaseError
+from protocols.bitcoin.transaction import TxOut
+from protocols.mining.errors import StaleShare, UnknownJob
+from protocols.mining.extranonce import FULL_SIZE
+
+MAX_TAG = 61
+MAX_PAST = 256
+MAX_FUTURE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Tip:
+    """What jobs build on: previous hash (internal order), least header time, nbits, and the target of a
+    block.
+
+    `received` is when the server learned of it, in unix seconds.
+    """
+
+    previous: bytes
+    min_ntime: int
+    bits: int
+    block_target: int
+    received: int
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A block template without its tip; `origin` names it to whoever made it."""
+
+    origin: Hashable
+    version: int
+    coinbase: CoinbaseTemplate
+    merkle_path: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A template made ready for miners: the coinbase in two parts around the full extranonce, without BIP141
+    bytes.
+    """
+
+    origin: Hashable
+    revision: int
+    version: int
+    prefix: bytes
+    suffix: bytes
+    merkle_path: tuple[bytes, ...]
+
+    def coinbase(self, extranonce: bytes) -> bytes:
+        """The coinbase without witness around a full extranonce."""
+        return self.prefix + extranonce + self.suffix
+
+
+def coinbase_tag(pool: str, revision: int) -> bytes:
+    """The text that a coinbase of ours carries: Sv2/<pool>/<revision in hex, none for 0>/.
+
+    Raises CoinbaseError for more than 61 bytes.
+    """
+    tag = f"Sv2/{pool}/{f'{revision:x}' if revision else ''}/".encode()
+    if len(tag) > MAX_TAG:
+        raise CoinbaseError(f"the coinbase tag has {len(tag)} bytes, at most {MAX_TAG} fit")
+    return tag
+
+
+def build_work(
+    template: Template,
+    rewards: Sequence[TxOut],
+    *,
+    pool: str,
+    revision: int,
+    extranonce_size: int = FULL_SIZE,
+) -> Work:
+    """The work of a template for channels whose target has this revision; raises CoinbaseError.
+
+    `rewards` are the outputs before the template's own and take its whole value.
+    """
+    prefix, suffix = coinbase_parts(
+        template.coinbase, rewards, tag=coinbase_tag(pool, revision), extranonce_size=extranonce_size
+    )
+    return Work(template.origin, revision, template.version, prefix, suffix, template.merkle_path)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """Work under an id of a channel, with the target by which its shares are judged and credited for good.
+
+    `root` is the merkle root where the extranonce is fixed, as on standard channels.
+    """
+
+    job_id: int
+    work: Work
+    tip: Tip
+    target: int
+    root: bytes | None = None
+
+
+class JobStore:
+    """The jobs of one channel, by id and state; bounded in all of them."""
+
+    def __init__(self) -> None:
+        self.active: Job | None = None
+        self._last_id = 0
+        self._future: dict[int, Job] = {}
+        self._past: dict[int, Job] = {}
+        self._stale: frozenset[int] = frozenset()
+
+    def next_id(self) -> int:
+        """A job id that no job of this channel has had, U32."""
+        self._last_id = self._last_id % 0xFFFFFFFF + 1
+        return self._last_id
+
+    def queue(self, job: Job) -> None:
+        """Keep a future job until a tip names it; the oldest goes when there are more than 8."""
+        self._future[job.job_id] = job
+        if len(self._future) > MAX_FUTURE:
+            del self._future[next(iter(self._future))]
+
+    def activate(self, job_id: int) -> Job:
+        """A new tip: the named future job is active, active and past ones are stale, other future ones are
+        gone.
+
+        Raises UnknownJob when no future job has this id.
+        """
+        job = self._future.get(job_id)
+        if job is None:
+            raise UnknownJob(f"job {job_id} is no future job of this channel")
+        retired = set(self._past)
+        if self.active is not None:
+            retired.add(self.active.job_id)
+        self._stale = frozenset(retired)
+        self._past = {}
+        self._future = {}
+        self.active = job
+        return job
+
+    def replace(self, job: Job) -> None:
+        """A job of the same tip to start on at once; the one before it stays good until the tip changes."""
+        if self.active is not None:
+            self._past[self.active.job_id] = self.active
+            if len(self._past) > MAX_PAST:
+                del self._past[next(iter(self._past))]
+        self.active = job
+
+    def find(self, job_id: int) -> Job:
+        """The job that shares may be made for; raises StaleShare and UnknownJob."""
+        if self.active is not None and self.active.job_id == job_id:
+            return self.active
+        job = self._past.get(job_id)
+        if job is not None:
+            return job
+        if job_id in self._stale:
+            raise StaleShare(f"job {job_id} belongs to the previous tip")
+        raise UnknownJob(f"job {job_id} is not known on this channel")
