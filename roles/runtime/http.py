@@ -1,0 +1,210 @@
+"""An HTTP API over aiohttp: JSON in and out, bounded in every direction, measured by route.
+
+Imported only by daemons that serve HTTP. A handler returns a response, raises `HttpRefusal`, or raises what
+``translate`` turns into one; anything else is a fault of the program and answered 500 without its text.
+"""
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from roles.runtime.errors import HttpRefusal, StorageError
+from roles.runtime.listen import bound, listen
+from shared_config.address import Address
+
+__all__ = ["Handler", "HttpBounds", "HttpRefusal", "HttpServer", "json_reply", "read_json"]
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Translate = Callable[[Exception], HttpRefusal | None]
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+_CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+    "Access-Control-Allow-Headers": "*",
+    "Access-Control-Max-Age": "86400",
+}
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpBounds:
+    """Connections at once; bytes of a body; seconds of a request, of an idle connection, of a shutdown."""
+
+    connections: int = 2_000
+    body_bytes: int = 1 << 20
+    request_s: float = 15.0
+    idle_s: float = 30.0
+    drain_s: float = 5.0
+
+
+@dataclass(slots=True)
+class _Meter:
+    """What is measured of an HTTP API."""
+
+    registry: CollectorRegistry
+    seconds: Histogram = field(init=False)
+    connections: Gauge = field(init=False)
+    turned_away: Counter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.seconds = Histogram(
+            "hashpool_http_request_seconds",
+            "From the head of a request to the end of its handler.",
+            ["route", "method", "status"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.connections = Gauge("hashpool_http_connections", "Open connections.", registry=self.registry)
+        self.turned_away = Counter(
+            "hashpool_http_turned_away", "Connections beyond the bound.", registry=self.registry
+        )
+
+
+def json_reply(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """A response with ``value`` as JSON."""
+    return web.Response(
+        body=orjson.dumps(value), status=status, headers=headers, content_type="application/json"
+    )
+
+
+async def read_json(request: web.Request) -> Any:
+    """The body of a request as JSON; raises HttpRefusal when it is too large (413) or no JSON (400)."""
+    try:
+        return orjson.loads(await request.read())
+    except web.HTTPRequestEntityTooLarge as error:
+        raise HttpRefusal(413, "the body is too large") from error
+    except orjson.JSONDecodeError as error:
+        raise HttpRefusal(400, "the body is not JSON") from error
+
+
+class HttpServer:
+    """One HTTP API: routes are added first, then it is started, and closed at the end.
+
+    ``translate`` turns a domain's exception into a refusal, or None when it is not one. With ``cors``,
+    pages of any origin may use the API.
+    """
+
+    def __init__(
+        self,
+        bounds: HttpBounds,
+        metrics: CollectorRegistry,
+        *,
+        translate: Translate = lambda _: None,
+        cors: bool = False,
+    ) -> None:
+        self._bounds = bounds
+        self._translate = translate
+        self._meter = _Meter(metrics)
+        self._headers = {"Server": "hashpool", "X-Content-Type-Options": "nosniff"} | (_CORS if cors else {})
+        self._cors = cors
+        self._app = web.Application(client_max_size=bounds.body_bytes, middlewares=[self._answer])
+        self._runner: web.AppRunner | None = None
+        self._listener: asyncio.Server | None = None
+        self._meter.connections.set_function(lambda: float(self._open()))
+
+    def route(self, method: str, path: str, handler: Handler) -> None:
+        """Serve a method of a path; ``{name}`` in it matches one segment."""
+        self._app.router.add_route(method, path, handler)
+
+    async def start(self, address: Address, setting: str = "http_address") -> Address:
+        """Listen and return the address got; raises PortInUse or ListenFailed."""
+        return await self.serve(listen(address, setting))
+
+    async def serve(self, sock: socket.socket) -> Address:
+        """Serve on a listening socket, which is closed with the server."""
+        # Faults of handlers are logged above; what aiohttp would tell is what peers send that is no HTTP.
+        quiet = logging.getLogger(f"{__name__}.peers")
+        quiet.setLevel(logging.CRITICAL)
+        runner = web.AppRunner(
+            self._app,
+            logger=quiet,
+            access_log=None,
+            # Runs from the start of a connection, so that one which never sends a request ends as well.
+            keepalive_timeout=self._bounds.idle_s,
+            # A compressed body could grow without bound.
+            auto_decompress=False,
+            lingering_time=1.0,
+            shutdown_timeout=self._bounds.drain_s,
+        )
+        await runner.setup()
+        self._runner = runner
+        self._listener = await asyncio.get_running_loop().create_server(self._accept, sock=sock)
+        return bound(sock)
+
+    async def close(self) -> None:
+        """Stop listening, let requests under way finish for ``drain_s``, and end all connections."""
+        if self._listener is not None:
+            self._listener.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def _open(self) -> int:
+        server = None if self._runner is None else self._runner.server
+        return 0 if server is None else len(server.connections)
+
+    def _accept(self) -> asyncio.BaseProtocol:
+        server = None if self._runner is None else self._runner.server
+        if server is None or len(server.connections) >= self._bounds.connections:
+            self._meter.turned_away.inc()
+            return _TurnAway()
+        return server()
+
+    @web.middleware
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = time.perf_counter()
+        response = await self._respond(request, handler)
+        if not response.prepared:
+            response.headers.update(self._headers)
+        resource = request.match_info.route.resource
+        self._meter.seconds.labels(
+            resource.canonical if resource is not None else "unmatched",
+            request.method if request.method in _METHODS else "other",
+            str(response.status),
+        ).observe(time.perf_counter() - started)
+        return response
+
+    async def _respond(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self._cors and request.method == "OPTIONS":
+            return web.Response(status=204)
+        try:
+            async with asyncio.timeout(self._bounds.request_s):
+                return await handler(request)
+        except HttpRefusal as refusal:
+            return _refused(refusal)
+        except web.HTTPException as error:
+            allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+            return _refused(HttpRefusal(error.status, error.reason.lower(), headers=allow))
+        except TimeoutError:
+            return _refused(HttpRefusal(503, "the request took too long"))
+        except StorageError:
+            logger.exception("the store failed", extra={"path": request.path})
+            return _refused(HttpRefusal(503, "the store is not available"))
+        except Exception as error:
+            refusal_or_none = self._translate(error)
+            if refusal_or_none is not None:
+                return _refused(refusal_or_none)
+            logger.exception("a request failed", extra={"method": request.method, "path": request.path})
+            return _refused(HttpRefusal(500, "internal error"))
+
+
+class _TurnAway(asyncio.Protocol):
+    """Closes a connection that is one too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
+def _refused(refusal: HttpRefusal) -> web.Response:
+    return json_reply(refusal.body, refusal.status, refusal.headers)
