@@ -47,7 +47,7 @@ def explain(
             yield _unknown(path, document, model, elsewhere)
             continue
         pattern = _WORDS.get(detail["type"])
-        context: dict[str, Any] = detail.get("ctx", {})
+        context = {name: _plain(value) for name, value in detail.get("ctx", {}).items()}
         reason = detail["msg"].removeprefix("Value error, ") if pattern is None else pattern.format(**context)
         yield document.problem(path, reason)
 
@@ -72,6 +72,10 @@ def table_model(annotation: Any) -> type[Settings] | None:
         if inner is not None:
             return inner
     return None
+
+
+def _plain(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _unknown(

@@ -18,9 +18,13 @@ class RegtestNodeSettings(DaemonSettings):
 
     rpc_address: ListenAddress
     body_bytes: int = Field(default=1 << 25, ge=1 << 16, le=1 << 28)
-    request_s: float = Field(default=90.0, ge=1, le=600)
-    """Longer than a long poll."""
+    """The longest request that is read; a block in hex has up to 8 MB."""
+    body_s: float = Field(default=30.0, ge=1, le=600)
+    """How long a request may take to arrive."""
     connections: int = Field(default=256, ge=1, le=10_000)
+    long_polls: int = Field(default=64, ge=1, le=10_000)
+    work_queue: int = Field(default=64, ge=1, le=10_000)
+    """Requests under way, long polls apart; more are answered with 503."""
     mempool_transactions: int = Field(default=5_000, ge=0, le=1_000_000)
 
     def review(self, shared: PoolSide) -> Iterator[Finding]:

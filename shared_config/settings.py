@@ -31,7 +31,7 @@ class Settings(BaseModel):
     """One table of a configuration file."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, validate_default=False, hide_input_in_errors=True
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, hide_input_in_errors=True
     )
 
     obsolete: ClassVar[dict[str, str]] = {}
