@@ -1,0 +1,64 @@
+"""An SV1 share against its work: what header it means, and whether it is worth sending on."""
+
+from struct import Struct
+from typing import NamedTuple
+
+from protocols.bitcoin.hashing import sha256d
+from protocols.sv1.errors import ErrorCode, Rejection
+from protocols.sv1.requests import Submit
+from protocols.translation.extranonce import Layout
+from protocols.translation.version_mask import rolled_versions
+from protocols.translation.work import Work
+
+MAX_AHEAD = 7200
+"""Seconds that a header's time may be ahead of the clock."""
+
+_HEADER = Struct("<I32s32sIII")
+
+
+class JudgedShare(NamedTuple):
+    """A share that its miner is owed an answer for: header version, hash (internal order), and the
+    extranonce to submit upstream.
+
+    `forward` is False for a share that meets the miner's own target only; upstream would refuse it.
+    """
+
+    version: int
+    share_hash: bytes
+    extranonce: bytes
+    forward: bool
+
+
+def judge(
+    share: Submit,
+    work: Work,
+    *,
+    layout: Layout,
+    extranonce1: bytes,
+    mask: int,
+    miner_target: int,
+    now: int,
+) -> JudgedShare:
+    """Check sizes, times and the hash; raises Rejection with what to tell the miner.
+
+    `mask` is what the miner was granted, `miner_target` the easiest hash that it was told to send (never
+    below the work's), `now` unix seconds. Repetitions are the caller's to find.
+    """
+    if len(share.extranonce2) != layout.extranonce2_size:
+        raise Rejection(ErrorCode.OTHER, "Wrong extranonce2 size")
+    if not work.tip.min_ntime <= share.ntime <= now + MAX_AHEAD:
+        raise Rejection(ErrorCode.OTHER, "Ntime out of range")
+    root = work.merkle_root(extranonce1 + share.extranonce2)
+    versions = rolled_versions(work.version, mask, share.version_bits, rolling_allowed=work.rolling_allowed)
+    hashes = [(_hash(work, version, root, share), version) for version in versions]
+    lowest, version = min(hashes, key=lambda pair: int.from_bytes(pair[0], "little"))
+    number = int.from_bytes(lowest, "little")
+    if number > max(work.target, miner_target):
+        raise Rejection(ErrorCode.LOW_DIFFICULTY, "Above target")
+    extranonce = work.padding + extranonce1 + share.extranonce2
+    return JudgedShare(version, lowest, extranonce, number <= work.target)
+
+
+def _hash(work: Work, version: int, root: bytes, share: Submit) -> bytes:
+    tip = work.tip
+    return sha256d(_HEADER.pack(version, tip.previous, root, share.ntime, tip.bits, share.nonce))
