@@ -124,8 +124,10 @@ def test_all_problems_of_both_files_come_at_once(tree: Tree) -> None:
         "pool.toml:3: server_id = 256: must be at most 255",
         'pool.toml:13: acknowledgement.shares = "ten": must be a whole number',
         "shared/pool.toml:10: ehash.minimum_difficulty = 8.5: must be a whole number",
-        'shared/pool.toml:23: template_provider.address = "127.0.0.1": needs a host and a port,'
-        + " as in 127.0.0.1:34254",
+        (
+            'shared/pool.toml:23: template_provider.address = "127.0.0.1": needs a host and a port,'
+            " as in 127.0.0.1:34254"
+        ),
     ]
 
 
@@ -195,8 +197,10 @@ def test_values_that_do_not_go_together_say_so(tree: Tree, overrides: list[str],
 def test_regtest_needs_its_own_block_difficulty(tree: Tree) -> None:
     tree.replace("shared/pool.toml", "[regtest]\nblock_difficulty = 1048576 ", "")
     assert tree.problems("pool") == [
-        "shared/pool.toml: regtest.block_difficulty: is missing: on regtest every second hash would be a"
-        + " block (for example 1048576)"
+        (
+            "shared/pool.toml: regtest.block_difficulty: is missing: on regtest every second hash would be a"
+            " block (for example 1048576)"
+        ),
     ]
 
 
@@ -270,8 +274,10 @@ def test_an_override_that_leads_nowhere_says_so(tree: Tree, override: str, reaso
 
 def test_what_only_the_operator_can_fill_in_is_wanted_and_not_wrong(tree: Tree) -> None:
     assert tree.wanted("pool") == [
-        "shared/pool.toml:17: mint.authority_key: is missing: the pool hands credits to no mint that it does"
-        + " not know (hashpool keys show mint)"
+        (
+            "shared/pool.toml:17: mint.authority_key: is missing: the pool hands credits to no mint"
+            " that it does not know (hashpool keys show mint)"
+        ),
     ]
     assert tree.wanted("pool", f"shared.mint.authority_key={AUTHORITY}") == []
     assert tree.wanted("translator") == []
