@@ -3,12 +3,14 @@
 import asyncio
 import logging
 import socket
+from collections import Counter as Counts
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from protocols.sv1.errors import Sv1Error
 from protocols.sv2.errors import Sv2Error
 from roles.runtime.errors import ConnectionLost
 from roles.runtime.listen import BACKLOG, bound
@@ -24,9 +26,10 @@ S = TypeVar("S", bound=PeerStream[Any])
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """How many peers, how many of them not begun, and seconds to begin; beyond, the slowest beginner goes."""
+    """How many peers, how many from one host, how many that have not begun, and seconds to begin."""
 
-    connections: int = 1024
+    connections: int = 10_000
+    per_host: int = 1_000
     beginners: int = 64
     begin_s: float = 10.0
 
@@ -63,6 +66,7 @@ class PeerServer(Generic[S]):
         self._limits = limits
         self._metrics = metrics
         self._streams: set[PeerStream[Any]] = set()
+        self._hosts: Counts[str] = Counts()
         self._served: set[PeerStream[Any]] = set()
         self._beginners: dict[PeerStream[Any], asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -94,11 +98,19 @@ class PeerServer(Generic[S]):
                 stream.close("the service stops")
             await asyncio.gather(*(stream.wait_closed() for stream in streams))
 
+    def close(self) -> None:
+        """Listen no more, where `run` has not begun; it closes the socket itself."""
+        self._sock.close()
+
     def made(self, stream: PeerStream[Any]) -> None:
         self._streams.add(stream)
         self._metrics.open.inc()
+        self._hosts[stream.host] += 1
         if len(self._streams) > self._limits.connections:
             stream.abort("too many connections", code="too-many-connections")
+            return
+        if self._hosts[stream.host] > self._limits.per_host:
+            stream.abort("too many connections from this host", code="too-many-of-host")
             return
         # Whoever begins does so in milliseconds; the one that has waited longest is the one that never will.
         if len(self._beginners) >= self._limits.beginners:
@@ -123,6 +135,9 @@ class PeerServer(Generic[S]):
         self._begun(stream)
         self._served.discard(stream)
         self._streams.discard(stream)
+        self._hosts[stream.host] -= 1
+        if not self._hosts[stream.host]:
+            del self._hosts[stream.host]
         self._metrics.open.dec()
         self._metrics.ended.labels(code).inc()
         _log.log(
@@ -146,6 +161,8 @@ class PeerServer(Generic[S]):
             _log.debug("a peer went while it was served", extra={"peer": stream.peer})
         except Sv2Error as error:
             stream.close(str(error), code=error.code)
+        except Sv1Error as error:
+            stream.close(str(error), code="protocol-error")
         else:
             stream.close()
 

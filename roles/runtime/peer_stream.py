@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from roles.runtime.errors import ConnectionLost
+from shared_config.address import Address
 
 ITEM_COST = 256
 LINGER_S = 3.0
@@ -62,7 +63,9 @@ class PeerStream(asyncio.Protocol, Generic[T]):
         self._linger: asyncio.TimerHandle | None = None
         self.reason: tuple[str, str] | None = None
         """Why the connection has ended, as (code, text), or None."""
-        self.peer = "nobody"
+        self.host = ""
+        """The peer's host, empty where it went before it could be asked."""
+        self.peer = "a peer that has already gone"
         """The peer's address, for people."""
 
     # What a subclass brings
@@ -172,7 +175,9 @@ class PeerStream(asyncio.Protocol, Generic[T]):
             self._transport.abort()
             return
         address = transport.get_extra_info("peername")
-        self.peer = f"{address[0]}:{address[1]}" if address else "a peer that has already gone"
+        if address:
+            self.host = address[0]
+            self.peer = str(Address(*address[:2]))
         _keep_alive(transport.get_extra_info("socket"))
         self._owner.made(self)
         if not self.reason:

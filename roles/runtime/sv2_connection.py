@@ -8,7 +8,6 @@ server = serve(address, authority_secret, handler, limit=FrameLimits(MINING), se
 task_group.create_task(server.run())
 """
 
-import asyncio
 import logging
 import secrets
 import time
@@ -21,14 +20,13 @@ from protocols.noise.handshake import ACT1_SIZE, ACT2_SIZE, Initiator, Session
 from protocols.noise.transport import Transport
 from protocols.sv2.errors import Sv2Error
 from protocols.sv2.frame import Frame, frame_from
-from roles.runtime.errors import AuthorityRequired, ConnectFailed
+from roles.runtime.dial import CONNECT_S, dial
+from roles.runtime.errors import AuthorityRequired
 from roles.runtime.listen import listen
 from roles.runtime.noise_identity import NoiseIdentity, fresh_secret
 from roles.runtime.peer_server import PeerServer, ServerLimits, ServerMetrics
 from roles.runtime.peer_stream import PeerStream, StreamLimits, StreamOwner
 from shared_config.address import Address
-
-CONNECT_S = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -134,22 +132,6 @@ class DialledConnection(Sv2Connection):
         return act[ACT2_SIZE:]
 
 
-class _Dial:
-    """Waits for a dialled connection to open."""
-
-    def __init__(self) -> None:
-        self.outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def made(self, _stream: PeerStream[Frame]) -> None:
-        """Opening takes a handshake more."""
-
-    def opened(self, _stream: PeerStream[Frame]) -> None:
-        if not self.outcome.done():
-            self.outcome.set_result(None)
-
-    lost = opened
-
-
 async def connect(
     address: Address,
     authority: bytes | None,
@@ -173,26 +155,10 @@ async def connect(
                 hint="set its authority_key, or allow the connection to be unauthenticated",
             )
         _log.warning("nobody vouches for the peer: no authority key", extra={"peer": str(address)})
-    loop = asyncio.get_running_loop()
-    dial = _Dial()
-    connection = DialledConnection(dial, limits or StreamLimits(), limit, authority, clock)
-    try:
-        async with asyncio.timeout(timeout):
-            await loop.create_connection(lambda: connection, address.host, address.port)
-            await dial.outcome
-    except TimeoutError:
-        connection.abort("the handshake takes too long", code="timeout")
-        raise ConnectFailed(f"{address} does not answer within {timeout:g} s", code="timeout") from None
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ConnectFailed(f"cannot reach {address}: {reason}", code="unreachable") from error
-    except asyncio.CancelledError:
-        connection.abort("no longer wanted", code="closed")
-        raise
-    if not connection.handshake_hash:
-        code, text = connection.reason or ("lost", "the peer closed the connection")
-        raise ConnectFailed(f"no handshake with {address}: {text}", code=code)
-    return connection
+    bounds = limits or StreamLimits()
+    return await dial(
+        address, lambda owner: DialledConnection(owner, bounds, limit, authority, clock), timeout
+    )
 
 
 def serve(

@@ -73,6 +73,8 @@ async def serving(handler: Handler = echo, **options: Any) -> AsyncIterator[Peer
             yield server
         finally:
             task.cancel()
+            await asyncio.wait([task])
+            server.close()
 
 
 def ended(registry: CollectorRegistry) -> dict[str, float]:
@@ -223,17 +225,28 @@ def test_of_too_many_beginners_the_slowest_goes(run: Callable[[Scenario], None])
     run(scenario)
 
 
-def test_more_connections_than_allowed_are_turned_away(run: Callable[[Scenario], None]) -> None:
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        (ServerLimits(connections=1), "too-many-connections"),
+        (ServerLimits(per_host=1), "too-many-of-host"),
+    ],
+)
+def test_more_connections_than_allowed_are_turned_away(
+    run: Callable[[Scenario], None], limits: ServerLimits, reason: str
+) -> None:
     async def scenario() -> None:
         registry = CollectorRegistry()
-        limits = ServerLimits(connections=1)
         async with serving(server_limits=limits, metrics=ServerMetrics(registry, "t")) as server:
             first = await dial(server)
             with pytest.raises(ConnectFailed):
                 await dial(server)
-            await until(lambda: ended(registry) == {"too-many-connections": 1.0})
+            await until(lambda: ended(registry) == {reason: 1.0})
             first.send(SHARE)
             assert await first.receive() == SHARE
+            first.close()
+            await until(lambda: server.connections == 0)
+            await dial(server)
 
     run(scenario)
 

@@ -1,0 +1,61 @@
+"""Connecting to a peer: reached and opened in time, or an error that says why not."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from roles.runtime.errors import ConnectFailed
+from roles.runtime.peer_stream import PeerStream, StreamOwner
+from shared_config.address import Address
+
+CONNECT_S = 10.0
+
+S = TypeVar("S", bound=PeerStream[Any])
+
+
+class _Opening:
+    """Waits for a dialled stream to open or to end."""
+
+    def __init__(self) -> None:
+        self.is_open = False
+        self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def made(self, _stream: PeerStream[Any]) -> None:
+        """Opening may take a handshake more."""
+
+    def opened(self, _stream: PeerStream[Any]) -> None:
+        self.is_open = True
+        self._settle()
+
+    def lost(self, _stream: PeerStream[Any]) -> None:
+        self._settle()
+
+    def _settle(self) -> None:
+        if not self.settled.done():
+            self.settled.set_result(None)
+
+
+async def dial(address: Address, make: Callable[[StreamOwner], S], timeout: float) -> S:
+    """Connect within `timeout` seconds and return the stream once it is open.
+
+    Raises ConnectFailed, whose code is ``unreachable``, ``timeout`` or why the stream ended.
+    """
+    opening = _Opening()
+    stream = make(opening)
+    try:
+        async with asyncio.timeout(timeout):
+            await asyncio.get_running_loop().create_connection(lambda: stream, address.host, address.port)
+            await opening.settled
+    except TimeoutError:
+        stream.abort("no answer in time", code="timeout")
+        raise ConnectFailed(f"{address} does not answer within {timeout:g} s", code="timeout") from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConnectFailed(f"cannot reach {address}: {reason}", code="unreachable") from error
+    except asyncio.CancelledError:
+        stream.abort("no longer wanted", code="closed")
+        raise
+    if not opening.is_open:
+        code, text = stream.reason or ("lost", "the peer closed the connection")
+        raise ConnectFailed(f"no connection with {address}: {text}", code=code)
+    return stream
