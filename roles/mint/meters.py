@@ -1,29 +1,22 @@
 """Counters and gauges of the mint."""
 
+import logging
 from collections.abc import Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from roles.mint.request import SwapRequest
 from roles.mint.rules import Portion
+
+_log = logging.getLogger(__name__)
 
 
 class Meters:
     """What the mint counts, in one registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.requests = Counter(
-            "hashpool_mint_requests",
-            "HTTP requests by route and answer.",
-            ["route", "answer"],
-            registry=registry,
-        )
-        self.seconds = Histogram(
-            "hashpool_mint_request_seconds",
-            "From the end of the request's head to its answer.",
-            ["route"],
-            buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
-            registry=registry,
+        self.refusals = Counter(
+            "hashpool_mint_refusals", "Requests refused, by code.", ["code"], registry=registry
         )
         self.replays = Counter(
             "hashpool_mint_replays", "Requests answered again from the store.", registry=registry
@@ -42,6 +35,11 @@ class Meters:
             registry=registry,
         )
         self.links = Gauge("hashpool_mint_issuer_links", "Issuers connected.", registry=registry)
+
+    def alarm(self, kind: str, text: str) -> None:
+        """Something that must never happen did."""
+        self.alarms.labels(kind).inc()
+        _log.critical("%s", text, extra={"alarm": kind})
 
     def minted(self, portions: Sequence[Portion]) -> None:
         """Tokens were issued for these portions of quotes."""

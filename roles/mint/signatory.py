@@ -33,6 +33,10 @@ class Signatory:
         """The result of `work`; raises what it raises, OverloadedError when too many requests wait."""
         if self._running >= self._limit:
             raise OverloadedError("too many requests wait for their signatures")
+        return await self.run_always(work)
+
+    async def run_always(self, work: Callable[[], T]) -> T:
+        """The result of `work`, for callers that are bounded otherwise."""
         self._running += 1
         future = asyncio.get_running_loop().run_in_executor(self._pool, work)
         future.add_done_callback(self._done)

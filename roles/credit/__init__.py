@@ -1,0 +1,1 @@
+"""From accepted shares to quotes: the issuer's ledger, and both ends of the issuance link."""

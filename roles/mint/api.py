@@ -1,0 +1,161 @@
+"""The Cashu API over HTTP: routes, and the teller's values as JSON.
+
+Refusals are HTTP 400 with detail and code; overload is 503 with Retry-After, so that a wallet asks again.
+"""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from aiohttp import web
+
+from protocols.cashu.errors import CashuError, MintingDisabledError, QuoteUnknownError, UnitUnsupportedError
+from protocols.cashu.fields import as_bytes, as_point
+from protocols.cashu.models import BlindSignature
+from protocols.ehash.shift import METHOD
+from roles.mint.errors import CountersBrokenError, OverloadedError
+from roles.mint.info import MintInfo
+from roles.mint.keysets import KeysetBook
+from roles.mint.meters import Meters
+from roles.mint.request import QUOTE_ID_LIMIT
+from roles.mint.teller import SHARE_LIMIT, ShareClaim, Teller
+from roles.runtime.http import Handler, HttpRefusal, HttpServer, json_reply, read_json
+
+_CLAIM_HEADERS = ("Ehash-Key", "Ehash-Timestamp", "Ehash-Signature")
+
+
+class Refusals:
+    """Turns what the mint raises into HTTP answers, and counts it by code."""
+
+    def __init__(self, meters: Meters) -> None:
+        self._meters = meters
+
+    def __call__(self, error: Exception) -> HttpRefusal | None:
+        """The answer to an error of the mint, None for one that is not its own."""
+        if isinstance(error, CashuError):
+            self._meters.refusals.labels(str(error.code)).inc()
+            return HttpRefusal(HTTPStatus.BAD_REQUEST, error.detail, code=error.code)
+        if isinstance(error, OverloadedError):
+            self._meters.refusals.labels("overloaded").inc()
+            headers = {"Retry-After": str(error.retry_after)}
+            return HttpRefusal(HTTPStatus.SERVICE_UNAVAILABLE, str(error), headers=headers)
+        if isinstance(error, CountersBrokenError):
+            self._meters.alarm("counters", str(error))
+            return HttpRefusal(HTTPStatus.INTERNAL_SERVER_ERROR, "this keyset is not redeemed at the moment")
+        return None
+
+
+class MintApi:
+    """The handlers of every route."""
+
+    def __init__(self, teller: Teller, book: KeysetBook, info: MintInfo) -> None:
+        self._teller = teller
+        self._book = book
+        self._info = info
+
+    def add_routes(self, server: HttpServer) -> None:
+        """Serve all routes; the fixed ones come before those with a quote id."""
+        routes: Sequence[tuple[str, str, Handler]] = (
+            ("GET", "/v1/info", self._get_info),
+            ("GET", "/v1/keys", self._get_keys),
+            ("GET", "/v1/keys/{keyset_id}", self._get_keyset),
+            ("GET", "/v1/keysets", self._get_keysets),
+            ("POST", "/v1/swap", self._post_swap),
+            ("POST", "/v1/checkstate", self._post_checkstate),
+            ("POST", "/v1/restore", self._post_restore),
+            ("GET", "/v1/mint/quote-ids/share", self._get_share_quotes),
+            ("POST", "/v1/mint/quote/{method}", self._post_quote),
+            ("POST", "/v1/mint/quote/{method}/check", self._post_quotes_check),
+            ("POST", "/v1/mint/quote/{method}/pubkey", self._post_look_up),
+            ("GET", "/v1/mint/quote/{method}/{quote_id}", self._get_quote),
+            ("POST", "/v1/mint/{method}", self._post_mint),
+            ("POST", "/v1/mint/{method}/batch", self._post_mint_batch),
+        )
+        for method, path, handler in routes:
+            server.route(method, path, handler)
+
+    async def _get_info(self, _: web.Request) -> web.Response:
+        return json_reply(self._info.to_json(self._book))
+
+    async def _get_keys(self, _: web.Request) -> web.Response:
+        return json_reply({"keysets": [keyset.to_json() for keyset in self._book if keyset.active]})
+
+    async def _get_keyset(self, request: web.Request) -> web.Response:
+        keyset = self._book.get(request.match_info["keyset_id"].lower())
+        return json_reply({"keysets": [keyset.to_json()]})
+
+    async def _get_keysets(self, _: web.Request) -> web.Response:
+        return json_reply({"keysets": [keyset.head() for keyset in self._book]})
+
+    async def _post_swap(self, request: web.Request) -> web.Response:
+        return _signatures(await self._teller.swap(await read_json(request)))
+
+    async def _post_checkstate(self, request: web.Request) -> web.Response:
+        states = await self._teller.check_state(await read_json(request))
+        return json_reply({"states": [state.to_json() for state in states]})
+
+    async def _post_restore(self, request: web.Request) -> web.Response:
+        found = await self._teller.restore(await read_json(request))
+        return json_reply(
+            {
+                "outputs": [output.to_json() for output, _ in found],
+                "signatures": [signature.to_json() for _, signature in found],
+            }
+        )
+
+    async def _post_quote(self, request: web.Request) -> web.Response:
+        _check_method(request)
+        raise MintingDisabledError("quotes are made of mining shares by the pool, not by request")
+
+    async def _get_quote(self, request: web.Request) -> web.Response:
+        _check_method(request)
+        quote_id = request.match_info["quote_id"]
+        if len(quote_id) > QUOTE_ID_LIMIT:
+            raise QuoteUnknownError("the quote is not known")
+        return json_reply((await self._teller.quote(quote_id)).to_json())
+
+    async def _post_quotes_check(self, request: web.Request) -> web.Response:
+        _check_method(request)
+        quotes = await self._teller.check_quotes(await read_json(request))
+        return json_reply([quote.to_json() for quote in quotes])
+
+    async def _post_look_up(self, request: web.Request) -> web.Response:
+        _check_method(request)
+        quotes, cursor = await self._teller.look_up(await read_json(request))
+        return json_reply({"quotes": [quote.to_json() for quote in quotes], "next_cursor": cursor})
+
+    async def _get_share_quotes(self, request: web.Request) -> web.Response:
+        texts = [text for text in request.query.get("share_hashes", "").split(",") if text]
+        if not texts or len(texts) > SHARE_LIMIT:
+            raise HttpRefusal(HTTPStatus.BAD_REQUEST, f"share_hashes names 1 to {SHARE_LIMIT} hashes", code=0)
+        hashes = [as_bytes(text, "share hash", 32) for text in texts]
+        found = await self._teller.look_up_shares(hashes, _share_claim(request))
+        return json_reply(
+            {"quote_ids": {share_hash.hex(): quote_id for share_hash, quote_id in found.items()}}
+        )
+
+    async def _post_mint(self, request: web.Request) -> web.Response:
+        _check_method(request)
+        return _signatures(await self._teller.mint(await read_json(request)))
+
+    async def _post_mint_batch(self, request: web.Request) -> web.Response:
+        _check_method(request)
+        return _signatures(await self._teller.mint_batch(await read_json(request)))
+
+
+def _check_method(request: web.Request) -> None:
+    method = request.match_info["method"]
+    if method != METHOD:
+        raise UnitUnsupportedError(f"the method {method[:32]!r} is not offered, only {METHOD}")
+
+
+def _signatures(signatures: Sequence[BlindSignature]) -> web.Response:
+    return json_reply({"signatures": [signature.to_json() for signature in signatures]})
+
+
+def _share_claim(request: web.Request) -> ShareClaim | None:
+    key, timestamp, signature = (request.headers.get(name) for name in _CLAIM_HEADERS)
+    if key is None and timestamp is None and signature is None:
+        return None
+    if timestamp is None or not (timestamp.isascii() and timestamp.isdecimal()) or len(timestamp) > 20:
+        raise HttpRefusal(HTTPStatus.BAD_REQUEST, "Ehash-Timestamp is not a number of seconds", code=20008)
+    return ShareClaim(as_point(key, "Ehash-Key"), int(timestamp), as_bytes(signature, "Ehash-Signature", 64))

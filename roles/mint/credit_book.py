@@ -1,0 +1,138 @@
+"""Settles the rows of issuers: checked off the event loop, stored in one transaction a frame, answered when
+durable.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+
+from protocols.ehash.credit import Credit
+from protocols.ehash.errors import CreditCode
+from protocols.ehash.messages import CreditResult, CreditResults, Credits
+from protocols.ehash.quote_id import quote_id, shared_secret
+from roles.credit.acceptor import Standing
+from roles.credit.errors import LedgerForked
+from roles.mint import ledger_rows
+from roles.mint.meters import Meters
+from roles.mint.seed import MintSeed
+from roles.mint.settlement import OK, LedgerState, Settlement, check_shift, settle
+from roles.mint.signatory import Signatory
+from roles.runtime.storage import Database
+
+CACHED_KEYS = 16_384
+
+_log = logging.getLogger(__name__)
+
+
+class MintCreditBook:
+    """The `CreditBook` of the mint; `bounds`: each issuer's most work a minute in hashes, None for any."""
+
+    def __init__(
+        self,
+        database: Database,
+        seed: MintSeed,
+        signatory: Signatory,
+        meters: Meters,
+        bounds: Mapping[bytes, int | None],
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._database = database
+        self._signatory = signatory
+        self._meters = meters
+        self._bounds = bounds
+        self._clock = clock
+        self._locks = {identity: asyncio.Lock() for identity in bounds}
+        secret = seed.quote_secret
+        # A key comes again with each share of its miner, and the multiplication is the dearest part of a row.
+        self._shared = lru_cache(maxsize=CACHED_KEYS)(lambda key: shared_secret(secret, key))
+
+    async def open_ledger(self, identity: bytes, store_id: bytes, next_seq: int) -> Standing:
+        """See `CreditBook`; raises LedgerBehind."""
+        return await self._database.write(lambda c: ledger_rows.open_ledger(c, identity, store_id, next_seq))
+
+    async def settle(self, identity: bytes, store_id: bytes, credits_frame: Credits) -> CreditResults:
+        """See `CreditBook`; raises ShiftRefused, TimeReversed, LedgerForked."""
+        async with self._locks[identity]:
+            state = await self._database.read(lambda c: ledger_rows.state(c, identity, store_id))
+            last = credits_frame.first_seq + len(credits_frame.rows) - 1
+            if credits_frame.first_seq > state.acked_seq + 1:
+                # Rows behind one that waits were under way already.
+                return _results(state.acked_seq, [], CreditCode.RETRY)
+            old = await self._replayed(state, credits_frame)
+            if last <= state.acked_seq:
+                return _results(state.acked_seq, old, None)
+            priced = check_shift(state, credits_frame)
+            rows = credits_frame.rows[state.acked_seq + 1 - credits_frame.first_seq :]
+            bound = self._bounds[identity]
+            now = self._clock()
+            settlement = await self._signatory.run_always(
+                lambda: settle(priced, rows, bound=bound, now_ms=int(now * 1000), name_quote=self._name_quote)
+            )
+            verdicts = await self._database.write(lambda c: ledger_rows.store(c, state, settlement, int(now)))
+        codes = [(verdict.seq, int(verdict.code)) for verdict in verdicts if verdict.code != OK]
+        self._count(identity, settlement, [verdict.credit for verdict in verdicts], codes)
+        return _results(settlement.state.acked_seq, old + codes, settlement.hold)
+
+    async def _replayed(self, state: LedgerState, credits_frame: Credits) -> list[tuple[int, int]]:
+        """Seq and code of the refused rows of a frame that were settled before; raises LedgerForked."""
+        first, last = credits_frame.first_seq, credits_frame.first_seq + len(credits_frame.rows) - 1
+        if first > state.acked_seq:
+            return []
+        known = await self._database.read(
+            lambda c: ledger_rows.settled(c, state.ledger_no, first, min(last, state.acked_seq))
+        )
+        codes = []
+        for seq, row in enumerate(credits_frame.rows, first):
+            if seq > state.acked_seq:
+                break
+            header, key, code = known.get(seq, (b"", b"", OK))
+            if (header, key) != (row.header, row.locking_key):
+                raise LedgerForked(f"row {seq} is not the one that was settled under this number")
+            if code != OK:
+                codes.append((seq, code))
+        return codes
+
+    def _name_quote(self, credit: Credit) -> str:
+        return quote_id(self._shared(credit.key), credit.share_hash)
+
+    def _count(
+        self,
+        identity: bytes,
+        settlement: Settlement,
+        credits_made: list[Credit | None],
+        codes: list[tuple[int, int]],
+    ) -> None:
+        amounts = [credit.amount for credit in credits_made if credit is not None]
+        self._meters.quotes.inc(len(amounts))
+        self._meters.paid.inc(sum(amounts))
+        issuer = identity.hex()[:16]
+        for seq, code in codes:
+            label = CreditCode(code).label
+            self._meters.refused.labels(label).inc()
+            _log.error("a credit is refused", extra={"issuer": issuer, "seq": seq, "code": label})
+        if settlement.hold is not None:
+            self._meters.refused.labels(settlement.hold.label).inc()
+            _log.warning(
+                "an issuer's rows wait",
+                extra={
+                    "issuer": issuer,
+                    "seq": settlement.state.acked_seq + 1,
+                    "code": settlement.hold.label,
+                    "hint": _HINTS[settlement.hold],
+                },
+            )
+
+
+_HINTS = {
+    CreditCode.RETRY: "the row's time is far ahead of this machine's clock: see that both clocks are right",
+    CreditCode.OVER_BOUND: "more work a minute than its work_per_minute in [[issuers]] allows",
+}
+
+
+def _results(acked_seq: int, codes: list[tuple[int, int]], hold: CreditCode | None) -> CreditResults:
+    results = [CreditResult(seq, code) for seq, code in codes]
+    if hold is not None:
+        results.append(CreditResult(acked_seq + 1, hold))
+    return CreditResults(acked_seq, tuple(results))

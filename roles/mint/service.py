@@ -1,0 +1,171 @@
+"""The mint put together: store and keys, HTTP for wallets, the issuance link for pools."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from protocols.bitcoin.secp256k1 import public_key
+from protocols.noise.authority import public_of
+from roles.credit.acceptor import ISSUANCE_LIMITS, Acceptor
+from roles.mint import keyset_rows, ledger_rows
+from roles.mint.api import MintApi, Refusals
+from roles.mint.credit_book import MintCreditBook
+from roles.mint.info import MintInfo
+from roles.mint.keysets import KeysetBook
+from roles.mint.meters import Meters
+from roles.mint.request import Sizes
+from roles.mint.schema import MIGRATIONS
+from roles.mint.seed import SEED_SIZE, MintSeed
+from roles.mint.signatory import Signatory
+from roles.mint.teller import Teller
+from roles.runtime.authority import authority_secret
+from roles.runtime.daemon import Daemon
+from roles.runtime.http import HttpBounds, HttpServer
+from roles.runtime.peer_server import PeerServer, ServerLimits, ServerMetrics
+from roles.runtime.peer_stream import StreamLimits
+from roles.runtime.secret import SecretFile
+from roles.runtime.storage import Database
+from roles.runtime.sv2_connection import ServedConnection, serve
+from shared_config.mint import MintSettings
+from shared_config.pool_side import PoolSide
+
+MintDaemon = Daemon[MintSettings, PoolSide]
+
+_log = logging.getLogger(__name__)
+
+
+async def service(daemon: MintDaemon) -> None:
+    """Run the mint until it is told to stop; then requests under way are finished."""
+    daemon.readiness.declare("http")
+    daemon.readiness.declare("issuance")
+    async with _open_store(daemon) as mint:
+        http = mint.http()
+        links = mint.issuance()
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(links.run())
+            daemon.readiness.met("issuance")
+            where = await http.start(daemon.config.http_address, "http_address")
+            daemon.readiness.met("http")
+            _log.info("serving", extra={"http": f"http://{where}", "issuance": str(links.address)})
+            await daemon.stopping.wait()
+            await http.close()
+            serving.cancel()
+
+
+@asynccontextmanager
+async def _open_store(daemon: MintDaemon) -> AsyncIterator["Mint"]:
+    seed = load_seed(daemon)
+    database = Database.open(daemon.state / "mint.sqlite", MIGRATIONS, metrics=daemon.metrics)
+    signatory = Signatory()
+    try:
+        yield Mint(daemon, database, seed, await open_book(daemon, database, seed), signatory)
+    finally:
+        signatory.close()
+        await asyncio.to_thread(database.close)
+
+
+def load_seed(daemon: MintDaemon) -> MintSeed:
+    """The seed of the state directory, made at the first start."""
+    file = SecretFile(daemon.state / "seed.key")
+    return MintSeed(file.load_or_create_bytes(SEED_SIZE, lambda: secrets.token_bytes(SEED_SIZE)))
+
+
+async def open_book(daemon: MintDaemon, database: Database, seed: MintSeed) -> KeysetBook:
+    """Every stored keyset, made from the seed again, and those of issuers that are new."""
+    book = await database.read(lambda c: keyset_rows.load(c, seed))
+    identities = [issuer.identity for issuer in daemon.config.issuers if issuer.identity is not None]
+    created = await database.write(
+        lambda c: ledger_rows.register(c, identities, seed, book, int(time.time()))
+    )
+    for keyset in created:
+        book.add(keyset)
+        _log.info("a keyset is made", extra={"keyset": keyset.keyset_id, "unit": keyset.unit})
+    return book
+
+
+class Mint:
+    """The parts of a running mint."""
+
+    def __init__(
+        self, daemon: MintDaemon, database: Database, seed: MintSeed, book: KeysetBook, signatory: Signatory
+    ) -> None:
+        self._daemon = daemon
+        self._database = database
+        self._seed = seed
+        self._book = book
+        self._signatory = signatory
+        self._meters = Meters(daemon.metrics)
+        http = daemon.config.http
+        self._sizes = Sizes(array=http.outputs, batch=http.quotes)
+
+    def http(self) -> HttpServer:
+        """The server for wallets, with its routes."""
+        config = self._daemon.config
+        limits = config.http
+        bounds = HttpBounds(
+            connections=limits.connections, body_bytes=limits.body_bytes, request_s=limits.request_s
+        )
+        server = HttpServer(bounds, self._daemon.metrics, translate=Refusals(self._meters), cors=True)
+        teller = Teller(
+            self._database,
+            self._book,
+            self._seed,
+            self._signatory,
+            self._meters,
+            clock=time.time,
+            sizes=self._sizes,
+            public_share_lookup=config.share_lookup == "public",
+        )
+        MintApi(teller, self._book, self._info()).add_routes(server)
+        return server
+
+    def issuance(self) -> PeerServer[ServedConnection]:
+        """The listener for issuers."""
+        config = self._daemon.config
+        secret = authority_secret(self._daemon.state)
+        bounds = {
+            issuer.identity: issuer.work_per_minute
+            for issuer in config.issuers
+            if issuer.identity is not None
+        }
+        book = MintCreditBook(
+            self._database, self._seed, self._signatory, self._meters, bounds, clock=time.time
+        )
+        acceptor = Acceptor(
+            book,
+            bounds.keys(),
+            authority=public_of(secret),
+            quote_key=public_key(self._seed.quote_secret),
+            mint_url=self._daemon.shared.mint.url,
+            window=config.credits_window,
+        )
+        self._meters.links.set_function(lambda: float(acceptor.linked))
+        return serve(
+            config.issuance_address,
+            secret,
+            acceptor.serve,
+            limit=ISSUANCE_LIMITS,
+            setting="issuance_address",
+            metrics=ServerMetrics(self._daemon.metrics, "issuance"),
+            server_limits=ServerLimits(
+                connections=config.limits.connections,
+                beginners=config.limits.handshakes_at_once,
+                begin_s=config.limits.handshake_s,
+            ),
+            stream_limits=StreamLimits(unsent=config.limits.send_buffer_bytes),
+        )
+
+    def _info(self) -> MintInfo:
+        info = self._daemon.config.info
+        return MintInfo(
+            info.name,
+            info.description,
+            info.contact_email,
+            self._daemon.shared.mint.url,
+            self._seed.info_key,
+            public_key(self._seed.quote_secret),
+            self._sizes,
+        )

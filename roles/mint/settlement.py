@@ -1,0 +1,122 @@
+"""What becomes of an issuer's rows: each is settled with a code, or the first that must wait holds all after
+it.
+
+Pure: the standing of the ledger goes in, verdicts and the new standing come out. The bound on work is
+measured over the rows' own time, so that rows which waited for a mint that was down do not trip it: a level
+rises with each row's work and falls by the bound each minute, and must not pass the bound.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from protocols.bitcoin.hashing import sha256d
+from protocols.ehash.amount import Valuation
+from protocols.ehash.credit import Credit, check_credit
+from protocols.ehash.errors import CreditCode, CreditRefusal
+from protocols.ehash.messages import CreditRow, Credits
+from roles.credit.errors import ShiftRefused, TimeReversed
+
+MINUTE_MS = 60_000
+MAX_AHEAD_MS = 600_000
+"""How far a row's time may be ahead of the mint's clock."""
+OK = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerState:
+    """Where a ledger stands; `minimum` and `valuation` are None until the shift has its first row.
+
+    Times in ms; `work_level` in expected hashes at `last_time`.
+    """
+
+    ledger_no: int
+    issuer_no: int
+    acked_seq: int
+    shift: int
+    unit: str
+    minimum: int | None
+    valuation: int | None
+    last_time: int
+    work_level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A settled row: 0 with the credit and its quote's id, or a code that refuses it."""
+
+    seq: int
+    row: CreditRow
+    share_hash: bytes
+    code: int
+    credit: Credit | None = None
+    quote_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The verdicts of a frame's new rows, the state after them, and why the next row waits (None if none
+    does).
+    """
+
+    verdicts: tuple[Verdict, ...]
+    state: LedgerState
+    hold: CreditCode | None
+
+
+def check_shift(state: LedgerState, credits_frame: Credits) -> LedgerState:
+    """The state with the shift's price fixed; raises ShiftRefused for another shift or another price.
+
+    Shift 0 stays open: no issuer opens another yet.
+    """
+    if credits_frame.shift != state.shift:
+        raise ShiftRefused(f"rows of shift {credits_frame.shift}, open is shift {state.shift}")
+    if credits_frame.valuation not in {Valuation.TARGET, Valuation.ACHIEVED}:
+        raise ShiftRefused(f"valuation {credits_frame.valuation} is not known")
+    price = (credits_frame.minimum, credits_frame.valuation)
+    if state.minimum is not None and price != (state.minimum, state.valuation):
+        opened = (state.minimum, state.valuation)
+        raise ShiftRefused(f"minimum and valuation {price} within shift {state.shift}, which has {opened}")
+    return replace(state, minimum=credits_frame.minimum, valuation=credits_frame.valuation)
+
+
+def settle(
+    state: LedgerState,
+    rows: Sequence[CreditRow],
+    *,
+    bound: int | None,
+    now_ms: int,
+    name_quote: Callable[[Credit], str],
+) -> Settlement:
+    """Judge the rows that follow `state.acked_seq`; raises TimeReversed.
+
+    `bound` is the most work a minute in expected hashes, None for any; `name_quote` makes the id of a share's
+    quote.
+    """
+    assert state.minimum is not None
+    assert state.valuation is not None
+    minimum, valuation = state.minimum, Valuation(state.valuation)
+    verdicts: list[Verdict] = []
+    for row in rows:
+        seq = state.acked_seq + 1
+        if row.time < state.last_time:
+            raise TimeReversed(f"row {seq} is earlier than the row before it")
+        if row.time > now_ms + MAX_AHEAD_MS:
+            return Settlement(tuple(verdicts), state, CreditCode.RETRY)
+        level = _level(state, row.time, bound)
+        try:
+            credit = check_credit(row, minimum, valuation)
+        except CreditRefusal as error:
+            verdicts.append(Verdict(seq, row, sha256d(row.header), error.code))
+        else:
+            level += credit.amount << minimum
+            if bound is not None and level > bound:
+                return Settlement(tuple(verdicts), state, CreditCode.OVER_BOUND)
+            verdicts.append(Verdict(seq, row, credit.share_hash, OK, credit, name_quote(credit)))
+        state = replace(state, acked_seq=seq, last_time=row.time, work_level=level)
+    return Settlement(tuple(verdicts), state, None)
+
+
+def _level(state: LedgerState, time_ms: int, bound: int | None) -> int:
+    if bound is None:
+        return 0
+    return max(0, state.work_level - bound * (time_ms - state.last_time) // MINUTE_MS)
