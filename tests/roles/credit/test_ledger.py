@@ -1,0 +1,188 @@
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from protocols.bitcoin.secp256k1 import public_key
+from protocols.ehash.amount import Valuation
+from protocols.ehash.errors import CreditCode
+from roles.credit.errors import LedgerUnusable
+from roles.credit.ledger import Fate, Pricing, Record
+from roles.runtime.storage import IntegrityError, open_readonly
+
+KEY = public_key(bytes(31) + b"\x02")
+OTHER = public_key(bytes(31) + b"\x03")
+
+
+async def test_rows_are_numbered_from_1_without_gaps_in_the_order_of_their_batch(
+    open_ledger: Any, make_entry: Any
+) -> None:
+    ledger = await open_ledger()
+    assert ledger.last_seq == 0
+    first = await ledger.append([make_entry(number) for number in range(3)])
+    second = await ledger.append([make_entry(number) for number in range(3, 5)])
+    assert first == [Record(Fate.RECORDED, seq) for seq in (1, 2, 3)]
+    assert second == [Record(Fate.RECORDED, seq) for seq in (4, 5)]
+    assert ledger.last_seq == 5
+    rows = await ledger.rows_after(0, 10)
+    assert [row.seq for row in rows] == [1, 2, 3, 4, 5]
+    assert [row.header for row in rows] == [make_entry(number).header for number in range(5)]
+
+
+async def test_a_row_says_all_that_the_mint_must_know(open_ledger: Any, make_entry: Any) -> None:
+    ledger = await open_ledger()
+    entry = make_entry(7, amount=9, block=True)
+    await ledger.append([entry])
+    (row,) = await ledger.rows_after(0, 1)
+    assert row.pricing == Pricing(8, Valuation.TARGET)
+    assert (row.time, row.shift) == (1_700_000_000_000, 0)
+    assert (row.share_hash, row.header, row.target) == (entry.share_hash, entry.header, entry.target)
+    assert (row.amount, row.key, row.block) == (9, KEY, True)
+
+
+async def test_concurrent_batches_share_commits_and_leave_no_gap(open_ledger: Any, make_entry: Any) -> None:
+    ledger = await open_ledger()
+    batches = [[make_entry(10 * batch + place) for place in range(10)] for batch in range(40)]
+    fates = await asyncio.gather(*(ledger.append(batch) for batch in batches))
+    seqs = sorted(record.seq for records in fates for record in records)
+    assert seqs == list(range(1, 401))
+    for records in fates:
+        assert [record.seq for record in records] == list(range(records[0].seq, records[0].seq + 10))
+
+
+async def test_a_share_that_stands_there_is_a_repetition_for_its_key_and_a_duplicate_for_another(
+    open_ledger: Any, make_entry: Any
+) -> None:
+    ledger = await open_ledger()
+    await ledger.append([make_entry(1), make_entry(2)])
+    records = await ledger.append(
+        [make_entry(3), make_entry(1), make_entry(2, OTHER), make_entry(4), make_entry(4)]
+    )
+    assert records == [
+        Record(Fate.RECORDED, 3),
+        Record(Fate.REPEATED, 1),
+        Record(Fate.DUPLICATE, 2),
+        Record(Fate.RECORDED, 4),
+        Record(Fate.REPEATED, 4),
+    ]
+    assert ledger.last_seq == 4
+    assert [row.seq for row in await ledger.rows_after(0, 10)] == [1, 2, 3, 4]
+
+
+async def test_repetitions_are_known_after_a_restart(open_ledger: Any, make_entry: Any) -> None:
+    ledger = await open_ledger()
+    store_id = ledger.store_id
+    await ledger.append([make_entry(1), make_entry(2)])
+    again = await open_ledger()
+    assert again.store_id == store_id
+    assert again.last_seq == 2
+    assert await again.append([make_entry(2), make_entry(3)]) == [
+        Record(Fate.REPEATED, 2),
+        Record(Fate.RECORDED, 3),
+    ]
+
+
+async def test_the_same_hash_on_another_tip_is_another_share(open_ledger: Any, make_entry: Any) -> None:
+    ledger = await open_ledger()
+    here, there = make_entry(1), make_entry(1, tip=2)
+    twin = there._replace(share_hash=here.share_hash)
+    assert [record.fate for record in await ledger.append([here, twin])] == [Fate.RECORDED] * 2
+
+
+async def test_time_never_decreases_even_when_the_clock_does(
+    open_ledger: Any, make_entry: Any, clock: Any
+) -> None:
+    ledger = await open_ledger()
+    await ledger.append([make_entry(1)])
+    clock.now -= 3600
+    await ledger.append([make_entry(2)])
+    ledger = await open_ledger()
+    await ledger.append([make_entry(3)])
+    clock.now += 7200
+    await ledger.append([make_entry(4)])
+    times = [row.time for row in await ledger.rows_after(0, 10)]
+    start = 1_700_000_000_000
+    assert times == [start, start, start, start + 3_600_000]
+
+
+async def test_unattributed_shares_stand_apart_and_take_no_number(open_ledger: Any, make_entry: Any) -> None:
+    ledger = await open_ledger()
+    records = await ledger.append([make_entry(1, None), make_entry(2), make_entry(3, None)])
+    assert records == [Record(Fate.RECORDED, 0), Record(Fate.RECORDED, 1), Record(Fate.RECORDED, 0)]
+    assert await ledger.append([make_entry(1, None)]) == [Record(Fate.DUPLICATE, 0)]
+    assert [row.seq for row in await ledger.rows_after(0, 10)] == [1]
+    ledger = await open_ledger()
+    assert ledger.metrics.unattributed._value.get() == 2
+
+
+async def test_the_issuer_is_woken_by_rows_and_by_nothing_else(open_ledger: Any, make_entry: Any) -> None:
+    ledger = await open_ledger()
+    await ledger.append([make_entry(1, None)])
+    assert not ledger.grown.is_set()
+    await ledger.append([make_entry(2)])
+    assert ledger.grown.is_set()
+
+
+async def test_rows_are_read_in_pages_of_one_shift(open_ledger: Any, make_entry: Any) -> None:
+    ledger = await open_ledger()
+    await ledger.append([make_entry(number) for number in range(5)])
+    ledger.shift = 1
+    await ledger.append([make_entry(number) for number in range(5, 8)])
+    assert [row.seq for row in await ledger.rows_after(0, 3)] == [1, 2, 3]
+    assert [row.seq for row in await ledger.rows_after(3, 100)] == [4, 5]
+    assert [row.seq for row in await ledger.rows_after(5, 100)] == [6, 7, 8]
+    assert await ledger.rows_after(8, 100) == []
+
+
+async def test_refused_rows_are_kept_with_their_reason_for_the_audit(
+    open_ledger: Any, make_entry: Any, tmp_path: Path
+) -> None:
+    ledger = await open_ledger()
+    await ledger.append([make_entry(1), make_entry(2)])
+    await ledger.refuse([(2, CreditCode.BAD_WORK)])
+    await ledger.refuse([(2, CreditCode.BAD_KEY)])
+    with open_readonly(tmp_path / "ledger.sqlite") as store:
+        told = store.execute("SELECT seq, refusal, key, amount FROM audit_share ORDER BY seq").fetchall()
+    assert [tuple(row) for row in told] == [(1, None, KEY, 5), (2, 1, KEY, 5)]
+
+
+async def test_a_new_ledger_begins_in_the_shift_that_the_mint_wants(
+    open_ledger: Any, make_entry: Any
+) -> None:
+    ledger = await open_ledger()
+    await ledger.append([make_entry(1)])
+    await ledger.begin_in(3)
+    await ledger.append([make_entry(2)])
+    assert [row.shift for row in await ledger.rows_after(0, 10)] == [3, 3]
+    assert (await open_ledger()).shift == 3
+
+
+async def test_another_identity_does_not_go_on_with_this_ledger(open_ledger: Any) -> None:
+    await open_ledger()
+    with pytest.raises(LedgerUnusable, match="another identity"):
+        await open_ledger(identity=OTHER)
+
+
+@pytest.mark.parametrize("pricing", [Pricing(9, Valuation.TARGET), Pricing(8, Valuation.ACHIEVED)])
+async def test_the_price_does_not_change_within_a_shift(
+    open_ledger: Any, make_entry: Any, pricing: Pricing
+) -> None:
+    ledger = await open_ledger()
+    assert await open_ledger(pricing=pricing)
+    ledger = await open_ledger()
+    await ledger.append([make_entry(1)])
+    with pytest.raises(LedgerUnusable, match=r"units of 2\^8 hashes, valued by target"):
+        await open_ledger(pricing=pricing)
+
+
+async def test_a_batch_with_an_impossible_row_is_not_recorded_at_all(
+    open_ledger: Any, make_entry: Any, tmp_path: Path
+) -> None:
+    ledger = await open_ledger()
+    await ledger.append([make_entry(1)])
+    for amount in (0, 1 << 53):
+        with pytest.raises(IntegrityError):
+            await ledger.append([make_entry(2), make_entry(3, amount=amount)])
+    assert ledger.last_seq == 1
+    assert await ledger.append([make_entry(2)]) == [Record(Fate.RECORDED, 2)]
