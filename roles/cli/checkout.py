@@ -8,3 +8,11 @@ def home() -> Path:
     """Return the root of the checkout: what the launcher says, else where this package lies."""
     named = os.environ.get("HASHPOOL_HOME")
     return Path(named) if named else Path(__file__).resolve().parents[2]
+
+
+def development_state(chosen: str | None, port_offset: int) -> Path:
+    """Return the state directory of the system with this port offset, as `hashpool up` chooses it."""
+    named = chosen or os.environ.get("HASHPOOL_STATE")
+    if named:
+        return Path(named).absolute()
+    return home() / ".state" / (f"offset-{port_offset}" if port_offset else "")

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from sqlite3 import Connection, IntegrityError, Row
+from sqlite3 import Connection, DatabaseError, IntegrityError, Row
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
@@ -27,7 +27,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from roles.runtime.errors import CommitFailed, DatabaseInUse, DatabaseUnusable, StorageClosed
 from roles.runtime.migration import Migration, migrate
 
-__all__ = ["Connection", "Database", "IntegrityError", "Migration", "Row", "open_readonly"]
+__all__ = ["Connection", "Database", "DatabaseError", "IntegrityError", "Migration", "Row", "open_readonly"]
 
 T = TypeVar("T")
 

@@ -1,0 +1,45 @@
+# Each recipe is a thin call of the launcher: ./hashpool --help tells more.
+
+# what there is
+default:
+    @just --list --unsorted
+
+# run the whole regtest system (up backtrace: with full tracebacks)
+up mode="":
+    ./hashpool up {{ if mode == "" { "" } else { "--" + mode } }}
+
+# run the tests
+test *arguments:
+    ./hashpool test {{ arguments }}
+
+# formatting, lint, types, import contracts
+lint:
+    ./hashpool lint
+
+# run one benchmark: shares, mint or edge
+bench name *arguments:
+    ./hashpool bench {{ name }} {{ arguments }}
+
+# look into a store, read-only: wallet, mint or pool
+db store *sql:
+    ./hashpool db {{ store }} {{ if sql == "" { "" } else { quote(sql) } }}
+
+# throw away state: cashu, regtest, testnet4 or logs
+clean part *arguments:
+    ./hashpool clean {{ part }} {{ arguments }}
+
+# have the regtest node make blocks
+generate-blocks count="1":
+    ./hashpool generate-blocks {{ count }}
+
+# what the wallet holds
+balance:
+    ./hashpool wallet balance
+
+# set what one ehash is worth: 2^bits hashes
+set-min-diff bits:
+    ./hashpool set-min-diff {{ bits }}
+
+# check every configuration file (check config/prod: of production)
+check tree="config":
+    ./hashpool check {{ tree }}

@@ -1,0 +1,64 @@
+"""`hashpool db STORE [SQL]`: look into a store, read-only, also beside the daemon that writes it."""
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Final
+
+from roles.runtime import sysexits
+from roles.runtime.errors import DatabaseUnusable
+from roles.runtime.state import state_root
+from roles.runtime.storage import Connection, DatabaseError, open_readonly
+
+STORES: Final = {
+    "wallet": Path("proxy/wallet.sqlite"),
+    "mint": Path("mint/mint.sqlite"),
+    "pool": Path("pool/ledger.sqlite"),
+}
+
+
+def main(argv: list[str]) -> int:
+    """Run a query, or open sqlite3's shell, or list the tables where there is no such shell."""
+    parser = argparse.ArgumentParser(
+        prog="hashpool db", description="Look into a store, read-only, also beside the daemon that writes it."
+    )
+    parser.add_argument("store", choices=tuple(STORES))
+    parser.add_argument("sql", nargs="?", help="a query; without one, a shell if sqlite3 is installed")
+    parser.add_argument("--state", metavar="DIR", help="the state directory; by default $HASHPOOL_STATE")
+    given = parser.parse_args(argv)
+    path = state_root(given.state) / STORES[given.store]
+    shell = shutil.which("sqlite3")
+    if given.sql is None and shell and path.exists() and sys.stdin.isatty():
+        os.execv(shell, [shell, "-readonly", "-box", str(path)])  # noqa: S606
+    try:
+        with open_readonly(path) as store:
+            return query(store, given.sql) if given.sql else tables(store)
+    except DatabaseError as error:
+        print(f"hashpool db: {error}", file=sys.stderr)
+        return sysexits.DATA
+    except DatabaseUnusable as error:
+        print(f"hashpool db: {error.text}; it is made when the system first runs", file=sys.stderr)
+        return sysexits.NO_INPUT
+
+
+def query(store: Connection, sql: str) -> int:
+    """Print the rows of a query, tab-separated under their names, byte strings as hex."""
+    cursor = store.execute(sql)
+    print("\t".join(column[0] for column in cursor.description or ()))
+    for row in cursor:
+        print("\t".join(value.hex() if isinstance(value, bytes) else str(value) for value in row))
+    return sysexits.OK
+
+
+def tables(store: Connection) -> int:
+    """Print every table with its number of rows."""
+    names = [
+        row[0] for row in store.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY 1")
+    ]
+    for name in names:
+        quoted = name.replace('"', '""')
+        (count,) = store.execute(f'SELECT count(*) FROM "{quoted}"').fetchone()  # noqa: S608
+        print(f"{count:>10}  {name}")
+    return sysexits.OK

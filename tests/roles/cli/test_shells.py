@@ -1,0 +1,61 @@
+"""The justfile and devenv.nix call the launcher and no more, and start what `hashpool up` starts."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from roles.cli.__main__ import COMMANDS
+from roles.cli.fleet import NEEDS, health_address
+
+ROOT = Path(__file__).parents[3]
+JUSTFILE = (ROOT / "justfile").read_text()
+DEVENV = (ROOT / "devenv.nix").read_text()
+RECIPES = [
+    "default",
+    "up",
+    "test",
+    "lint",
+    "bench",
+    "db",
+    "clean",
+    "generate-blocks",
+    "balance",
+    "set-min-diff",
+    "check",
+]
+PROCESS = re.compile(r'^    (\w+) = daemon "(\w+)" (\d+) \[ ([^\]]*)\];$', re.MULTILINE)
+
+
+def test_the_recipes_are_those_of_the_house() -> None:
+    assert re.findall(r"^([a-z-]+)(?: [^:\n]*)?:$", JUSTFILE, re.MULTILINE) == RECIPES
+
+
+def test_every_recipe_is_one_call_of_the_launcher() -> None:
+    bodies = [line.strip() for line in JUSTFILE.splitlines() if line.startswith("    ")]
+    assert len(bodies) == len(RECIPES)
+    called = [re.match(r"\./hashpool ([a-z-]+)", body) for body in bodies[1:]]
+    assert all(call is not None and call[1] in COMMANDS for call in called)
+
+
+def test_the_processes_of_devenv_are_those_of_up_in_the_same_order_of_readiness() -> None:
+    found = {name: tuple(re.findall(r'"(\w+)"', needs)) for name, _, _, needs in PROCESS.findall(DEVENV)}
+    assert found == NEEDS
+    assert all(name == role for name, role, _, _ in PROCESS.findall(DEVENV))
+
+
+def test_the_probes_of_devenv_ask_the_configured_health_addresses() -> None:
+    for _, role, port, _ in PROCESS.findall(DEVENV):
+        assert health_address(ROOT / "config", role, 0) == f"127.0.0.1:{port}"
+
+
+def test_devenv_nix_is_valid_nix() -> None:
+    nix = shutil.which("nix-instantiate")
+    if nix is None:
+        pytest.skip("nix-bin is not installed")
+    result = subprocess.run(
+        [nix, "--parse", str(ROOT / "devenv.nix")], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
