@@ -63,7 +63,7 @@ class SwapRequest:
         if len(inputs) > sizes.array:
             raise TooManyInputsError(f"at most {sizes.array} inputs at a time")
         proofs = tuple(Proof.from_json(item, with_dleq=False) for item in inputs)
-        return cls(proofs, read_outputs(body.get("outputs"), sizes))
+        return cls(proofs, read_outputs(body, sizes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class MintRequest:
         """Read the body of /v1/mint/{method}; it takes from its quote what its outputs sum to."""
         body = as_object(value, "mint request")
         quote_id = as_text(body.get("quote"), "quote", QUOTE_ID_LIMIT)
-        outputs = read_outputs(body.get("outputs"), sizes)
+        outputs = read_outputs(body, sizes)
         amount = sum(output.amount for output in outputs)
         return cls((QuoteClaim(quote_id, amount, _signature(body.get("signature"))),), outputs)
 
@@ -116,12 +116,12 @@ class MintRequest:
             )
             for quote_id, amount, signature in zip(quote_ids, amounts, signatures, strict=True)
         )
-        return cls(claims, read_outputs(body.get("outputs"), sizes))
+        return cls(claims, read_outputs(body, sizes))
 
 
-def read_outputs(value: object, sizes: Sizes) -> tuple[BlindedMessage, ...]:
-    """One output at least."""
-    items = as_array(value, "outputs")
+def read_outputs(body: object, sizes: Sizes) -> tuple[BlindedMessage, ...]:
+    """The outputs of a request: at least one."""
+    items = as_array(as_object(body, "request").get("outputs"), "outputs")
     if not items:
         raise MalformedError("there are no outputs")
     if len(items) > sizes.array:
