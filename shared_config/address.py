@@ -39,6 +39,12 @@ class Address:
             return True
         return (_is_ip(self.host, 4) or _is_ip(self.host, 6)) and ipaddress.ip_address(self.host).is_loopback
 
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether it stands for all addresses of the machine."""
+        ip = _is_ip(self.host, 4) or _is_ip(self.host, 6)
+        return ip and ipaddress.ip_address(self.host).is_unspecified
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 

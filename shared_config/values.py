@@ -28,7 +28,7 @@ def _peer_address(value: Any) -> Address:
     address = _listen_address(value)
     if address.port == 0:
         raise ValueError("the port of a peer cannot be 0")
-    if address.host in {"0.0.0.0", "::"}:  # noqa: S104
+    if address.is_wildcard:
         raise ValueError("is an address to listen on, not one of a peer")
     return address
 

@@ -61,13 +61,8 @@ def clashes(loaded: Loaded[Any, Any], role: str, taken: dict[int, tuple[Address,
         if not isinstance(address, Address) or address.port == 0:
             continue
         other, holder = taken.setdefault(address.port, (address, f"{role} ({key})"))
-        if other is not address and (other.host == address.host or wildcard(other) or wildcard(address)):
+        if other is not address and (other.host == address.host or other.is_wildcard or address.is_wildcard):
             yield loaded.document.problem((key,), f"is also listened on by {holder}")
-
-
-def wildcard(address: Address) -> bool:
-    """Whether an address stands for all addresses of the machine."""
-    return address.host in {"0.0.0.0", "::"}  # noqa: S104
 
 
 def strangers(tree: Path) -> Iterator[Problem]:

@@ -20,7 +20,7 @@ STORES: Final = {
 
 
 def main(argv: list[str]) -> int:
-    """Run a query, or open sqlite3's shell, or list the tables where there is no such shell."""
+    """Run a query, or open sqlite3's shell, or print the schema where there is no such shell."""
     parser = argparse.ArgumentParser(
         prog="hashpool db", description="Look into a store, read-only, also beside the daemon that writes it."
     )
@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
         os.execv(shell, [shell, "-readonly", "-box", str(path)])  # noqa: S606
     try:
         with open_readonly(path) as store:
-            return query(store, given.sql) if given.sql else tables(store)
+            return query(store, given.sql) if given.sql else schema(store)
     except DatabaseError as error:
         print(f"hashpool db: {error}", file=sys.stderr)
         return sysexits.DATA
@@ -52,13 +52,8 @@ def query(store: Connection, sql: str) -> int:
     return sysexits.OK
 
 
-def tables(store: Connection) -> int:
-    """Print every table with its number of rows."""
-    names = [
-        row[0] for row in store.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY 1")
-    ]
-    for name in names:
-        quoted = name.replace('"', '""')
-        (count,) = store.execute(f'SELECT count(*) FROM "{quoted}"').fetchone()  # noqa: S608
-        print(f"{count:>10}  {name}")
+def schema(store: Connection) -> int:
+    """Print the tables as they were made."""
+    for row in store.execute("SELECT sql FROM sqlite_schema WHERE type = 'table' ORDER BY name"):
+        print(f"{row[0]};")
     return sysexits.OK

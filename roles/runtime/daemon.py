@@ -81,13 +81,13 @@ def run(spec: DaemonSpec[C, S], argv: list[str] | None = None) -> int:
     except ConfigInvalid as error:
         return _invalid(spec.name, error.problems)
     if arguments.print_config:
-        print(describe(loaded), end="")  # noqa: T201
+        sys.stdout.write(describe(loaded))
         return sysexits.OK
     if loaded.wanted:
         return _invalid(spec.name, loaded.wanted)
     if arguments.check:
-        sound = f"{spec.name}: {loaded.document.name} and {loaded.shared_document.name} are sound"
-        print(sound)  # noqa: T201
+        files = f"{loaded.document.name} and {loaded.shared_document.name}"
+        sys.stdout.write(f"{spec.name}: {files} are sound\n")
         return sysexits.OK
     log.configure(spec.name, loaded.config.log.format, loaded.config.log.level)
     try:
@@ -153,7 +153,7 @@ def _load(spec: DaemonSpec[C, S], arguments: argparse.Namespace) -> Loaded[C, S]
 
 def _invalid(name: str, problems: tuple[Problem, ...]) -> int:
     for problem in problems:
-        print(f"{name}: {problem}", file=sys.stderr)  # noqa: T201
+        sys.stderr.write(f"{name}: {problem}\n")
     return sysexits.CONFIG
 
 

@@ -40,6 +40,13 @@ def test_a_wrong_address_says_what_is_wrong(text: str, reason: str) -> None:
         Address.parse(text)
 
 
+def test_an_address_for_all_of_the_machine_is_known() -> None:
+    assert Address("0.0.0.0", 1).is_wildcard
+    assert Address("::", 1).is_wildcard
+    assert not Address("127.0.0.1", 1).is_wildcard
+    assert not Address("example.org", 1).is_wildcard
+
+
 def test_loopback_is_known_by_number_and_by_name() -> None:
     assert Address("127.0.0.5", 1).is_loopback
     assert Address("::1", 1).is_loopback
