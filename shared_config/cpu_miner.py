@@ -19,13 +19,20 @@ class CpuMinerSettings(DaemonSettings):
     address: PeerAddress
     authority_key: AuthorityKey | None = None
     """Of the SV2 server."""
+    channel: Literal["extended", "standard"] = "extended"
+    """The kind of SV2 channel to open."""
     user: str = Field(default="cpu", min_length=1, max_length=100)
+    """The user name or identity: a key with or without ``.worker``, or any name."""
+    password: str = Field(default="x", max_length=200)
+    """For SV1 servers; a proxy takes ``k=<key>`` from it."""
     processes: int = Field(default=1, ge=1, le=256)
     hashes_per_s: int = Field(default=200_000, ge=1, le=10**12)
     """All processes together."""
 
     def review(self, shared: MinerSide) -> Iterator[Finding]:
         """A server on another machine must be known by its key."""
-        del shared
-        if self.protocol == "sv2" and needs_key(self.address, self.authority_key):
+        key = self.authority_key or (
+            shared.proxy.authority_key if self.address == shared.proxy.address else None
+        )
+        if self.protocol == "sv2" and needs_key(self.address, key):
             yield Finding("authority_key", "is missing, and the server is not on this machine", wanted=True)
