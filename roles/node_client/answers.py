@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from protocols.bitcoin.errors import TargetError
 from protocols.bitcoin.hashing import HASH_SIZE
+from protocols.bitcoin.target import from_bits
 from roles.node_client.errors import NodeMalformed
 
 MAX_U32 = 0xFFFFFFFF
@@ -166,7 +168,7 @@ class NodeTemplate:
         listed = fields.get("transactions", list)
         if len(listed) > _MAX_TRANSACTIONS:
             raise fields.malformed("transactions")
-        return cls(
+        template = cls(
             previous=fields.hash("previousblockhash"),
             height=fields.integer("height", 1, MAX_U32),
             version=fields.integer("version", -(1 << 31), MAX_U32) & MAX_U32,
@@ -179,6 +181,13 @@ class NodeTemplate:
             sigop_limit=fields.integer("sigoplimit", 0, MAX_U32),
             long_poll_id=fields.get("longpollid", str),
         )
+        if template.fees > template.value:
+            raise fields.malformed("coinbasevalue")
+        try:
+            from_bits(template.bits)
+        except TargetError as error:
+            raise fields.malformed("bits") from error
+        return template
 
 
 def _transaction(place: int, answer: Any) -> TemplateTransaction:

@@ -74,6 +74,8 @@ def test_a_chain_with_a_wrong_field_is_refused_by_its_name(field: str, value: ob
         ("version", 1 << 32),
         ("bits", "ff"),
         ("bits", "xx"),
+        ("bits", "00000000"),
+        ("coinbasevalue", 349),
         ("coinbasevalue", -1),
         ("curtime", 1.5),
         ("mintime", True),

@@ -1,0 +1,1 @@
+"""A Template Distribution server over a node's JSON-RPC."""
