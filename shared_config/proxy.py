@@ -21,8 +21,6 @@ class WalletSettings(Settings):
     recovery_s: float = Field(default=30.0, ge=1, le=86_400)
     """How often quotes that the pool did not tell of are looked for by key."""
     request_s: float = Field(default=15.0, ge=0.5, le=300)
-    outputs: int = Field(default=1_000, ge=1, le=10_000)
-    """Most blinded messages of one request; not more than the mint allows."""
 
 
 class ProxySettings(DaemonSettings):
@@ -40,9 +38,8 @@ class ProxySettings(DaemonSettings):
     """Of a miner that names none."""
     identities: int = Field(default=10_000, ge=1, le=1_000_000)
     """Most user identities that get a key of their own; beyond, channels are refused."""
-    certificate_validity_s: int = Field(default=86_400, ge=60, le=31_536_000)
-    verdict_s: float = Field(default=5.0, ge=0.1, le=60)
-    """How long the pool's verdict on a share is waited for."""
+    opening_s: float = Field(default=5.0, ge=0.1, le=60)
+    """How long a miner's request for a channel waits for the pool's answer."""
     wallet: WalletSettings = WalletSettings()
     limits: MiningLimits = MiningLimits()
 

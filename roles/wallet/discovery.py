@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from protocols.cashu import lookup
+from roles.runtime.errors import StorageError
 from roles.wallet import identity, quote
 from roles.wallet.errors import MintDishonest, MintRefused, MintUnreachable
 from roles.wallet.identity import Identity
@@ -48,7 +49,7 @@ class Discovery:
             except MintUnreachable as error:
                 self._kit.link.lost(error)
                 pause = _PAUSE
-            except (MintRefused, MintDishonest) as error:
+            except (MintRefused, MintDishonest, StorageError) as error:
                 self._kit.meters.alarms.labels("lookup").inc()
                 hint = ""
                 if isinstance(error, MintRefused) and error.code == _SIGNATURE_REFUSED:

@@ -10,6 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from roles.runtime.errors import StorageError
 from roles.runtime.storage import Connection
 from roles.wallet import purse, quote, request
 from roles.wallet.composition import LockedQuote, compose
@@ -26,7 +27,7 @@ from roles.wallet.signatures import denominations, open_answer
 log = logging.getLogger(__name__)
 
 MAX_NOTICES = 10_000
-_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
+_PAUSES = (0.3, 0.6, 1.0, 2.0, 3.0)
 _SIGNATURE_REFUSED = 20008
 _LIMIT_CODES = {11015, 11017}
 _LATER_CODES = {11004, 20003, 20005}
@@ -93,6 +94,9 @@ class Minter:
                 failures += 1
             except (MintDishonest, MintRefused) as error:
                 self._alarm("mint", str(error))
+                pause = _PAUSES[-1]
+            except StorageError as error:
+                self._alarm("store", f"the wallet's store: {error}")
                 pause = _PAUSES[-1]
             else:
                 failures, disputed = 0, False

@@ -4,6 +4,7 @@ from mnemonic import Mnemonic
 
 from roles.wallet.errors import SeedError
 
+SEED_FILE = "seed.words"
 ENTROPY_SIZE = 16
 SEED_SIZE = 64
 _HINT = (

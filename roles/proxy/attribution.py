@@ -1,0 +1,57 @@
+"""Whose work a channel does: the locking key that goes upstream with it, and whether the wallet holds it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from protocols.bitcoin.secp256k1 import is_point
+from protocols.ehash.errors import KeyTextError
+from protocols.ehash.key_text import parse_identity
+from protocols.ehash.messages import EXTENSION, TLV_CHANNEL_KEY
+from protocols.mining.errors import CapacityExhausted, InvalidUserIdentity
+from protocols.sv2.tlv import Tlv, find_tlv
+from roles.proxy.errors import StoreFailed
+from roles.runtime.errors import StorageError
+from roles.wallet.errors import IdentityLimitError
+from roles.wallet.wallet import Wallet
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """A locking key, 33 bytes, and its index in the wallet; None for a key that somebody else holds."""
+
+    key: bytes
+    key_index: int | None
+
+
+class Registrar:
+    """Finds the key of a user identity: the one that it names, else the wallet's own for that name."""
+
+    def __init__(self, wallet: Wallet, default_identity: str) -> None:
+        self._wallet = wallet
+        self._default = default_identity
+
+    async def attribute(self, user_identity: str, tlvs: Iterable[Tlv]) -> Attribution:
+        """The attribution of a channel that is being opened.
+
+        A key that the edge sends along as a TLV comes before one in the identity's text. Raises
+        InvalidUserIdentity for a key that is none, MalformedTlv for two, CapacityExhausted when the wallet
+        keeps no more keys, StoreFailed when a new one cannot be stored.
+        """
+        key = find_tlv(tlvs, EXTENSION, TLV_CHANNEL_KEY)
+        if key is None:
+            try:
+                key = parse_identity(user_identity).key
+            except KeyTextError as error:
+                raise InvalidUserIdentity(str(error)) from error
+        elif not is_point(key):
+            raise InvalidUserIdentity("the channel's locking key is not a point of the curve")
+        try:
+            if key is not None:
+                owner = await self._wallet.owner_of(key)
+                return Attribution(key, owner.key_index if owner else None)
+            own = await self._wallet.key_for(user_identity or self._default)
+        except IdentityLimitError as error:
+            raise CapacityExhausted(str(error)) from error
+        except StorageError as error:
+            raise StoreFailed(f"the wallet's store: {error}") from error
+        return Attribution(own.public_key, own.key_index)

@@ -1,0 +1,325 @@
+"""One miner's connection, or a translator's: set-up, channels, shares, and what is sent back."""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import count
+
+from protocols.ehash.messages import EXTENSION, MINING_MESSAGES
+from protocols.mining.errors import (
+    CapacityExhausted,
+    MiningError,
+    OpenRefused,
+    StandardJobsRequired,
+    UnknownChannel,
+    UnknownShareChannel,
+)
+from protocols.sv2.codec import MINING, encode
+from protocols.sv2.connection import PROTOCOL_MINING, SetupConnection, SetupConnectionError
+from protocols.sv2.errors import MalformedTlv, SetupRefused, UnknownMessage
+from protocols.sv2.extensions import EXTENSION_NEGOTIATION
+from protocols.sv2.frame import Frame
+from protocols.sv2.layout import Message
+from protocols.sv2.limits import FrameLimits
+from protocols.sv2.mining import (
+    CloseChannel,
+    OpenExtendedMiningChannel,
+    OpenMiningChannelError,
+    OpenStandardMiningChannel,
+    SetCustomMiningJob,
+    SetCustomMiningJobError,
+    SubmitSharesError,
+    SubmitSharesExtended,
+    SubmitSharesStandard,
+    UpdateChannel,
+    UpdateChannelError,
+)
+from protocols.sv2.setup import (
+    REQUIRES_STANDARD_JOBS,
+    REQUIRES_VERSION_ROLLING,
+    ServerSetup,
+    refusal,
+)
+from protocols.sv2.tlv import Tlv
+from roles.proxy.attribution import Attribution, Registrar
+from roles.proxy.channel import Edge, EdgeChannel, OpenRequest
+from roles.proxy.channel_kinds import GROUP_ID, ExtendedEdgeChannel, StandardEdgeChannel
+from roles.proxy.errors import Overloaded, ProxyError, UpstreamAway
+from roles.proxy.slices import Slices
+from roles.proxy.verdicts import printable
+from roles.proxy.watch import UpstreamWatch
+from roles.runtime.errors import ConnectionLost
+from roles.stratum.connection import FrameConnection
+from roles.stratum.errors import ChannelsFull
+from roles.stratum.pace import Pace
+
+log = logging.getLogger(__name__)
+
+CATALOGUE = MINING.with_messages(*MINING_MESSAGES)
+FRAME_LIMITS = FrameLimits(CATALOGUE)
+OPENINGS = 1_024
+"""Open requests of one connection that may be unanswered."""
+FIRST_CHANNEL = GROUP_ID + 1
+BURST_S = 10.0
+"""Seconds over which a connection's rate of shares counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class DownstreamBounds:
+    """Channels of one connection, its shares a second, and seconds that an open request may wait."""
+
+    channels: int = 1_000
+    shares_per_s: float = 1_000.0
+    opening_s: float = 5.0
+
+
+class Downstream:
+    """Serves one connection until either side ends it."""
+
+    def __init__(
+        self,
+        connection: FrameConnection,
+        *,
+        edge: Edge,
+        registrar: Registrar,
+        slices: Slices,
+        watch: UpstreamWatch,
+        bounds: DownstreamBounds,
+    ) -> None:
+        self._connection = connection
+        self._edge = edge
+        self._registrar = registrar
+        self._slices = slices
+        self._watch = watch
+        self._bounds = bounds
+        self._setup = ServerSetup(
+            PROTOCOL_MINING,
+            supported_flags=REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING,
+            extensions=(EXTENSION,),
+        )
+        self._channels: dict[int, EdgeChannel] = {}
+        self._ids = count(FIRST_CHANNEL)
+        self._openings: set[asyncio.Task[None]] = set()
+        self._outbox: list[Frame] = []
+        loop = asyncio.get_running_loop()
+        self._pace = Pace(bounds.shares_per_s, bounds.shares_per_s * BURST_S, loop.time())
+        self._owed = 0.0
+
+    @property
+    def extensions(self) -> frozenset[int]:
+        """The extensions that this connection has."""
+        return self._setup.extensions
+
+    async def run(self) -> None:
+        """Serve; raises ConnectionLost at the end, and Sv2Error for what is no SV2 at all."""
+        try:
+            while True:
+                frames = await self._connection.receive_batch()
+                for frame in frames:
+                    self._receive(frame)
+                if self._owed:
+                    # Who hands in more than its pace is not read from until it has caught up.
+                    pause, self._owed = self._owed, 0.0
+                    await asyncio.sleep(pause)
+        finally:
+            for task in self._openings:
+                task.cancel()
+            for channel in tuple(self._channels.values()):
+                self._drop(channel, "the miner has gone")
+
+    # What a channel uses
+
+    def transmit(self, message: Message, tlvs: Iterable[Tlv] = ()) -> None:
+        """Send with everything else of this turn of the loop, in one write."""
+        self._queue(encode(message, tlvs))
+
+    def release(self, channel: EdgeChannel, reason: str) -> None:
+        """Give a channel up; a connection that has no other is closed, so that the miner looks elsewhere."""
+        if self._channels.get(channel.channel_id) is not channel:
+            return
+        self._edge.meters.released.inc()
+        self._forget(channel)
+        channel.close(reason, silently=False)
+        self.transmit(CloseChannel(channel.channel_id, reason))
+        if not self._channels:
+            self._flush()
+            self._connection.close()
+
+    # What arrives
+
+    def _receive(self, frame: Frame) -> None:
+        is_setup = not self._setup.ready or frame.extension == EXTENSION_NEGOTIATION or frame.msg_type == 0
+        if is_setup and self._set_up(frame):
+            return
+        try:
+            message, tlvs = CATALOGUE.decode(frame)
+        except UnknownMessage:
+            self._edge.meters.ignored.inc()
+            return
+        match message:
+            case SubmitSharesExtended() | SubmitSharesStandard():
+                self._share(message, tlvs if EXTENSION in self.extensions else ())
+            case OpenExtendedMiningChannel() | OpenStandardMiningChannel():
+                self._open(message, tlvs if EXTENSION in self.extensions else ())
+            case UpdateChannel():
+                self._update(message)
+            case CloseChannel():
+                self._close(message)
+            case SetCustomMiningJob():
+                self.transmit(
+                    SetCustomMiningJobError(message.channel_id, message.request_id, "jd-not-supported")
+                )
+            case _:
+                self._edge.meters.ignored.inc()
+
+    def _set_up(self, frame: Frame) -> bool:
+        """Let the set-up have a frame; False when it is not one of its own."""
+        try:
+            answer = self._setup.receive(frame)
+        except SetupRefused as error:
+            self._send_now(refusal(error))
+            raise
+        if answer is None:
+            return False
+        if self._watch.is_released and (frame.extension, frame.msg_type) == (0, SetupConnection.msg_type):
+            self._send_now(encode(SetupConnectionError(0, UpstreamAway.code)))
+            self._connection.close()
+            return True
+        self._queue(answer)
+        if frame.extension == 0 and self._setup.client is not None:
+            client = self._setup.client
+            about = {"vendor": client.vendor, "hardware": client.hardware_version, "flags": client.flags}
+            log.info("a miner is there", extra=about)
+        return True
+
+    def _share(self, share: SubmitSharesExtended | SubmitSharesStandard, tlvs: tuple[Tlv, ...]) -> None:
+        self._owed = self._pace.take(asyncio.get_running_loop().time())
+        channel = self._channels.get(share.channel_id)
+        if channel is None:
+            code = UnknownShareChannel.code
+            self._edge.meters.rejection(code, "edge")
+            self.transmit(SubmitSharesError(share.channel_id, share.sequence_number, code))
+            return
+        channel.submit(share, tlvs)
+
+    def _update(self, message: UpdateChannel) -> None:
+        channel = self._channels.get(message.channel_id)
+        if channel is None:
+            self.transmit(UpdateChannelError(message.channel_id, UnknownChannel.code))
+            return
+        channel.update(message)
+
+    def _close(self, message: CloseChannel) -> None:
+        wanted = message.channel_id
+        closing = [*self._channels.values()] if wanted == GROUP_ID else [self._channels.get(wanted)]
+        for channel in closing:
+            if channel is not None:
+                self._drop(channel, printable(message.reason_code))
+
+    # Opening
+
+    def _open(self, request: OpenRequest, tlvs: tuple[Tlv, ...]) -> None:
+        try:
+            self._check(request)
+        except (OpenRefused, ProxyError) as error:
+            self._refuse(request, error.code)
+            return
+        task = asyncio.get_running_loop().create_task(self._opening(request, tlvs))
+        self._openings.add(task)
+        task.add_done_callback(self._opening_done)
+
+    def _check(self, request: OpenRequest) -> None:
+        if self._watch.is_released:
+            raise UpstreamAway("there is no upstream to mine at")
+        if len(self._openings) >= OPENINGS:
+            raise Overloaded("too many open requests are unanswered")
+        client = self._setup.client
+        standard_only = client is not None and client.flags & REQUIRES_STANDARD_JOBS
+        if standard_only and isinstance(request, OpenExtendedMiningChannel):
+            raise StandardJobsRequired("this connection cannot use extended jobs")
+
+    async def _opening(self, request: OpenRequest, tlvs: tuple[Tlv, ...]) -> None:
+        try:
+            attribution = await self._registrar.attribute(request.user_identity, tlvs)
+            channel = self._begin(request, attribution)
+        except ChannelsFull:
+            self._refuse(request, CapacityExhausted.code)
+            return
+        except (MiningError, ProxyError, MalformedTlv) as error:
+            log.info("a channel is refused", extra={"reason": str(error)})
+            self._refuse(request, error.code)
+            return
+        try:
+            async with asyncio.timeout(self._bounds.opening_s):
+                code = await asyncio.shield(channel.answer)
+        except TimeoutError:
+            code = UpstreamAway.code
+        if code:
+            self._drop(channel, "not opened")
+            self._refuse(request, printable(code))
+
+    def _opening_done(self, task: asyncio.Task[None]) -> None:
+        self._openings.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("opening a channel failed", exc_info=error)
+            self._connection.close()
+
+    def _begin(self, request: OpenRequest, attribution: Attribution) -> EdgeChannel:
+        """A channel that waits for its upstream one; raises ChannelsFull and CapacityExhausted."""
+        if len(self._channels) >= self._bounds.channels:
+            raise CapacityExhausted("this connection has as many channels as it may have")
+        kind = ExtendedEdgeChannel if isinstance(request, OpenExtendedMiningChannel) else StandardEdgeChannel
+        taken = self._slices.take()
+        try:
+            channel = kind(
+                request,
+                channel_id=next(self._ids),
+                extranonce_slice=taken,
+                attribution=attribution,
+                edge=self._edge,
+                line=self,
+            )
+        except ChannelsFull:
+            self._slices.give_back(taken)
+            raise
+        self._channels[channel.channel_id] = channel
+        self._edge.meters.channels.labels(channel.kind).inc()
+        return channel
+
+    def _refuse(self, request: OpenRequest, code: str) -> None:
+        self._edge.meters.refused.labels(code).inc()
+        self.transmit(OpenMiningChannelError(request.request_id, code))
+
+    # Ending
+
+    def _drop(self, channel: EdgeChannel, reason: str) -> None:
+        """The miner no longer has this channel."""
+        self._forget(channel)
+        channel.close(reason, silently=True)
+
+    def _forget(self, channel: EdgeChannel) -> None:
+        if self._channels.pop(channel.channel_id, None) is not None:
+            self._slices.give_back(channel.slice)
+            self._edge.meters.channels.labels(channel.kind).dec()
+
+    # Output
+
+    def _queue(self, frame: Frame) -> None:
+        if not self._outbox:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outbox.append(frame)
+
+    def _send_now(self, frame: Frame) -> None:
+        self._outbox.append(frame)
+        self._flush()
+
+    def _flush(self) -> None:
+        frames, self._outbox = self._outbox, []
+        if frames:
+            try:
+                self._connection.send(*frames)
+            except ConnectionLost:
+                # The reader hears of it, too, and ends the connection.
+                pass

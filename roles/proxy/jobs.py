@@ -1,0 +1,100 @@
+"""The upstream's jobs as one downstream channel sees them: around its own slice, with their targets frozen.
+
+A future job waits for its SetNewPrevHash; from then on it has a tip and the target that the upstream judges
+it by. Jobs of an upstream channel that is gone are stale: nobody can credit their shares any more.
+"""
+
+from typing import NamedTuple
+
+from protocols.bitcoin.coinbase import strip_witness
+from protocols.mining.errors import StaleShare
+from protocols.mining.job import MAX_FUTURE, Job, JobStore, Tip, Work
+from protocols.mining.share import SeenShares
+from protocols.sv2.mining import NewExtendedMiningJob, SetNewPrevHash
+
+
+class Origin(NamedTuple):
+    """What a piece of work is upstream: its job id, and whether its version may be rolled."""
+
+    job_id: int
+    version_rolling: bool
+
+
+class FutureJob(NamedTuple):
+    """A job that waits for its tip, under its downstream id; `root` where the extranonce is fixed."""
+
+    job_id: int
+    work: Work
+    root: bytes | None
+
+
+def work_from(message: NewExtendedMiningJob, extranonce_head: bytes) -> Work:
+    """The work of an upstream job; `extranonce_head` is what stands before the slice: prefix and padding.
+
+    Raises CoinbaseError for a coinbase that carries half a witness.
+    """
+    prefix, suffix = strip_witness(message.coinbase_tx_prefix, message.coinbase_tx_suffix)
+    origin = Origin(message.job_id, message.version_rolling_allowed)
+    return Work(origin, 0, message.version, prefix + extranonce_head, suffix, message.merkle_path)
+
+
+def origin_of(work: Work) -> Origin:
+    """What a piece of work that `work_from` made is upstream."""
+    origin = work.origin
+    if not isinstance(origin, Origin):
+        raise TypeError("work of another origin")
+    return origin
+
+
+class EdgeJobs:
+    """The jobs of one downstream channel, and the shares seen within the tip."""
+
+    def __init__(self) -> None:
+        self.seen = SeenShares()
+        self._store = JobStore()
+        self._future: dict[int, FutureJob] = {}
+        self._is_live = False
+
+    @property
+    def tip(self) -> Tip | None:
+        """What the upstream's present jobs build on; None before its first SetNewPrevHash."""
+        return self._store.active.tip if self._is_live and self._store.active else None
+
+    def next_id(self) -> int:
+        """A downstream job id that the channel has not had."""
+        return self._store.next_id()
+
+    def queue(self, job: FutureJob) -> None:
+        """Keep a future job under its upstream id; the oldest goes when there are more than 8."""
+        self._future[origin_of(job.work).job_id] = job
+        if len(self._future) > MAX_FUTURE:
+            del self._future[next(iter(self._future))]
+
+    def activate(self, message: SetNewPrevHash, *, target: int, now: int) -> Job | None:
+        """Begin a tip with the future job that it names, whose target is now fixed; None if there is none."""
+        future = self._future.get(message.job_id)
+        if future is None:
+            return None
+        # The block target is not the edge's business: what is below the job's target goes upstream anyway.
+        tip = Tip(message.prev_hash, message.min_ntime, message.nbits, 0, now)
+        self._store.queue(Job(future.job_id, future.work, tip, target, future.root))
+        self._future.clear()
+        self.seen.clear()
+        self._is_live = True
+        return self._store.activate(future.job_id)
+
+    def follow(self, job: Job) -> None:
+        """A job of the present tip."""
+        self._store.replace(job)
+
+    def retire(self) -> None:
+        """The upstream channel is gone, and its jobs with it."""
+        self._is_live = False
+        self._future.clear()
+
+    def find(self, job_id: int) -> Job:
+        """The job that a share is for; raises StaleShare and UnknownJob."""
+        job = self._store.find(job_id)
+        if not self._is_live:
+            raise StaleShare("the upstream channel of this job is gone")
+        return job

@@ -1,0 +1,71 @@
+"""What the proxy counts."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from protocols.mining import errors
+from roles.proxy.errors import NO_VERDICT, Overloaded
+
+_REASONS = frozenset(
+    {
+        errors.UnknownShareChannel.code,
+        errors.StaleShare.code,
+        errors.UnknownJob.code,
+        errors.BadExtranonceSize.code,
+        errors.InvalidShare.code,
+        errors.VersionRollingNotAllowed.code,
+        errors.InvalidVersionBit.code,
+        errors.DifficultyTooLow.code,
+        errors.DuplicateShare.code,
+        Overloaded.code,
+        NO_VERDICT,
+    }
+)
+
+
+class Meters:
+    """Counters and gauges of the proxy's downstream side."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.channels = Gauge(
+            "hashpool_proxy_channels", "Downstream channels open.", ["kind"], registry=registry
+        )
+        self.shares = Counter(
+            "hashpool_proxy_shares",
+            "Shares by verdict: accepted, rejected, or unknown where the upstream went first.",
+            ["result"],
+            registry=registry,
+        )
+        self.rejected = Counter(
+            "hashpool_proxy_shares_rejected",
+            "Rejected shares by reason, and by who rejected them.",
+            ["reason", "by"],
+            registry=registry,
+        )
+        self.refused = Counter(
+            "hashpool_proxy_opens_refused", "Channels not opened, by reason.", ["reason"], registry=registry
+        )
+        self.released = Counter(
+            "hashpool_proxy_channels_released", "Channels given up after the hold.", registry=registry
+        )
+        self.notices = Counter(
+            "hashpool_proxy_notices", "Notices of quotes, by whose key.", ["key"], registry=registry
+        )
+        self.credits_refused = Counter(
+            "hashpool_proxy_credits_refused",
+            "Accepted shares that the mint refused to credit.",
+            registry=registry,
+        )
+        self.ignored = Counter(
+            "hashpool_proxy_messages_ignored", "Messages of miners that mean nothing here.", registry=registry
+        )
+        self.verdict = Histogram(
+            "hashpool_proxy_verdict_seconds",
+            "From a share to the upstream's word on it.",
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+            registry=registry,
+        )
+
+    def rejection(self, code: str, by: str) -> None:
+        """Count a rejected share; `by` is edge or upstream, codes unknown here are counted together."""
+        self.shares.labels("rejected").inc()
+        self.rejected.labels(code if code in _REASONS else "other", by).inc()

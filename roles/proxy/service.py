@@ -1,0 +1,134 @@
+"""The proxy's composition root."""
+
+import asyncio
+import secrets
+import time
+from contextlib import AsyncExitStack
+from functools import partial
+
+from protocols.ehash.messages import EXTENSION
+from roles.proxy.attribution import Registrar
+from roles.proxy.channel import Edge
+from roles.proxy.downstream import CATALOGUE, FRAME_LIMITS, Downstream, DownstreamBounds
+from roles.proxy.meters import Meters
+from roles.proxy.slices import Slices
+from roles.proxy.watch import UpstreamWatch
+from roles.runtime.authority import authority_secret
+from roles.runtime.daemon import Daemon
+from roles.runtime.errors import SecretUnusable
+from roles.runtime.peer_server import ServerLimits, ServerMetrics
+from roles.runtime.peer_stream import StreamLimits
+from roles.runtime.secret import SecretFile
+from roles.runtime.sv2_connection import Sv2Connection, connect, serve
+from roles.stratum.client_metrics import ClientMetrics
+from roles.stratum.mining_client import MiningClient
+from roles.stratum.mining_setup import ClientIdentity
+from roles.wallet.errors import SeedError
+from roles.wallet.mint_client import MintClient, open_session
+from roles.wallet.seed import ENTROPY_SIZE, SEED_FILE, seed_from_words, words_from_entropy
+from roles.wallet.wallet import Settings, Wallet, open_store, open_wallet
+from shared_config.miner_side import MinerSide
+from shared_config.proxy import ProxySettings
+
+MINT_CONDITION = "mint"
+
+ProxyDaemon = Daemon[ProxySettings, MinerSide]
+
+
+async def service(daemon: ProxyDaemon) -> None:
+    """Run the proxy until it is told to stop."""
+    async with AsyncExitStack() as stack:
+        wallet = await _open_wallet(daemon, stack)
+        watch = UpstreamWatch(daemon.readiness, daemon.shared.hold_s, wallet.look_up_soon)
+        stack.callback(watch.close)
+        client = _client(daemon, watch)
+        edge = Edge(client, Meters(daemon.metrics), time.time, daemon.shared.hold_s, wallet.notice)
+        limits = daemon.config.limits
+        registrar = Registrar(wallet, daemon.config.default_identity)
+        slices = Slices(secrets.randbits(32))
+        bounds = DownstreamBounds(
+            channels=limits.channels_per_connection,
+            shares_per_s=limits.shares_per_s,
+            opening_s=daemon.config.opening_s,
+        )
+
+        async def serve_miner(connection: Sv2Connection) -> None:
+            await Downstream(
+                connection, edge=edge, registrar=registrar, slices=slices, watch=watch, bounds=bounds
+            ).run()
+
+        server = serve(
+            daemon.config.listen_address,
+            authority_secret(daemon.state),
+            serve_miner,
+            limit=FRAME_LIMITS,
+            setting="listen_address",
+            metrics=ServerMetrics(daemon.metrics, "downstream"),
+            server_limits=ServerLimits(
+                connections=limits.connections,
+                per_host=limits.connections_per_host,
+                beginners=limits.handshakes_at_once,
+                begin_s=limits.handshake_s,
+            ),
+            stream_limits=StreamLimits(unsent=limits.send_buffer_bytes),
+        )
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(part) for part in (wallet.run(), client.run(), server.run())]
+            await daemon.stopping.wait()
+            for task in running:
+                task.cancel()
+
+
+async def _open_wallet(daemon: ProxyDaemon, stack: AsyncExitStack) -> Wallet:
+    words = SecretFile(daemon.state / SEED_FILE).load_or_create(
+        lambda: words_from_entropy(secrets.token_bytes(ENTROPY_SIZE))
+    )
+    try:
+        seed = await asyncio.to_thread(seed_from_words, words)
+    except SeedError as error:
+        raise SecretUnusable(
+            f"{daemon.state / SEED_FILE}: {error}", hint="restore it from a backup"
+        ) from error
+    database = await stack.enter_async_context(open_store(daemon.state, daemon.metrics))
+    session = await stack.enter_async_context(open_session())
+    daemon.readiness.declare(MINT_CONDITION)
+
+    def watch_mint(failure: str | None) -> None:
+        if failure is None:
+            daemon.readiness.met(MINT_CONDITION)
+        else:
+            daemon.readiness.unmet(MINT_CONDITION, failure)
+
+    wanted = daemon.config.wallet
+    return open_wallet(
+        database,
+        MintClient(daemon.shared.mint.url, session, timeout=wanted.request_s, waits=(0.2,)),
+        seed,
+        metrics=daemon.metrics,
+        clock_ms=lambda: time.time_ns() // 1_000_000,
+        settings=Settings(
+            max_identities=daemon.config.identities,
+            batch=wanted.batch_quotes,
+            linger=wanted.batch_delay_ms / 1000,
+            lookup_interval=wanted.recovery_s,
+        ),
+        watch=watch_mint,
+    )
+
+
+def _client(daemon: ProxyDaemon, watch: UpstreamWatch) -> MiningClient:
+    pool = daemon.shared.pool
+    client: MiningClient
+
+    def changed(connected: bool) -> None:
+        watch.changed(connected, client.failure)
+
+    client = MiningClient(
+        partial(connect, pool.address, pool.authority_key, limit=FRAME_LIMITS),
+        ClientIdentity(pool.address.host, pool.address.port, device="proxy"),
+        extensions=(EXTENSION,),
+        catalogue=CATALOGUE,
+        metrics=ClientMetrics(daemon.metrics),
+        on_change=changed,
+    )
+    return client

@@ -1,0 +1,237 @@
+"""A pool for the proxy's tests: real Noise, real channels and verdicts, and no mind of its own.
+
+It grants what it is asked for, records what it hears, and answers shares at once, or when `answer` is
+called if `patient` is set. `refuse` names a code for every open request, or for every share.
+"""
+
+import asyncio
+import socket
+from dataclasses import dataclass, field
+
+from protocols.bitcoin.coinbase import CoinbaseTemplate, coinbase_parts
+from protocols.bitcoin.secp256k1 import public_key
+from protocols.bitcoin.target import from_work
+from protocols.bitcoin.transaction import TxOut
+from protocols.ehash.messages import EXTENSION, MINING_MESSAGES, TLV_CHANNEL_KEY
+from protocols.mining.errors import ShareRefused
+from protocols.mining.job import Job, JobStore, Tip, Work
+from protocols.mining.share import SeenShares, Verdict, check_time, check_version, extended_root, judge
+from protocols.sv2.codec import MINING, encode
+from protocols.sv2.layout import Message
+from protocols.sv2.limits import FrameLimits
+from protocols.sv2.mining import (
+    CloseChannel,
+    NewExtendedMiningJob,
+    OpenExtendedMiningChannel,
+    OpenExtendedMiningChannelSuccess,
+    OpenMiningChannelError,
+    SetNewPrevHash,
+    SetTarget,
+    SubmitSharesError,
+    SubmitSharesExtended,
+    SubmitSharesSuccess,
+    UpdateChannel,
+)
+from protocols.sv2.setup import ServerSetup
+from protocols.sv2.tlv import Tlv, find_tlv
+from roles.runtime.sv2_connection import Sv2Connection, serve
+from shared_config.address import Address
+
+SECRET = b"\x05" * 32
+AUTHORITY = public_key(SECRET)[1:]
+CATALOGUE = MINING.with_messages(*MINING_MESSAGES)
+EASY = from_work(16)
+
+
+@dataclass
+class Granted:
+    """A channel of the scripted pool."""
+
+    channel_id: int
+    request: OpenExtendedMiningChannel
+    key: bytes | None
+    prefix: bytes
+    size: int
+    target: int
+    jobs: JobStore = field(default_factory=JobStore)
+    seen: SeenShares = field(default_factory=SeenShares)
+    heard: list[SubmitSharesExtended] = field(default_factory=list)
+    accepted: list[Verdict] = field(default_factory=list)
+
+
+class ScriptedPool:
+    """One pool on loopback; `start` and `stop` are its life, the port stays."""
+
+    def __init__(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.address = Address("127.0.0.1", probe.getsockname()[1])
+        self.extensions: tuple[int, ...] = (EXTENSION,)
+        self.size = 16
+        self.target = EASY
+        self.patient = False
+        self.refuse_opens = ""
+        self.refuse_shares = ""
+        self.silent = False
+        self.previous = b"\x01" * 32
+        self.channels: dict[int, Granted] = {}
+        self.updates: list[UpdateChannel] = []
+        self.closed: list[int] = []
+        self.opens = 0
+        self._work_count = 0
+        self._prefixes = 0
+        self._connection: Sv2Connection | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        server = serve(self.address, SECRET, self._handle, limit=FrameLimits(CATALOGUE), setting="test")
+        self._task = asyncio.create_task(server.run())
+        await asyncio.sleep(0)
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            if self._connection is not None:
+                self._connection.abort("stopped", code="stopped")
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+            self.channels.clear()
+
+    @property
+    def channel(self) -> Granted:
+        (only,) = self.channels.values()
+        return only
+
+    def send(self, *messages: Message) -> None:
+        assert self._connection is not None
+        self._connection.send(*(encode(message) for message in messages))
+
+    # Work
+
+    def work(self) -> Work:
+        """Work that differs from all before."""
+        self._work_count += 1
+        template = CoinbaseTemplate(2, b"\x03\x40\x0d\x03", 0xFFFFFFFE, 5_000, 0, b"", 0)
+        prefix, suffix = coinbase_parts(
+            template,
+            [TxOut(5_000, b"\x51")],
+            tag=f"test/{self._work_count}".encode(),
+            extranonce_size=4 + self.size,
+        )
+        return Work(self._work_count, 0, 0x20000000, prefix, suffix, (b"\x0a" * 32, b"\x0b" * 32))
+
+    def new_tip(self, granted: Granted) -> None:
+        """A future job, and the tip that activates it."""
+        job = self._job(granted, Tip(self.previous, 1_700_000_000, 0x1D00FFFF, 0, 1_700_000_000))
+        granted.jobs.queue(job)
+        granted.jobs.activate(job.job_id)
+        granted.seen.clear()
+        self.send(
+            self._announcement(granted, job, None),
+            SetNewPrevHash(granted.channel_id, job.job_id, self.previous, 1_700_000_000, 0x1D00FFFF),
+        )
+
+    def next_tip(self, granted: Granted) -> None:
+        self.previous = bytes([self.previous[0] + 1]) * 32
+        self.new_tip(granted)
+
+    def follow(self, granted: Granted) -> None:
+        """Another job of the tip."""
+        assert granted.jobs.active is not None
+        job = self._job(granted, granted.jobs.active.tip)
+        granted.jobs.replace(job)
+        self.send(self._announcement(granted, job, 1_700_000_000))
+
+    def retarget(self, granted: Granted, target: int) -> None:
+        granted.target = target
+        self.send(SetTarget(granted.channel_id, target))
+
+    def _job(self, granted: Granted, tip: Tip) -> Job:
+        # Ids far from the proxy's own, so that a mix-up shows.
+        return Job(1000 + granted.jobs.next_id(), self.work(), tip, granted.target)
+
+    def _announcement(self, granted: Granted, job: Job, min_ntime: int | None) -> Message:
+        work = job.work
+        return NewExtendedMiningJob(
+            granted.channel_id, job.job_id, min_ntime, work.version, True, work.merkle_path, work.prefix,
+            work.suffix,
+        )  # fmt: skip
+
+    # Verdicts
+
+    def answer(self, granted: Granted, count: int) -> None:
+        """Accept everything up to the last share heard, `count` of them, in one message."""
+        last = granted.heard[-1].sequence_number
+        self.send(SubmitSharesSuccess(granted.channel_id, last, count, count))
+
+    def _share(self, share: SubmitSharesExtended) -> None:
+        granted = self.channels[share.channel_id]
+        granted.heard.append(share)
+        try:
+            job = granted.jobs.find(share.job_id)
+            assert len(share.extranonce) == granted.size
+            check_time(share.ntime, job.tip, 1_800_000_000)
+            check_version(share.version, job.work.version, rolling=True)
+            extranonce = granted.prefix + share.extranonce
+            root = extended_root(job.work, extranonce)
+            verdict = judge(job, root, extranonce, share=share, key=None, seen=granted.seen)
+        except ShareRefused as refusal:
+            self.send(SubmitSharesError(share.channel_id, share.sequence_number, refusal.code))
+            return
+        granted.accepted.append(verdict)
+        if self.patient:
+            return
+        if self.refuse_shares:
+            self.send(SubmitSharesError(share.channel_id, share.sequence_number, self.refuse_shares))
+        else:
+            self.send(SubmitSharesSuccess(share.channel_id, share.sequence_number, 1, 1))
+
+    # The connection
+
+    async def _handle(self, connection: Sv2Connection) -> None:
+        self._connection = connection
+        setup = ServerSetup(0, supported_flags=7, extensions=self.extensions)
+        while True:
+            frame = await connection.receive()
+            answer = setup.receive(frame)
+            if answer is not None:
+                connection.send(answer)
+                continue
+            message, tlvs = CATALOGUE.decode(frame)
+            match message:
+                case OpenExtendedMiningChannel():
+                    self._open(message, tlvs)
+                case SubmitSharesExtended():
+                    self._share(message)
+                case UpdateChannel():
+                    self.updates.append(message)
+                case CloseChannel():
+                    self.closed.append(message.channel_id)
+                    self.channels.pop(message.channel_id, None)
+                case _:
+                    raise AssertionError(f"the pool heard {message}")
+
+    def _open(self, request: OpenExtendedMiningChannel, tlvs: tuple[Tlv, ...]) -> None:
+        self.opens += 1
+        if self.silent:
+            return
+        if self.refuse_opens:
+            self.send(OpenMiningChannelError(request.request_id, self.refuse_opens))
+            return
+        self._prefixes += 1
+        prefix = b"\xaa" + self._prefixes.to_bytes(3, "big")
+        granted = Granted(
+            10 + self._prefixes,
+            request,
+            find_tlv(tlvs, EXTENSION, TLV_CHANNEL_KEY),
+            prefix,
+            self.size,
+            self.target,
+        )
+        self.channels[granted.channel_id] = granted
+        self.send(
+            OpenExtendedMiningChannelSuccess(
+                request.request_id, granted.channel_id, granted.target, granted.size, prefix, 1
+            )
+        )
+        self.new_tip(granted)
