@@ -50,7 +50,11 @@ class MintCreditBook:
 
     async def open_ledger(self, identity: bytes, store_id: bytes, next_seq: int) -> Standing:
         """See `CreditBook`; raises LedgerBehind."""
-        return await self._database.write(lambda c: ledger_rows.open_ledger(c, identity, store_id, next_seq))
+        # A frame of a link that has just died may still be on its way into the store.
+        async with self._locks[identity]:
+            return await self._database.write(
+                lambda c: ledger_rows.open_ledger(c, identity, store_id, next_seq)
+            )
 
     async def settle(self, identity: bytes, store_id: bytes, credits_frame: Credits) -> CreditResults:
         """See `CreditBook`; raises ShiftRefused, TimeReversed, LedgerForked."""
@@ -62,7 +66,7 @@ class MintCreditBook:
                 return _results(state.acked_seq, [], CreditCode.RETRY)
             old = await self._replayed(state, credits_frame)
             if last <= state.acked_seq:
-                return _results(state.acked_seq, old, None)
+                return _results(last, old, None)
             priced = check_shift(state, credits_frame)
             rows = credits_frame.rows[state.acked_seq + 1 - credits_frame.first_seq :]
             bound = self._bounds[identity]

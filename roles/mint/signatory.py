@@ -26,12 +26,12 @@ class Signatory:
 
     def __init__(self, threads: int = 2, waiting: int = MAX_WAITING) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="curve")
-        self._limit = waiting
+        self.limit = waiting
         self._running = 0
 
     async def run(self, work: Callable[[], T]) -> T:
         """The result of `work`; raises what it raises, OverloadedError when too many requests wait."""
-        if self._running >= self._limit:
+        if self._running >= self.limit:
             raise OverloadedError("too many requests wait for their signatures")
         return await self.run_always(work)
 

@@ -66,6 +66,8 @@ async def test_a_frame_that_overlaps_what_is_settled_settles_the_rest(house: Hou
     await house.settle(house.frame(rows[:2]))
     results = await house.settle(house.frame(rows[1:], first_seq=2))
     assert results == CreditResults(4, ())
+    behind = await house.settle(house.frame(rows[:3], first_seq=1))
+    assert behind == CreditResults(3, (CreditResult(1, CreditCode.BAD_KEY),))
     again = await house.settle(house.frame(rows, first_seq=1))
     assert again == CreditResults(4, (CreditResult(1, CreditCode.BAD_KEY),))
     assert len(await _quotes(house)) == 3
