@@ -4,6 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from protocols.bitcoin.secp256k1 import public_key
+from roles.mint.api import MintApi, Refusals
+from roles.mint.info import MintInfo
+from roles.mint.request import Sizes
+from roles.runtime.http import HttpBounds, HttpServer
+from shared_config.address import Address
 from tests.roles.mint.house import House, open_house
 
 
@@ -13,3 +19,25 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     yield opened
     opened.signatory.close()
     await asyncio.to_thread(opened.database.close)
+
+
+@pytest.fixture
+async def url(house: House) -> AsyncIterator[str]:
+    """Where the house serves HTTP."""
+    info = MintInfo(
+        "a mint",
+        "for tests",
+        "operator@example.org",
+        "http://mint.example",
+        house.seed.info_key,
+        public_key(house.seed.quote_secret),
+        Sizes(),
+        house.clock,
+    )
+    server = HttpServer(
+        HttpBounds(body_bytes=50_000), house.registry, translate=Refusals(house.meters), cors=True
+    )
+    MintApi(house.teller, house.book, info).add_routes(server)
+    where = await server.start(Address("127.0.0.1", 0))
+    yield f"http://{where}"
+    await server.close()

@@ -11,11 +11,6 @@ from protocols.bitcoin.secp256k1 import public_key
 from protocols.cashu import lookup
 from protocols.cashu.curve import secret_point
 from protocols.cashu.keyset import Keyset
-from roles.mint.api import MintApi, Refusals
-from roles.mint.info import MintInfo
-from roles.mint.request import Sizes
-from roles.runtime.http import HttpBounds, HttpServer
-from shared_config.address import Address
 from tests.roles.mint.house import MINER, NOW, House
 
 
@@ -45,25 +40,9 @@ class Api:
 
 
 @pytest.fixture
-async def api(house: House) -> AsyncIterator[Api]:
-    info = MintInfo(
-        "a mint",
-        "for tests",
-        "operator@example.org",
-        "http://mint.example",
-        house.seed.info_key,
-        public_key(house.seed.quote_secret),
-        Sizes(),
-        house.clock,
-    )
-    server = HttpServer(
-        HttpBounds(body_bytes=50_000), house.registry, translate=Refusals(house.meters), cors=True
-    )
-    MintApi(house.teller, house.book, info).add_routes(server)
-    where = await server.start(Address("127.0.0.1", 0))
+async def api(house: House, url: str) -> AsyncIterator[Api]:
     async with aiohttp.ClientSession() as session:
-        yield Api(house, f"http://{where}", session)
-    await server.close()
+        yield Api(house, url, session)
 
 
 async def test_info_names_keys_limits_and_what_is_offered(api: Api) -> None:
