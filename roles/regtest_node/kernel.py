@@ -97,10 +97,11 @@ class Kernel:
                 f"the chain in {directory} cannot be opened: {self._last_error()}",
                 hint="remove the directory to start a new chain",
             ) from error
-        imported = not self._rebuild or self._manager.import_blocks([])
+        # Its documentation says true for success, but it hands on the engine's code, where 0 is success.
+        failed = self._rebuild and self._manager.import_blocks([]) != 0
         if self._interrupted:
             raise KernelFault("loading the chain was interrupted")
-        if not imported:
+        if failed:
             raise KernelFault(f"the block files in {directory} cannot be read again: {self._last_error()}")
         self._chain = self._manager.get_active_chain()
         self._lines.clear()

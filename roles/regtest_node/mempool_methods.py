@@ -46,6 +46,7 @@ _REPLACEABLE = FINAL_SEQUENCE - 1
 
 def sendrawtransaction(node: Node, hexstring: str, maxfeerate: Json, maxburnamount: Json) -> Json:
     transaction = _transaction_from(hexstring)
+    limit = _fee_rate(maxfeerate)
     burn_limit = _satoshi(maxburnamount)
     if any(is_unspendable(output.script) and output.value > burn_limit for output in transaction.outputs):
         raise RpcError(VERIFY_ERROR, "Unspendable output exceeds maximum configured by user (maxburnamount)")
@@ -58,7 +59,7 @@ def sendrawtransaction(node: Node, hexstring: str, maxfeerate: Json, maxburnamou
             candidate = state.examine(transaction)
         except TransactionRefused as error:
             raise RpcError(VERIFY_ERROR if error.missing else VERIFY_REJECTED, str(error)) from error
-        if _exceeds(candidate.entry, _satoshi(maxfeerate)):
+        if _exceeds(candidate.entry, limit):
             raise RpcError(
                 VERIFY_ERROR, "Fee exceeds maximum configured by user (e.g. -maxtxfee, maxfeerate)"
             )
@@ -71,7 +72,7 @@ def testmempoolaccept(node: Node, rawtxs: list[Json], maxfeerate: Json) -> Json:
         raise RpcError(INVALID_PARAMETER, f"Array must contain between 1 and {MAX_TESTED} transactions.")
     if not all(isinstance(each, str) for each in rawtxs):
         raise RpcError(TYPE_ERROR, "JSON value is not a string as expected")
-    limit = _satoshi(maxfeerate)
+    limit = _fee_rate(maxfeerate)
     return [_tested(node.state, _transaction_from(each), limit) for each in rawtxs]
 
 
@@ -216,6 +217,14 @@ def _satoshi(amount: Json) -> int:
     if not 0 <= satoshi <= 21_000_000 * _COIN:
         raise RpcError(TYPE_ERROR, "Amount out of range")
     return int(satoshi)
+
+
+def _fee_rate(amount: Json) -> int:
+    """Satoshi a kilo virtual byte; raises RpcError."""
+    rate = _satoshi(amount)
+    if rate >= _COIN:
+        raise RpcError(INVALID_PARAMETER, "Fee rates larger than or equal to 1BTC/kvB are not accepted")
+    return rate
 
 
 def _exceeds(entry: MempoolEntry, rate: int) -> bool:

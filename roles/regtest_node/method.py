@@ -113,8 +113,11 @@ def kind_of(value: Json) -> Kind:
         return Kind.BOOL
     if isinstance(value, int | float):
         return Kind.NUMBER
-    kinds = {str: Kind.STRING, dict: Kind.OBJECT, list: Kind.ARRAY}
-    return kinds.get(type(value), Kind.NULL)
+    if isinstance(value, str):
+        return Kind.STRING
+    if isinstance(value, dict):
+        return Kind.OBJECT
+    return Kind.ARRAY if isinstance(value, list) else Kind.NULL
 
 
 def whole(value: Json, *, least: int = -(1 << 31), most: int = (1 << 31) - 1) -> int:

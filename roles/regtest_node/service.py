@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import Callable
 from logging import getLogger
+from typing import Any
 
 from protocols.bitcoin.hashing import display
 from roles.regtest_node import blockchain_methods, control_methods, mempool_methods, mining_methods
@@ -76,8 +77,8 @@ async def _opened(
     phase: str,
 ) -> bool:
     """Opens the chain; False when the daemon was told to stop before it was there."""
-    opening = asyncio.ensure_future(thread.open(make, phase))
-    told = asyncio.ensure_future(daemon.stopping.wait())
+    opening: asyncio.Future[Any] = asyncio.ensure_future(thread.open(make, phase))
+    told: asyncio.Future[Any] = asyncio.ensure_future(daemon.stopping.wait())
     await asyncio.wait({opening, told}, return_when=asyncio.FIRST_COMPLETED)
     told.cancel()
     if not opening.done():
@@ -121,10 +122,10 @@ def _maker(
 
 async def _until(stopping: asyncio.Event, failed: asyncio.Future[None]) -> None:
     """Returns when told to stop; raises what the node has failed with."""
-    told = asyncio.ensure_future(stopping.wait())
+    told: asyncio.Future[Any] = asyncio.ensure_future(stopping.wait())
     try:
         await asyncio.wait({told, failed}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         told.cancel()
     if failed.done():
-        failed.result()
+        await failed
