@@ -41,10 +41,14 @@ class Transport:
     def send(self, header: bytes, payload: bytes) -> bytes:
         """Seal one frame; raise NonceExhausted."""
         encrypt, nonce, pack = self._encrypt, self._send_nonce, NONCE.pack
-        if nonce + len(payload) // CHUNK_SIZE + 2 > LAST_NONCE:
+        size = len(payload)
+        if nonce + size // CHUNK_SIZE + 2 > LAST_NONCE:
             raise NonceExhausted("no nonce is left to send with")
+        if 0 < size <= CHUNK_SIZE:
+            self._send_nonce = nonce + 2
+            return encrypt(pack(nonce), header, None) + encrypt(pack(nonce + 1), payload, None)
         sealed = [encrypt(pack(nonce), header, None)]
-        for start in range(0, len(payload), CHUNK_SIZE):
+        for start in range(0, size, CHUNK_SIZE):
             nonce += 1
             sealed.append(encrypt(pack(nonce), payload[start : start + CHUNK_SIZE], None))
         self._send_nonce = nonce + 1
@@ -63,48 +67,42 @@ class Transport:
             data = bytes(pending)
             pending.clear()
         frames: list[tuple[bytes, bytes]] = []
+        decrypt, nonce, need, header = self._decrypt, self._receive_nonce, self._need, self._header
         offset, end = 0, len(data)
-        while end - offset >= self._need:
-            start, offset = offset, offset + self._need
-            plain = self._open(data[start:offset])
-            if not self._header:
-                self._begin(plain, frames)
+        # Written out in one loop: at a frame a few microseconds, a call more a piece would be felt.
+        while end - offset >= need:
+            start, offset = offset, offset + need
+            if nonce > LAST_NONCE:
+                raise NonceExhausted("no nonce is left to receive with")
+            try:
+                plain = decrypt(NONCE.pack(nonce), data[start:offset], None)
+            except InvalidTag as error:
+                raise FrameForged("a frame does not authenticate") from error
+            nonce += 1
+            if not header:
+                self._limit(plain)
+                missing = self._missing = int.from_bytes(plain[3:], "little")
+                if missing:
+                    header = plain
+                    need = (missing if missing < CHUNK_SIZE else CHUNK_SIZE) + MAC_SIZE
+                else:
+                    frames.append((plain, b""))
+            elif self._missing > need - MAC_SIZE:
+                need = self._keep_chunk(plain)
             else:
-                self._continue(plain, frames)
+                frames.append((header, self._join_chunks(plain) if self._chunks else plain))
+                header, need = b"", SEALED_HEADER_SIZE
+        self._receive_nonce, self._need, self._header = nonce, need, header
         if offset < end:
             pending += data[offset:]
         return frames
 
-    def _open(self, sealed: bytes) -> bytes:
-        nonce = self._receive_nonce
-        if nonce > LAST_NONCE:
-            raise NonceExhausted("no nonce is left to receive with")
-        try:
-            plain = self._decrypt(NONCE.pack(nonce), sealed, None)
-        except InvalidTag as error:
-            raise FrameForged("a frame does not authenticate") from error
-        self._receive_nonce = nonce + 1
-        return plain
-
-    def _begin(self, header: bytes, frames: list[tuple[bytes, bytes]]) -> None:
-        self._limit(header)
-        size = int.from_bytes(header[3:], "little")
-        if not size:
-            frames.append((header, b""))
-            return
-        self._header = header
-        self._missing = size
-        self._need = (size if size < CHUNK_SIZE else CHUNK_SIZE) + MAC_SIZE
-
-    def _continue(self, chunk: bytes, frames: list[tuple[bytes, bytes]]) -> None:
+    def _keep_chunk(self, chunk: bytes) -> int:
+        self._chunks.append(chunk)
         self._missing -= len(chunk)
-        if self._missing:
-            self._chunks.append(chunk)
-            self._need = min(self._missing, CHUNK_SIZE) + MAC_SIZE
-            return
-        if self._chunks:
-            chunk = b"".join((*self._chunks, chunk))
-            self._chunks.clear()
-        frames.append((self._header, chunk))
-        self._header = b""
-        self._need = SEALED_HEADER_SIZE
+        return min(self._missing, CHUNK_SIZE) + MAC_SIZE
+
+    def _join_chunks(self, last: bytes) -> bytes:
+        payload = b"".join((*self._chunks, last))
+        self._chunks.clear()
+        return payload

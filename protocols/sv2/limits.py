@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from protocols.sv2.codec import Catalogue
 from protocols.sv2.errors import OversizedFrame
-from protocols.sv2.frame import MAX_PAYLOAD, parse_header
+from protocols.sv2.frame import CHANNEL_BIT, MAX_PAYLOAD
 from protocols.sv2.layout import Message
 
 TLV_ROOM = 1024
@@ -20,13 +20,14 @@ class FrameLimits:
 
     def __init__(self, catalogue: Catalogue, caps: Mapping[type[Message], int] | None = None) -> None:
         chosen = caps or {}
-        self._caps = {
-            number: min(chosen.get(declared, declared.layout.max_size + TLV_ROOM), MAX_PAYLOAD)
-            for number, declared in catalogue.messages.items()
-        }
+        self._caps: dict[bytes, int] = {}
+        for (extension, msg_type), declared in catalogue.messages.items():
+            cap = min(chosen.get(declared, declared.layout.max_size + TLV_ROOM), MAX_PAYLOAD)
+            for first in (extension, extension | CHANNEL_BIT):
+                self._caps[first.to_bytes(2, "little") + bytes([msg_type])] = cap
 
     def __call__(self, header: bytes) -> None:
-        extension, _, msg_type, size = parse_header(header)
-        cap = self._caps.get((extension, msg_type), UNKNOWN_LIMIT)
+        size = int.from_bytes(header[3:], "little")
+        cap = self._caps.get(header[:3], UNKNOWN_LIMIT)
         if size > cap:
-            raise OversizedFrame(f"{size} bytes for message {msg_type:#04x}, at most {cap} are accepted")
+            raise OversizedFrame(f"{size} bytes for message {header[2]:#04x}, at most {cap} are accepted")
