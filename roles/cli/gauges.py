@@ -10,7 +10,7 @@ Label = tuple[str, str]
 
 
 class Gauges:
-    """The latest samples of every role, and each counter's increase since the first look."""
+    """The latest samples of every role, and each counter's sum over all starts that were looked at."""
 
     def __init__(self) -> None:
         self._latest: dict[tuple[str, str], dict[tuple[Label, ...], float]] = {}
@@ -35,10 +35,10 @@ class Gauges:
             for sample in family.samples:
                 fresh[sample.name][tuple(sorted(sample.labels.items()))] = sample.value
         for name, samples in fresh.items():
-            before = self._latest.get((role, name))
+            before = self._latest.get((role, name), {})
             if name.endswith(("_total", "_count", "_sum")):
                 for labels, value in samples.items():
-                    past = before.get(labels, 0.0) if before is not None else value
+                    past = before.get(labels, 0.0)
                     self._grown[role, name][labels] += value - past if value >= past else value
             self._latest[role, name] = samples
 
@@ -47,7 +47,7 @@ class Gauges:
         return matching(self._latest.get((role, name), {}).items(), labels)
 
     def grown(self, role: str, name: str, **labels: str) -> float:
-        """Return how much a counter has grown since the first look, over all restarts."""
+        """Return what a counter has counted, over all restarts."""
         return matching(self._grown.get((role, name), {}).items(), labels)
 
 

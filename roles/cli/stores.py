@@ -1,12 +1,17 @@
 """Reads the daemons' stores, read-only and each in one snapshot, beside daemons that run or are stopped."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
 from protocols.cashu.deterministic import SecretSource
 from protocols.cashu.keyset import parse_keys
+from protocols.ehash.amount import Valuation
+from protocols.ehash.errors import CreditCode
+from protocols.ehash.shift import Unit
+from roles.cli.auditing.ledger import LedgerRow
 from roles.cli.auditing.mint import KeysetTotals, QuoteRow
 from roles.cli.auditing.wallet import ProofRow, SignatureRow, WalletQuote
 from roles.runtime.storage import Connection, open_readonly
@@ -17,6 +22,62 @@ def open_store(state: Path, role: str, name: str) -> Connection | None:
     """Open a daemon's store in a state directory; None if the daemon has never run there."""
     path = state / role / name
     return open_readonly(path) if path.exists() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block that the pool found; `in_chain` by the pool's last look at the node."""
+
+    height: int
+    in_chain: bool
+
+
+class PoolStore:
+    """The pool's ledger."""
+
+    FILE = "ledger.sqlite"
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        row = connection.execute("SELECT store_id, identity FROM ledger").fetchone()
+        self.store_id: bytes = row["store_id"] if row else b""
+        self.identity: bytes = row["identity"] if row else b""
+
+    def rows(self) -> Iterator[LedgerRow]:
+        """Yield every attributed share in the order of the ledger."""
+        for row in self._connection.execute("SELECT * FROM audit_share ORDER BY seq"):
+            refusal = None if row["refusal"] is None else CreditCode(row["refusal"]).label
+            yield LedgerRow(
+                seq=row["seq"],
+                time=row["time"],
+                share_hash=row["share_hash"],
+                header=row["header"],
+                target=int.from_bytes(row["target"], "little"),
+                minimum=row["minimum"],
+                valuation=Valuation(row["valuation"]),
+                amount=row["amount"],
+                key=row["key"],
+                unit=Unit(self.identity, row["shift"]).name,
+                refusal=refusal,
+            )
+
+    def unattributed(self) -> int:
+        """Return the number of shares whose channel named no key."""
+        return int(self._connection.execute("SELECT count(*) FROM unattributed").fetchone()[0])
+
+    def last_seq(self) -> int:
+        """Return the highest sequence number, 0 for an empty ledger."""
+        return self._connection.execute("SELECT max(seq) FROM share").fetchone()[0] or 0
+
+    def blocks(self) -> list[Block]:
+        """Return every block found, in the order of finding."""
+        rows = self._connection.execute("SELECT height, status FROM audit_block ORDER BY number")
+        return [Block(row["height"], row["status"] == "in_chain") for row in rows]
+
+    def times_after(self, seq: int) -> dict[bytes, int]:
+        """Return when each share after a place in the ledger was made durable, Unix milliseconds."""
+        rows = self._connection.execute("SELECT hash, time FROM share WHERE seq > ?", (seq,))
+        return {row[0]: row[1] for row in rows}
 
 
 class MintStore:
@@ -32,6 +93,10 @@ class MintStore:
         for row in self._connection.execute("SELECT * FROM share_quote ORDER BY issuer, store_id, seq"):
             share = row["share_hash"], row["issuer"], row["store_id"], row["seq"]
             yield QuoteRow(*share, row["amount"], row["key"], row["unit"], row["paid"], row["issued"])
+
+    def quote_count(self) -> int:
+        """Return the number of ehash quotes."""
+        return int(self._connection.execute("SELECT count(*) FROM share_quote").fetchone()[0])
 
     def keysets(self) -> Iterator[KeysetTotals]:
         """Yield every keyset's sums."""
@@ -65,6 +130,12 @@ class WalletStore:
         """Yield every credit that the wallet knows."""
         for row in self._connection.execute("SELECT share_hash, amount, unit, state FROM quote"):
             yield WalletQuote(row["share_hash"], row["amount"], row["unit"], row["state"] == "minted")
+
+    def minted_count(self) -> int:
+        """Return the number of shares whose tokens are stored."""
+        return int(
+            self._connection.execute("SELECT count(*) FROM quote WHERE state = 'minted'").fetchone()[0]
+        )
 
     def minted_at(self) -> dict[bytes, int]:
         """Return when each share's tokens were stored, Unix milliseconds."""

@@ -1,0 +1,73 @@
+"""The audit of the sides that are there: pool, mint and wallet, each alone and against one another."""
+
+from collections.abc import Collection
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from roles.cli.auditing.findings import Findings
+from roles.cli.auditing.ledger import LedgerRow, audit_ledger
+from roles.cli.auditing.mint import QuoteRow, audit_handover, audit_keysets, audit_quotes
+from roles.cli.auditing.wallet import audit_proofs, audit_wallet_quotes
+from roles.cli.stores import MintStore, PoolStore, WalletStore, open_store
+
+SIDES: Final = ("pool", "mint", "wallet")
+ROLES: Final = {"pool": "pool", "mint": "mint", "wallet": "proxy"}
+
+
+class SideMissing(Exception):
+    """A side that was asked for has no store in the state directory."""
+
+
+def audit(state: Path, sides: Collection[str] = SIDES, *, required: bool = False) -> Findings:
+    """Audit the given sides of a state directory; raises SideMissing if one that is required was never there.
+
+    Beside running daemons the order of the snapshots matters: what a later stage holds must be explained by
+    an earlier one, so the wallet's is taken first and the pool's last; and what the mint's snapshot has not
+    confirmed is still on its way.
+    """
+    findings = Findings()
+    with ExitStack() as opened:
+        wallet = mint = pool = None
+        if "wallet" in sides and (store := open_store(state, "proxy", WalletStore.FILE)):
+            wallet = WalletStore(opened.enter_context(store))
+        if "mint" in sides and (store := open_store(state, "mint", MintStore.FILE)):
+            mint = MintStore(opened.enter_context(store))
+        if "pool" in sides and (store := open_store(state, "pool", PoolStore.FILE)):
+            pool = PoolStore(opened.enter_context(store))
+        present = {"pool": pool, "mint": mint, "wallet": wallet}
+        absent = [side for side in sides if present[side] is None]
+        if absent and required:
+            raise SideMissing(f"{state} holds no store of the {' and the '.join(absent)}")
+        ledger = audit_pool(pool, findings) if pool else None
+        quotes = audit_mint(mint, findings) if mint else None
+        if pool and mint and ledger is not None and quotes is not None:
+            source = (pool.identity, pool.store_id)
+            audit_handover(ledger, quotes, source, mint.acked(*source), findings)
+        if wallet:
+            audit_wallet(wallet, mint, quotes, (state / "proxy" / "seed.words").read_text(), findings)
+    return findings
+
+
+def audit_pool(pool: PoolStore, findings: Findings) -> dict[bytes, LedgerRow]:
+    """Audit the ledger alone."""
+    return audit_ledger(pool.rows(), pool.unattributed(), findings)
+
+
+def audit_mint(mint: MintStore, findings: Findings) -> dict[bytes, QuoteRow]:
+    """Audit the mint alone."""
+    quotes = audit_quotes(mint.quotes(), findings)
+    audit_keysets(mint.keysets(), quotes.values(), findings)
+    return quotes
+
+
+def audit_wallet(
+    wallet: WalletStore,
+    mint: MintStore | None,
+    quotes: dict[bytes, QuoteRow] | None,
+    words: str,
+    findings: Findings,
+) -> None:
+    """Audit the wallet, against the mint where it can be seen."""
+    audit_wallet_quotes(wallet.quotes(), quotes, findings)
+    audit_proofs(wallet.proofs(words), wallet.keys(), mint.signatures() if mint else None, findings)

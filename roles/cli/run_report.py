@@ -1,0 +1,118 @@
+"""What a run of `hashpool up` has done: figures for the summary while it runs, and the object at its end."""
+
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roles.cli.auditing.sides import audit
+from roles.cli.gauges import Gauges
+from roles.cli.stores import MintStore, PoolStore, WalletStore, open_store
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What the stores held before the run: the ledger's last row, unattributed shares and blocks."""
+
+    seq: int
+    unattributed: int
+    blocks: int
+
+    @classmethod
+    def take(cls, state: Path) -> "Baseline":
+        """Read the stores of a state directory, which may be empty."""
+        connection = open_store(state, "pool", PoolStore.FILE)
+        if connection is None:
+            return cls(0, 0, 0)
+        with connection:
+            pool = PoolStore(connection)
+            return cls(pool.last_seq(), pool.unattributed(), len(pool.blocks()))
+
+
+def settled(state: Path) -> bool:
+    """Whether every attributed share has been confirmed by the mint and minted into the wallet."""
+    wallet = open_store(state, "proxy", WalletStore.FILE)
+    mint = open_store(state, "mint", MintStore.FILE)
+    pool = open_store(state, "pool", PoolStore.FILE)
+    if wallet is None or mint is None or pool is None:
+        return False
+    with wallet, mint, pool:
+        ledger = PoolStore(pool)
+        acked = MintStore(mint).acked(ledger.identity, ledger.store_id)
+        return (
+            acked == ledger.last_seq() and WalletStore(wallet).minted_count() >= MintStore(mint).quote_count()
+        )
+
+
+def report(state: Path, baseline: Baseline, gauges: Gauges) -> dict[str, Any]:
+    """Return the figures of the run and the audit of the whole store."""
+    shares: dict[bytes, int] = {}
+    accepted = pending = issued = minted = balance = 0
+    unit, found, in_chain, height = "", 0, 0, 0
+    minted_at: dict[bytes, int] = {}
+    if (wallet := open_store(state, "proxy", WalletStore.FILE)) is not None:
+        with wallet:
+            balance, unit = WalletStore(wallet).balance()
+            minted_at = WalletStore(wallet).minted_at()
+    if (pool := open_store(state, "pool", PoolStore.FILE)) is not None:
+        with pool:
+            ledger = PoolStore(pool)
+            shares = ledger.times_after(baseline.seq)
+            accepted = len(shares) + ledger.unattributed() - baseline.unattributed
+            blocks = ledger.blocks()[baseline.blocks :]
+            found, in_chain = len(blocks), sum(block.in_chain for block in blocks)
+            height = max((block.height for block in ledger.blocks() if block.in_chain), default=0)
+    if (mint := open_store(state, "mint", MintStore.FILE)) is not None:
+        with mint:
+            quotes = {
+                quote.share_hash: quote for quote in MintStore(mint).quotes() if quote.share_hash in shares
+            }
+            issued, pending = len(quotes), len(shares) - len(quotes)
+            minted = sum(quote.amount for share_hash, quote in quotes.items() if share_hash in minted_at)
+    findings = audit(state)
+    return {
+        "shares": {
+            "accepted": accepted,
+            "rejected": int(gauges.grown("pool", "hashpool_pool_shares_rejected_total")),
+            "unknown": int(gauges.grown("translator", "hashpool_translator_shares_total", result="unknown")),
+        },
+        "quotes": {"issued": issued, "pending": pending},
+        "tokens": {"minted": minted, "balance": balance, "unit": unit},
+        "blocks": {"found": found, "in_chain": in_chain, "height": height},
+        "latency_ms": {"share_to_token": latency(shares, minted_at)},
+        "audit": {"ok": findings.ok, "detail": findings.detail()},
+    }
+
+
+def latency(ledgered: dict[bytes, int], minted_at: dict[bytes, int]) -> dict[str, float | None]:
+    """Return percentiles from the ledger's commit to the proof in the wallet's store, in ms."""
+    waits = sorted(minted_at[share] - time for share, time in ledgered.items() if share in minted_at)
+    if not waits:
+        return {"p50": None, "p99": None}
+    if len(waits) == 1:
+        return {"p50": waits[0], "p99": waits[0]}
+    cuts = statistics.quantiles(waits, n=100, method="inclusive")
+    return {"p50": round(cuts[49], 1), "p99": round(cuts[98], 1)}
+
+
+def facts(gauges: Gauges) -> dict[str, str]:
+    """Return the figures of the live summary."""
+    accepted = gauges.grown("pool", "hashpool_pool_shares_accepted_total")
+    rejected = gauges.grown("pool", "hashpool_pool_shares_rejected_total")
+    return {
+        "hashrate": f"{with_prefix(gauges.value('pool', 'hashpool_pool_hashrate'))}H/s",
+        "shares": f"{accepted:,.0f}" + (f" (+{rejected:,.0f} rejected)" if rejected else ""),
+        "blocks": f"{gauges.grown('pool', 'hashpool_pool_blocks_found_total'):,.0f}",
+        "height": f"{gauges.value('regtest_node', 'hashpool_node_height'):,.0f}",
+        "on the way": f"{gauges.value('proxy', 'hashpool_wallet_quotes_pending'):,.0f} quotes",
+        "balance": f"{gauges.value('proxy', 'hashpool_wallet_balance_ehash'):,.0f} ehash",
+    }
+
+
+def with_prefix(number: float) -> str:
+    """Return a number with three digits and an SI prefix."""
+    for prefix in ("", "k", "M", "G", "T", "P"):
+        if number < 1000:
+            return f"{number:.3g} {prefix}"
+        number /= 1000
+    return f"{number:.3g} E"

@@ -1,0 +1,189 @@
+"""`hashpool up`: the whole system on an own regtest chain, until it is told to stop."""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import orjson
+
+from roles.cli.checkout import home
+from roles.cli.claim import AlreadyRunning, Claim
+from roles.cli.fleet import Fleet
+from roles.cli.gauges import Gauges
+from roles.cli.keys import public_halves
+from roles.cli.run_report import Baseline, facts, report, settled
+from roles.cli.supervisor import StartFailed, Supervisor
+from roles.cli.terminal import REFRESH_S, LogFiles, Terminal
+
+SETTLE_S: Final = 8.0
+SETTLE_POLL_S: Final = 0.1
+EX_UNAVAILABLE: Final = 69
+EX_CANTCREAT: Final = 73
+MINER: Final = "cpu_miner"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks for."""
+
+    seconds: float | None
+    json: bool
+    offset: int
+    state: Path
+    tree: Path
+
+
+def parse(argv: list[str]) -> Options:
+    """Read the arguments."""
+    parser = argparse.ArgumentParser(prog="hashpool up", description=__doc__)
+    parser.add_argument(
+        "--for", dest="seconds", type=float, metavar="SECONDS", help="stop so long after all is ready"
+    )
+    parser.add_argument("--json", action="store_true", help="print one object on the last line of stdout")
+    parser.add_argument("--port-offset", type=int, default=0, metavar="N", help="move every port by N")
+    parser.add_argument("--state", type=Path, metavar="DIR", help="where everything is kept (default .state)")
+    parser.add_argument(
+        "--config", type=Path, metavar="DIR", help="the tree of configuration files (default config)"
+    )
+    parser.add_argument("--backtrace", action="store_true", help="full tracebacks in the logs")
+    given = parser.parse_args(argv)
+    if given.seconds is not None and given.seconds <= 0:
+        parser.error("--for takes a number of seconds above 0")
+    if not -1024 <= given.port_offset <= 30000:
+        parser.error("--port-offset takes -1024 to 30000")
+    if given.backtrace:
+        os.environ["HASHPOOL_BACKTRACE"] = "1"
+    named = given.state or (Path(os.environ["HASHPOOL_STATE"]) if "HASHPOOL_STATE" in os.environ else None)
+    state = named or home() / ".state" / (f"offset-{given.port_offset}" if given.port_offset else "")
+    tree = given.config or home() / "config"
+    return Options(given.seconds, given.json, given.port_offset, state.absolute(), tree.absolute())
+
+
+def main(argv: list[str]) -> int:
+    """Run the system and return 0 if all went well and the audit at its end, if any, is ok."""
+    started = time.monotonic()
+    options = parse(argv)
+    try:
+        with Claim(options.state):
+            return asyncio.run(Run(options, started).run())
+    except AlreadyRunning as error:
+        print(f"hashpool up: {error}", file=sys.stderr)
+        return EX_CANTCREAT
+
+
+class Run:
+    """One run of the system, from the first process to the last."""
+
+    def __init__(self, options: Options, started: float) -> None:
+        self._options = options
+        self._started = started
+        self._fleet = Fleet(options.tree, options.state, options.offset, public_halves(options.state))
+        members = self._fleet.members()
+        roles = [member.role for member in members]
+        self._terminal = Terminal(roles, LogFiles(options.state / "logs"), quiet=False)
+        self._supervisor = Supervisor(members, self._terminal.say, os.environ)
+        self._gauges = Gauges()
+        self._stopping = asyncio.Event()
+        self._baseline = Baseline.take(options.state)
+        self._ready_s = 0.0
+
+    async def run(self) -> int:
+        """Start, watch, stop, report."""
+        with self._signals():
+            supervised = asyncio.create_task(self._supervisor.run())
+            self._terminal.open()
+            try:
+                await self._until_stopped(supervised)
+            except ExceptionGroup as group:
+                refusals, others = group.split(StartFailed)
+                if others is not None:
+                    raise others from None
+                return self._refused(refusals)
+            finally:
+                self._terminal.close_live()
+        return self._conclude()
+
+    def _refused(self, refusals: ExceptionGroup[StartFailed] | None) -> int:
+        self._terminal.close()
+        for refusal in refusals.exceptions if refusals else ():
+            print(f"hashpool up: {refusal}", file=sys.stderr)
+        return EX_UNAVAILABLE
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        for number in numbers:
+            loop.add_signal_handler(number, self._stopping.set)
+        try:
+            yield
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
+
+    async def _until_stopped(self, supervised: asyncio.Task[None]) -> None:
+        timeout = aiohttp.ClientTimeout(total=2)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            watcher = asyncio.create_task(self._watch(session))
+            stopper = asyncio.create_task(self._stop_in_time())
+            await asyncio.wait({supervised, stopper}, return_when=asyncio.FIRST_COMPLETED)
+            if not supervised.done():
+                await self._wind_down(session)
+            stopper.cancel()
+            watcher.cancel()
+            await supervised
+
+    async def _stop_in_time(self) -> None:
+        """Return when the run is to end: at a signal, or so long after everything is ready."""
+        stopping = asyncio.create_task(self._stopping.wait())
+        ready = asyncio.create_task(self._supervisor.all_ready.wait())
+        await asyncio.wait({stopping, ready}, return_when=asyncio.FIRST_COMPLETED)
+        if ready.done():
+            self._ready_s = time.monotonic() - self._started
+            self._terminal.tell(f"everything is ready after {self._ready_s:.1f} s")
+            await asyncio.wait({stopping}, timeout=self._options.seconds)
+        stopping.cancel()
+        ready.cancel()
+
+    async def _watch(self, session: aiohttp.ClientSession) -> None:
+        while True:
+            await self._look(session)
+            self._terminal.show(list(self._supervisor.lives.values()), lambda: facts(self._gauges))
+            await asyncio.sleep(REFRESH_S)
+
+    async def _look(self, session: aiohttp.ClientSession) -> None:
+        for role in self._supervisor.lives:
+            await self._gauges.look(session, role, self._fleet.health_url(role))
+
+    async def _wind_down(self, session: aiohttp.ClientSession) -> None:
+        """Stop the miner, let what it has earned arrive, then stop the rest."""
+        self._terminal.tell("stopping")
+        await self._supervisor.stop([MINER])
+        if self._supervisor.all_ready.is_set():
+            for _ in range(round(SETTLE_S / SETTLE_POLL_S)):
+                if settled(self._options.state):
+                    break
+                await asyncio.sleep(SETTLE_POLL_S)
+        await self._look(session)
+        await self._supervisor.stop()
+
+    def _conclude(self) -> int:
+        result = report(self._options.state, self._baseline, self._gauges)
+        install_s = float(os.environ.get("HASHPOOL_INSTALL_S", "0"))
+        whole = {"install_s": install_s, "ready_s": round(self._ready_s, 2)} | result
+        audit = whole["audit"]
+        self._terminal.tell(f"audit: {audit['detail']}")
+        self._terminal.close()
+        if self._options.json:
+            sys.stdout.write(orjson.dumps(whole).decode() + "\n")
+            sys.stdout.flush()
+        return 0 if audit["ok"] and self._supervisor.all_ready.is_set() else 1

@@ -1,0 +1,69 @@
+"""`hashpool up` as a newcomer runs it: from a hash to ehash in a wallet, again, and from the seed alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.functional.system import System, daemon, free_offset, run_cli
+
+pytestmark = [pytest.mark.functional, pytest.mark.timeout(400)]
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("system") / "state"
+
+
+@pytest.fixture(scope="module")
+def first(state: Path) -> dict[str, Any]:
+    with System(state, "--for", "60", "--json") as system:
+        result = system.result()
+    print(json.dumps(result))
+    return result
+
+
+def test_a_minute_of_mining_ends_as_tokens_in_the_wallet(first: dict[str, Any]) -> None:
+    assert first["shares"]["accepted"] >= 30
+    assert first["quotes"]["issued"] + first["quotes"]["pending"] >= 30
+    assert first["tokens"]["minted"] > 0
+    assert first["tokens"]["balance"] == first["tokens"]["minted"]
+    assert first["tokens"]["unit"].startswith("hash_")
+
+
+def test_no_share_is_left_behind_when_it_stops(first: dict[str, Any]) -> None:
+    assert first["quotes"]["pending"] == 0
+    assert first["shares"]["unknown"] == 0
+
+
+def test_a_block_that_the_pool_found_is_in_the_chain(first: dict[str, Any]) -> None:
+    assert first["blocks"]["found"] >= 1
+    assert first["blocks"]["in_chain"] >= 1
+    assert first["blocks"]["height"] >= first["blocks"]["in_chain"]
+
+
+def test_the_audit_of_the_run_is_ok(first: dict[str, Any], state: Path) -> None:
+    assert first["audit"]["ok"], first["audit"]["detail"]
+    done = run_cli("audit", "--json", "--state", str(state))
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["counts"]["attributed shares"] == first["quotes"]["issued"]
+
+
+def test_a_second_run_goes_on_and_the_seed_alone_restores_the_same_balance(
+    first: dict[str, Any], state: Path, tmp_path: Path
+) -> None:
+    with System(state, "--for", "12", "--json") as system:
+        second = system.result()
+    assert second["audit"]["ok"], second["audit"]["detail"]
+    assert second["tokens"]["balance"] == first["tokens"]["balance"] + second["tokens"]["minted"]
+    assert second["tokens"]["minted"] > 0
+    offset = free_offset()
+    with daemon("mint", state, offset):
+        restored = run_cli(
+            "wallet", "restore", "--json", "--state", str(tmp_path / "empty"),
+            "--mint", f"http://127.0.0.1:{3338 + offset}",
+            "--words-file", str(state / "proxy" / "seed.words"),
+        )  # fmt: skip
+    assert restored.returncode == 0, restored.stderr
+    assert json.loads(restored.stdout)["balance"] == second["tokens"]["balance"]
