@@ -26,12 +26,17 @@ S = TypeVar("S", bound=PeerStream[Any])
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """How many peers, how many from one host, how many that have not begun, and seconds to begin."""
+    """How many peers, how many from one host, how many that have not begun, and seconds to begin.
+
+    Where more than `beginners` have not begun, those that have had `patience_s` go first, so that a crowd
+    that comes back at once is let in and silent peers stand in nobody's way.
+    """
 
     connections: int = 10_000
     per_host: int = 1_000
     beginners: int = 64
     begin_s: float = 10.0
+    patience_s: float = 1.0
 
 
 class ServerMetrics:
@@ -68,7 +73,7 @@ class PeerServer(Generic[S]):
         self._streams: set[PeerStream[Any]] = set()
         self._hosts: Counts[str] = Counts()
         self._served: set[PeerStream[Any]] = set()
-        self._beginners: dict[PeerStream[Any], asyncio.TimerHandle] = {}
+        self._beginners: dict[PeerStream[Any], tuple[float, asyncio.TimerHandle]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -112,13 +117,10 @@ class PeerServer(Generic[S]):
         if self._hosts[stream.host] > self._limits.per_host:
             stream.abort("too many connections from this host", code="too-many-of-host")
             return
-        # Whoever begins does so in milliseconds; the one that has waited longest is the one that never will.
-        if len(self._beginners) >= self._limits.beginners:
-            slowest = next(iter(self._beginners))
-            slowest.abort("others are waiting to begin", code="slow-to-begin")
-            self._begun(slowest)
-        limit = self._limits.begin_s
-        self._beginners[stream] = asyncio.get_running_loop().call_later(limit, self._too_late, stream)
+        loop = asyncio.get_running_loop()
+        self._make_room(loop.time() - self._limits.patience_s)
+        timer = loop.call_later(self._limits.begin_s, self._too_late, stream)
+        self._beginners[stream] = (loop.time(), timer)
 
     def opened(self, stream: Any) -> None:
         self._begun(stream)
@@ -147,9 +149,17 @@ class PeerServer(Generic[S]):
         )
 
     def _begun(self, stream: PeerStream[Any]) -> None:
-        timer = self._beginners.pop(stream, None)
-        if timer:
-            timer.cancel()
+        entry = self._beginners.pop(stream, None)
+        if entry:
+            entry[1].cancel()
+
+    def _make_room(self, before: float) -> None:
+        while len(self._beginners) >= self._limits.beginners:
+            slowest, (since, _) = next(iter(self._beginners.items()))
+            if since > before:
+                return
+            slowest.abort("others are waiting to begin", code="slow-to-begin")
+            self._begun(slowest)
 
     def _too_late(self, stream: PeerStream[Any]) -> None:
         stream.abort(f"nothing to serve within {self._limits.begin_s:g} s", code="begin-timeout")

@@ -209,7 +209,7 @@ def test_a_silent_peer_is_let_go_and_disturbs_nobody(run: Callable[[Scenario], N
 def test_of_too_many_beginners_the_slowest_goes(run: Callable[[Scenario], None]) -> None:
     async def scenario() -> None:
         registry = CollectorRegistry()
-        limits = ServerLimits(beginners=2)
+        limits = ServerLimits(beginners=2, patience_s=0)
         async with serving(server_limits=limits, metrics=ServerMetrics(registry, "t")) as server:
             silent = []
             for _ in range(3):
@@ -221,6 +221,16 @@ def test_of_too_many_beginners_the_slowest_goes(run: Callable[[Scenario], None])
             assert server.connections == 2
             for _, writer in silent:
                 writer.close()
+
+    run(scenario)
+
+
+def test_a_crowd_that_comes_back_at_once_is_let_in(run: Callable[[Scenario], None]) -> None:
+    async def scenario() -> None:
+        async with serving(server_limits=ServerLimits(beginners=2)) as server:
+            crowd = await asyncio.gather(*(dial(server) for _ in range(60)))
+            assert all(connection.is_open for connection in crowd)
+            assert server.connections == 60
 
     run(scenario)
 
