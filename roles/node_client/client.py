@@ -20,6 +20,8 @@ from shared_config.pool_side import BitcoinSettings
 
 LONG_POLL_S = 300.0
 """bitcoind may take so long to answer a long poll; then the same one is asked again."""
+SUBMIT_S = 60.0
+"""A full block takes a node seconds to verify, on slow disks more."""
 MAX_ANSWER = 64 * 1024 * 1024
 MAX_BATCH = 1_000
 _CONNECTIONS = 8
@@ -95,7 +97,8 @@ class NodeClient:
 
     async def submit_block(self, block: bytes) -> str | None:
         """The node's verdict on a block: None when accepted, else a word of BIP22."""
-        return answers.parse_verdict(await self.call("submitblock", block.hex()))
+        limit = max(self._timeout_s, SUBMIT_S)
+        return answers.parse_verdict(await self.call("submitblock", block.hex(), timeout_s=limit))
 
     async def chain_info(self) -> ChainInfo:
         """getblockchaininfo."""

@@ -23,7 +23,7 @@ from protocols.sv2.frame import Frame, frame_from
 from roles.runtime.dial import CONNECT_S, dial
 from roles.runtime.errors import AuthorityRequired
 from roles.runtime.listen import listen
-from roles.runtime.noise_identity import NoiseIdentity, fresh_secret
+from roles.runtime.noise_identity import CERTIFICATE_S, NoiseIdentity, fresh_secret
 from roles.runtime.peer_server import PeerServer, ServerLimits, ServerMetrics
 from roles.runtime.peer_stream import PeerStream, StreamLimits, StreamOwner
 from shared_config.address import Address
@@ -171,14 +171,16 @@ def serve(
     metrics: ServerMetrics | None = None,
     server_limits: ServerLimits | None = None,
     stream_limits: StreamLimits | None = None,
+    certificate_s: int = CERTIFICATE_S,
     clock: Callable[[], float] = time.time,
 ) -> PeerServer[ServedConnection]:
     """Listen at once, and serve while `run` of the result runs.
 
-    `setting` names the configuration key of the address. Raises PortInUse or ListenFailed.
+    `setting` names the configuration key of the address, `certificate_s` is a certificate's lifetime in
+    seconds. Raises PortInUse or ListenFailed.
     """
     sock = listen(address, setting)
-    identity = NoiseIdentity(authority_secret, clock=clock)
+    identity = NoiseIdentity(authority_secret, clock=clock, lifetime_s=certificate_s)
     streams = stream_limits or StreamLimits()
     return PeerServer(
         sock,

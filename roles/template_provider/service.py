@@ -49,6 +49,7 @@ async def service(daemon: Daemon[TemplateProviderSettings, PoolSide]) -> None:
                 begin_s=settings.limits.handshake_s,
             ),
             stream_limits=StreamLimits(unsent=settings.limits.send_buffer_bytes),
+            certificate_s=settings.certificate_validity_s,
         )
         _log.info(
             "serving templates",

@@ -87,9 +87,12 @@ class Submitter:
         backoff = Backoff(0.05, 2.0)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._give_up_s
+        is_repeated = False
         while True:
             try:
-                return await self._node.submit_block(block.data)
+                verdict = await self._node.submit_block(block.data)
+                # The node took it the first time, and only its answer was lost.
+                return None if is_repeated and verdict == "duplicate" else verdict
             except (NodeRefused, NodeMalformed) as error:
                 _log.error("the node cannot judge a block", extra={**fields, "reason": str(error)})
                 return error.reason
@@ -98,4 +101,5 @@ class Submitter:
                 _log.error("a block waits for the node", extra={**fields, "reason": str(error)})
                 if loop.time() >= deadline:
                     return error.reason
+            is_repeated = True
             await backoff.wait()

@@ -66,6 +66,14 @@ async def test_a_block_waits_for_a_node_that_is_away(node: Any) -> None:
     assert bench.count("accepted") == 1
 
 
+async def test_a_block_that_was_taken_before_the_answer_got_lost_counts_as_accepted(node: Any) -> None:
+    bench = Bench(node)
+    node.verdicts = [NodeUnreachable("the answer was lost"), "duplicate"]
+    await bench.settle()
+    assert bench.count("accepted") == 1
+    assert bench.count("duplicate") == 0
+
+
 async def test_a_node_that_cannot_read_a_block_is_not_asked_again(node: Any) -> None:
     bench = Bench(node)
     node.verdicts = [NodeRefused("submitblock", -22, "Block decode failed")]
