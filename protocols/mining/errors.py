@@ -24,7 +24,8 @@
         ├── VersionRollingNotAllowed
         ├── InvalidVersionBit           a version bit that miners may not roll
         ├── DifficultyTooLow
-        └── DuplicateShare
+        ├── DuplicateShare
+        └── NoVerdict               from a proxy only: its own upstream went before it answered
 """
 
 from typing import ClassVar
@@ -160,3 +161,9 @@ class DuplicateShare(ShareRefused):
     """The same header has been accepted before, for another key or for none."""
 
     code = "duplicate-share"
+
+
+class NoVerdict(ShareRefused):
+    """A proxy's word that nobody will say what became of the share; it may have been credited."""
+
+    code = "no-verdict"

@@ -175,7 +175,7 @@ def show(action: str, told: dict[str, Any]) -> None:
         )
     if action == "restore":
         console.print(
-            f"found {told['proofs']:,} tokens in {told['keysets']:,} keysets ({told['spent']:,} of them spent)"
+            f"found {told['proofs']:,} tokens ({told['spent']:,} spent) in {told['keysets']:,} keysets,"
             f" and {told['quotes']:,} open quotes"
         )
     if action == "list":

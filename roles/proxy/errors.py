@@ -33,7 +33,3 @@ class StoreFailed(ProxyError):
     """The store did not take what must be in it before it is used."""
 
     code = "internal-error"
-
-
-NO_VERDICT = "no-verdict"
-"""Of a share whose upstream channel ended before it was answered: nobody knows, and it may earn yet."""

@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from protocols.mining import errors
-from roles.proxy.errors import NO_VERDICT, Overloaded
+from roles.proxy.errors import Overloaded
 
 _REASONS = frozenset(
     {
@@ -17,7 +17,7 @@ _REASONS = frozenset(
         errors.DifficultyTooLow.code,
         errors.DuplicateShare.code,
         Overloaded.code,
-        NO_VERDICT,
+        errors.NoVerdict.code,
     }
 )
 

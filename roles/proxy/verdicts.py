@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 
 from protocols.mining.acknowledgement import Acknowledgements
+from protocols.mining.errors import NoVerdict
 from protocols.sv2.layout import Message
 from protocols.sv2.mining import SubmitSharesError
-from roles.proxy.errors import NO_VERDICT
 from roles.proxy.meters import Meters
 
 
@@ -40,7 +40,7 @@ class Verdicts:
     def lost(self, sequence: int) -> None:
         """Nobody will say what became of a share."""
         self._meters.shares.labels("unknown").inc()
-        self._send(SubmitSharesError(self._channel_id, sequence, NO_VERDICT))
+        self._send(SubmitSharesError(self._channel_id, sequence, NoVerdict.code))
 
     def silence(self) -> None:
         """The miner has closed the channel: count on, and say no more."""

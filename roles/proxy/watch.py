@@ -31,7 +31,7 @@ class UpstreamWatch:
         self._hold()
 
     def changed(self, connected: bool, failure: str) -> None:
-        """The upstream connection is set up, or lost with `failure`."""
+        """The upstream connection is set up; or it is not, and `failure` says why."""
         if connected:
             if self._timer is not None:
                 self._timer.cancel()
@@ -49,7 +49,7 @@ class UpstreamWatch:
             self._timer.cancel()
 
     def _hold(self) -> None:
-        if self._hold_s is not None and self._timer is None:
+        if self._hold_s is not None and self._timer is None and not self.is_released:
             self._timer = asyncio.get_running_loop().call_later(self._hold_s, self._release)
 
     def _release(self) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from protocols.mining.errors import NoVerdict
 from roles.stratum.errors import SubmissionsFull
 
 __all__ = ["ACCEPTED", "LOST", "Outcome", "Settle", "Submissions", "Verdict"]
@@ -85,10 +86,10 @@ class Submissions:
         return len(due) == count and (left is None or not _reached(left, last_sequence_number))
 
     def refused(self, sequence_number: int, code: str) -> bool:
-        """Settle one share as refused; False if it is not among the unanswered."""
+        """Settle one share as refused, or as lost where a proxy says so; False if it is not unanswered."""
         entry = self._pending.pop(sequence_number, None)
         if entry is not None:
-            entry[1](Verdict(Outcome.REFUSED, code))
+            entry[1](LOST if code == NoVerdict.code else Verdict(Outcome.REFUSED, code))
         return entry is not None
 
     def expire(self, before: float) -> int:

@@ -39,6 +39,13 @@ def test_an_error_settles_its_own_and_the_next_success_counts_without_it() -> No
     assert record.told == {1: [ACCEPTED], 2: [Verdict(Outcome.REFUSED, "stale-share")], 3: [ACCEPTED]}
 
 
+def test_a_proxy_that_knows_no_verdict_loses_a_share_and_refuses_none() -> None:
+    record = Record()
+    record.add()
+    assert record.submissions.refused(1, "no-verdict")
+    assert record.told == {1: [LOST]}
+
+
 @pytest.mark.parametrize(
     ("last", "count", "settled"), [(3, 4, 3), (3, 2, 2), (9, 3, 3), (0, 1, 0), (2, 3, 2)]
 )
