@@ -109,7 +109,7 @@ def templates(draw: st.DrawFn) -> list[tuple[int, int, int, list[int]]]:
 def test_whatever_is_chosen_fits_is_in_order_and_has_its_ancestors(
     transaction: Make, template: MakeTemplate
 ) -> None:
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=80, deadline=None)
     @given(
         templates(), st.integers(0, 60_000), st.integers(0, 1_000), st.integers(0, 2_000), st.integers(0, 20)
     )
