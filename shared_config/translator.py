@@ -1,7 +1,7 @@
 """config/translator.toml."""
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,9 +14,9 @@ from shared_config.values import ListenAddress
 class LineLimits(ConnectionLimits):
     """Bounds on SV1 connections."""
 
-    line_bytes: int = Field(default=16_384, ge=1_024, le=1 << 20)
+    line_bytes: int = Field(default=8_192, ge=1_024, le=1 << 20)
     shares_per_s: int = Field(default=100, ge=1, le=1_000_000)
-    """Of one connection, over ten seconds; beyond, it is not read from for a while."""
+    """And other requests of one connection, over ten seconds; beyond, it is not read from for a while."""
     open_submits: int = Field(default=1_000, ge=1, le=100_000)
     """Shares of one connection that wait for their verdict."""
     idle_s: float = Field(default=600.0, ge=10, le=86_400)
@@ -39,11 +39,14 @@ class TranslatorSettings(DaemonSettings):
     }
 
     listen_address: ListenAddress
-    extranonce2_size: int = Field(default=8, ge=2, le=8)
+    extranonce2_size: Literal[4, 8] = 8
+    """Other sizes trip one firmware or another."""
     start_difficulty: float = Field(gt=0, le=1e15)
     """In SV1's difficulty: the share difficulty that a miner's first channel is opened for."""
     verdict_s: float = Field(default=5.0, ge=0.1, le=60)
     """How long the pool's verdict on a share is waited for."""
+    keepalive_s: float = Field(default=45.0, ge=10, le=60)
+    """After so long without other work a miner gets the present one anew; some leave after 90 s."""
     limits: LineLimits = LineLimits()
 
     def review(self, shared: MinerSide) -> Iterator[Finding]:

@@ -57,8 +57,8 @@ class MiningClient:
 
     `dial` makes a connection with the Noise handshake done. `extensions` are asked for; with `insist` a
     server that does not grant all of them counts as failed, else it is used without. `on_change` is called
-    with True when the connection is set up (before channels are opened) and with False when it is lost
-    (after the channels' owners have heard).
+    with True when the connection is set up, before channels are opened, and with False after each failed
+    attempt or loss, when the channels' owners have heard and `failure` says why.
     """
 
     def __init__(
@@ -130,6 +130,8 @@ class MiningClient:
                 self._metrics.failures.labels(type(error).__name__).inc()
                 fields = {"reason": self.failure, "upstream": self._identity.where}
                 _log.info("the upstream is away", extra=fields)
+                if self._on_change:
+                    self._on_change(False)
             if asyncio.get_running_loop().time() - self._since >= self._timing.stable:
                 self._backoff.reset()
             await self._backoff.wait()
@@ -169,9 +171,6 @@ class MiningClient:
 
     def _release(self) -> None:
         session, self._session = self._session, None
-        if session is None:
-            return
-        self._metrics.connected.set(0)
-        session.end()
-        if self._on_change:
-            self._on_change(False)
+        if session is not None:
+            self._metrics.connected.set(0)
+            session.end()

@@ -144,3 +144,8 @@ def eventually() -> Callable[[Callable[[], bool]], Awaitable[None]]:
                 await asyncio.sleep(0.001)
 
     return wait
+
+
+@pytest.fixture
+def scripted_connection() -> type[ScriptedConnection]:
+    return ScriptedConnection

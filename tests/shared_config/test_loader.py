@@ -165,7 +165,7 @@ def test_all_problems_of_both_files_come_at_once(tree: Tree) -> None:
         ("mint", "issuers.0.reward=payments", "exclude each other"),
         ("proxy", "shared.hold_s=never", 'seconds from 0 to 86400, or "forever"'),
         ("proxy", "shared.hold_s=true", 'seconds from 0 to 86400, or "forever"'),
-        ("translator", "extranonce2_size=9", "must be at most 8"),
+        ("translator", "extranonce2_size=9", "must be one of 4 or 8"),
         ("translator", "start_difficulty=0", "must be more than 0"),
         ("cpu_miner", "protocol=sv3", "must be one of 'sv1' or 'sv2'"),
         ("cpu_miner", "user=''", "must have at least 1 character"),

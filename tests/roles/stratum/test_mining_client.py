@@ -194,6 +194,7 @@ async def test_an_upstream_that_is_down_is_tried_again_until_it_is_up(
     async with bench.running():
         await eventually(lambda: bench.count("failures_total", cause="ConnectionRefusedError") >= 3)
         assert bench.client.failure == "down"
+        assert set(bench.changes) == {False}
         upstream.is_down = False
         await (await upstream.accept()).greet()
         await eventually(lambda: bench.client.is_connected)
@@ -253,7 +254,7 @@ async def test_who_insists_on_an_extension_does_not_mine_without_it(
         second.say(RequestExtensionsError(request.request_id, (EXTENSION,), ()))
         await eventually(lambda: bench.count("failures_total", cause="UpstreamUnusable") == 2)
         assert "0x4548" in bench.client.failure
-        assert bench.changes == []
+        assert bench.changes == [False, False]
 
 
 async def test_a_refused_setup_is_counted_and_tried_again(upstream: Upstream, eventually: Eventually) -> None:

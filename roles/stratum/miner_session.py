@@ -1,0 +1,265 @@
+"""One SV1 miner on the server's side, from its first line to its last.
+
+The owner decides who may mine and what on; the session speaks to the firmware. Its rules:
+
+- Requests come in any order and many in one segment; answers leave in the order of requests. Nothing but
+answers to
+  earlier requests leaves before the subscription's.
+- A difficulty or version mask goes out only in one write with the notify from which it counts.
+- A share is answered with the upstream's verdict, or in time with "No verdict from pool"; never true and
+rejected later.
+- While no other work comes, the present work is sent again before firmware gives up on us, with a later
+header time,
+  so that it is not the same work.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from protocols.sv1.errors import ErrorCode, MalformedError, Rejection
+from protocols.sv1.line import Overlong
+from protocols.sv1.messages import Call, error_reply, parse, reply
+from protocols.sv1.notifications import notify, set_difficulty, set_version_mask
+from protocols.sv1.results import Subscription
+from protocols.translation.difficulty import told_difficulty
+from protocols.translation.extranonce import Layout
+from protocols.translation.version_mask import SV1_MASK, granted_mask
+from protocols.translation.work import Work
+from roles.runtime.errors import ConnectionLost
+from roles.runtime.line_connection import Line, LineConnection
+from roles.stratum.handshake import Gatekeeper, Handshake
+from roles.stratum.pace import Pace
+from roles.stratum.replies import OrderedReplies
+from roles.stratum.share_desk import ShareDesk, Submitter
+from roles.stratum.tally import Tally
+
+__all__ = ["MinerOwner", "MinerSession", "SessionLimits"]
+
+BURST_S = 10.0
+MALFORMED_LIMIT = 100
+"""Lines that are no messages, after which a peer is no miner."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """Bounds on one connection: times in seconds, `lines_per_s` over ten seconds, `open_requests`
+    unanswered ones.
+    """
+
+    handshake_s: float = 10.0
+    idle_s: float = 600.0
+    keepalive_s: float = 45.0
+    verdict_s: float = 5.0
+    lines_per_s: float = 100.0
+    open_requests: int = 1_000
+    tick_s: float = 5.0
+
+
+class MinerOwner(Gatekeeper, Submitter, Protocol):
+    """Who decides for a session; all calls come from the event loop's thread and must not block."""
+
+
+class MinerSession:
+    """Serves one connection; `extranonce1` and `layout` are its own for its life.
+
+    `session_id` is what the miner may present to resume. `totals` counts along with the session's own tally.
+    """
+
+    def __init__(
+        self,
+        connection: LineConnection,
+        owner: MinerOwner,
+        *,
+        extranonce1: bytes,
+        layout: Layout,
+        session_id: str,
+        limits: SessionLimits,
+        totals: Tally,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._connection = connection
+        self._limits = limits
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._replies = OrderedReplies(self._write, limits.open_requests)
+        self.handshake = Handshake(
+            owner,
+            self._replies,
+            Subscription(extranonce1, layout.extranonce2_size, session_id),
+            mask_for=self._mask_for,
+            ready=self._ready,
+        )
+        self.desk = ShareDesk(
+            owner,
+            self._replies,
+            extranonce1=extranonce1,
+            layout=layout,
+            verdict_s=limits.verdict_s,
+            clock=clock,
+            totals=totals,
+        )
+        self.told = 0.0
+        """The difficulty that the miner was told last, 0 before any."""
+        self._told_target = -1
+        self._work: Work | None = None
+        self._sent_ntime = 0
+        self._notified = 0.0
+        self._began = self._heard = self._loop.time()
+        self._malformed = 0
+        self._pace = Pace(limits.lines_per_s, limits.lines_per_s * BURST_S, self._began)
+        self._tick_timer = self._loop.call_later(limits.tick_s, self._tick)
+        self._methods: dict[str, Callable[[Call], None]] = {
+            "mining.submit": self._submit,
+            "mining.configure": self.handshake.configure,
+            "mining.subscribe": self.handshake.subscribe,
+            "mining.authorize": self.handshake.authorize,
+            "mining.suggest_difficulty": self.handshake.suggest_difficulty,
+            "mining.suggest_target": self.handshake.suggest_target,
+            "mining.extranonce.subscribe": self._agree,
+            "mining.subscribe.extranonce": self._agree,
+            "mining.multi_version": self._agree,
+            "mining.ping": self._pong,
+            "mining.get_transactions": self._not_supported,
+            "mining.get_txnhashes": self._not_supported,
+            "pong": self._nothing,
+        }
+
+    @property
+    def peer(self) -> str:
+        """The miner's address, for people."""
+        return self._connection.peer
+
+    async def run(self) -> None:
+        """Serve until the connection ends, which raises ConnectionLost; lines that came before are heard."""
+        try:
+            while True:
+                for line in await self._connection.receive_batch():
+                    self._heard = self._loop.time()
+                    if pause := self._pace.take(self._heard):
+                        await asyncio.sleep(pause)
+                    await self._replies.room()
+                    self._receive(line)
+        finally:
+            self._tick_timer.cancel()
+            self.handshake.end()
+
+    def give(self, work: Work, *, clean: bool) -> None:
+        """Work to do from now on; `clean` ends everything before it. Kept until the miner is ready for it."""
+        self._work = work
+        self._sent_ntime = 0
+        if self.handshake.is_complete:
+            self._notify(work, work.ntime, clean=clean)
+
+    def close(self, text: str, *, code: str) -> None:
+        """End the connection after what was sent."""
+        self._connection.close(text, code=code)
+
+    # What the miner says
+
+    def _receive(self, line: Line) -> None:
+        try:
+            if isinstance(line, Overlong):
+                raise MalformedError("Line too long")
+            message = parse(line)
+        except MalformedError as error:
+            self._malformed += 1
+            self._replies.answer(error.id, error_reply(error.id, error))
+            if self._malformed >= MALFORMED_LIMIT:
+                self.close("too many lines that are no messages", code="malformed")
+            return
+        # Answers are to requests that firmware imagines we made; an empty object is a sign of life.
+        if isinstance(message, Call):
+            self._call(message)
+
+    def _call(self, call: Call) -> None:
+        handle = self._methods.get(call.method)
+        if handle is not None:
+            handle(call)
+        elif call.method.startswith("mining.suggest"):
+            # Some firmware writes the parameter into the method's name.
+            value = call.method.partition("(")[2].rstrip(") ")
+            self.handshake.suggest_difficulty(Call(call.id, call.method, [value] if value else call.params))
+        elif not call.method.startswith("client."):
+            self._refuse(call, Rejection(ErrorCode.UNKNOWN_METHOD, "Method not found"))
+
+    def _submit(self, call: Call) -> None:
+        self.handshake.may_suggest = False
+        self.desk.submit(call, self.handshake.mask, self.handshake.refusal())
+
+    def _agree(self, call: Call) -> None:
+        self._replies.answer(call.id, reply(call.id, True))
+
+    def _pong(self, call: Call) -> None:
+        self._replies.answer(call.id, reply(call.id, "pong"))
+
+    def _not_supported(self, call: Call) -> None:
+        self._refuse(call, Rejection(ErrorCode.OTHER, "Not supported."))
+
+    def _nothing(self, _call: Call) -> None:
+        """Bitaxe answers a ping by a request of its own."""
+
+    def _refuse(self, call: Call, error: Rejection) -> None:
+        self._replies.answer(call.id, error_reply(call.id, error))
+
+    # What the miner is told
+
+    def _ready(self) -> None:
+        if self._work is not None:
+            self._notify(self._work, self._work.ntime, clean=True)
+
+    def _notify(self, work: Work, ntime: int, *, clean: bool) -> None:
+        lines = []
+        if self.handshake.mask_asked is not None:
+            mask = self._mask_for(self.handshake.mask_asked)
+            if mask != self.handshake.mask:
+                self.handshake.mask = mask
+                lines.append(set_version_mask(mask))
+        if work.target != self._told_target:
+            self._told_target = work.target
+            told = told_difficulty(work.target, self.handshake.rounding)
+            if told != self.told:
+                self.told = told
+                lines.append(set_difficulty(told))
+        job_id = self.desk.jobs.add(work, work.target, clean=clean)
+        lines.append(notify(work.notify(job_id, ntime, clean=clean)))
+        self._sent_ntime = ntime
+        self._notified = self._loop.time()
+        self._write(lines)
+
+    def _mask_for(self, asked: int) -> int:
+        if self._work is None:
+            return granted_mask(asked, 0, rolling_allowed=True, offered=SV1_MASK)
+        return granted_mask(asked, self._work.version, rolling_allowed=self._work.rolling_allowed)
+
+    def _write(self, lines: list[bytes]) -> None:
+        try:
+            self._connection.send(*lines)
+        except ConnectionLost:
+            # The reader ends the session; what is said to nobody needs no other trace.
+            pass
+
+    # Time
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        limits = self._limits
+        named = self.handshake.is_subscribed and self.handshake.has_named_itself
+        if not named and now - self._began >= limits.handshake_s:
+            self.close("no subscription and name in time", code="handshake-timeout")
+        elif now - self._heard >= limits.idle_s:
+            self.close("nothing heard for long", code="idle")
+        else:
+            self._keep_alive(now)
+            self._tick_timer = self._loop.call_later(limits.tick_s, self._tick)
+
+    def _keep_alive(self, now: float) -> None:
+        """Send the present work again, if it can be made to differ by its time, before firmware misses us."""
+        work = self._work
+        if work is None or not self._notified or now - self._notified < self._limits.keepalive_s:
+            return
+        ntime = int(self._clock())
+        if ntime > max(self._sent_ntime, work.ntime):
+            self._notify(work, ntime, clean=False)

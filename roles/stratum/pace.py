@@ -1,0 +1,19 @@
+"""How fast one peer may speak."""
+
+
+class Pace:
+    """A bucket of `burst` tokens that fills at `rate` a second: who takes more waits."""
+
+    __slots__ = ("_burst", "_rate", "_tokens", "_when")
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = burst
+        self._when = now
+
+    def take(self, now: float) -> float:
+        """Take one token at `now` (monotonic seconds) and return how long to wait for it, 0 as a rule."""
+        self._tokens = min(self._burst, self._tokens + (now - self._when) * self._rate) - 1
+        self._when = now
+        return -self._tokens / self._rate if self._tokens < 0 else 0.0

@@ -1,0 +1,67 @@
+"""What one miner has been given to do: SV1 job ids, which of them still count, and the shares found on
+them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from protocols.sv1.errors import Rejection
+from protocols.translation.verdict import DUPLICATE, STALE, UNKNOWN_JOB
+from protocols.translation.work import Work
+
+__all__ = ["SentJob", "SentJobs"]
+
+JOB_LIMIT = 64
+"""Jobs of one tip that still count; firmware with a deep pipeline works on the last 16."""
+SEEN_LIMIT = 4096
+_HEX = frozenset("0123456789abcdef")
+
+
+@dataclass(frozen=True, slots=True)
+class SentJob:
+    """Work as it was sent, with the easiest target that the miner was told to send shares for."""
+
+    work: Work
+    miner_target: int
+
+
+class SentJobs:
+    """The jobs of one connection. Ids are short hex strings that never repeat on it."""
+
+    __slots__ = ("_jobs", "_last", "_seen")
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._jobs: dict[str, SentJob] = {}
+        self._seen: dict[bytes, None] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._jobs)
+
+    def add(self, work: Work, miner_target: int, *, clean: bool) -> str:
+        """Take work that is about to be sent and return its id; `clean` makes all earlier work stale."""
+        if clean:
+            self._jobs.clear()
+            self._seen.clear()
+        elif len(self._jobs) >= JOB_LIMIT:
+            del self._jobs[next(iter(self._jobs))]
+        self._last += 1
+        job_id = f"{self._last:x}"
+        self._jobs[job_id] = SentJob(work, miner_target)
+        return job_id
+
+    def find(self, job_id: str) -> SentJob:
+        """The job of a share; raises Rejection for one that is stale or was never sent."""
+        job = self._jobs.get(job_id)
+        if job is None:
+            was_sent = 0 < len(job_id) <= 16 and _HEX.issuperset(job_id) and 0 < int(job_id, 16) <= self._last
+            raise Rejection(*(STALE if was_sent else UNKNOWN_JOB))
+        return job
+
+    def remember(self, share_hash: bytes) -> None:
+        """Take a share; raises Rejection if it has been found before on this tip."""
+        if share_hash in self._seen:
+            raise Rejection(*DUPLICATE)
+        self._seen[share_hash] = None
+        if len(self._seen) > SEEN_LIMIT:
+            del self._seen[next(iter(self._seen))]

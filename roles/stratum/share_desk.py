@@ -1,0 +1,118 @@
+"""Where one SV1 miner's shares are looked at, sent on, answered and counted."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from protocols.sv1.errors import Rejection
+from protocols.sv1.messages import Call, error_reply, reply
+from protocols.sv1.requests import Submit, read_submit
+from protocols.translation.extranonce import Layout
+from protocols.translation.share import JudgedShare, judge
+from protocols.translation.verdict import NO_VERDICT, rejection
+from protocols.translation.work import Work
+from roles.stratum.replies import OrderedReplies, Place
+from roles.stratum.sent_jobs import SentJobs
+from roles.stratum.submissions import Outcome, Settle, Verdict
+from roles.stratum.tally import Tally, reason
+
+__all__ = ["ShareDesk", "Submitter"]
+
+
+class Submitter(Protocol):
+    """Takes a good share upstream."""
+
+    def found(self, share: JudgedShare, submit: Submit, work: Work, settle: Settle) -> None:
+        """Send a share on; `settle` is called once, now or later, LOST where it cannot be sent. Must not
+        raise.
+        """
+
+
+class ShareDesk:
+    """Checks shares against the jobs that were sent, forwards good ones, and answers each with its true
+    verdict.
+
+    `verdict_s`: how long the upstream's word is waited for. `clock` tells unix seconds.
+    """
+
+    def __init__(
+        self,
+        submitter: Submitter,
+        replies: OrderedReplies,
+        *,
+        extranonce1: bytes,
+        layout: Layout,
+        verdict_s: float,
+        clock: Callable[[], float],
+        totals: Tally,
+    ) -> None:
+        self.jobs = SentJobs()
+        self.tally = Tally()
+        self.pending = 0
+        self._totals = totals
+        self._submitter = submitter
+        self._replies = replies
+        self._extranonce1 = extranonce1
+        self._layout = layout
+        self._verdict_s = verdict_s
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+
+    def submit(self, call: Call, mask: int, refusal: Rejection | None) -> None:
+        """Take a mining.submit; `mask` is what the miner was granted, `refusal` why it may not submit at
+        all.
+        """
+        place = self._replies.take(call.id)
+        try:
+            if refusal is not None:
+                raise refusal
+            submit = read_submit(call.params)
+            job = self.jobs.find(submit.job_id)
+            share = judge(
+                submit,
+                job.work,
+                layout=self._layout,
+                extranonce1=self._extranonce1,
+                mask=mask,
+                miner_target=job.miner_target,
+                now=int(self._clock()),
+            )
+            self.jobs.remember(share.share_hash)
+        except Rejection as error:
+            self._reject(place, error)
+            return
+        if not share.forward:
+            self.tally.local += 1
+            self._totals.local += 1
+            self._replies.fill(place, reply(place.id, True))
+            return
+        self.pending += 1
+        timer = self._loop.call_later(self._verdict_s, self._no_verdict, place)
+        self._submitter.found(share, submit, job.work, partial(self._settle, place, timer))
+
+    def _settle(self, place: Place, timer: asyncio.TimerHandle, verdict: Verdict) -> None:
+        timer.cancel()
+        self.pending -= 1
+        if verdict.outcome is Outcome.ACCEPTED:
+            self.tally.accepted += 1
+            self._totals.accepted += 1
+            self._replies.fill(place, reply(place.id, True))
+        elif verdict.outcome is Outcome.REFUSED:
+            self._reject(place, rejection(verdict.code))
+        else:
+            self.tally.unknown += 1
+            self._totals.unknown += 1
+            self._no_verdict(place)
+
+    def _no_verdict(self, place: Place) -> None:
+        if place.line is None:
+            self.tally.unanswered += 1
+            self._totals.unanswered += 1
+            self._replies.fill(place, error_reply(place.id, Rejection(*NO_VERDICT)))
+
+    def _reject(self, place: Place, error: Rejection) -> None:
+        why = reason(error)
+        self.tally.rejected[why] += 1
+        self._totals.rejected[why] += 1
+        self._replies.fill(place, error_reply(place.id, error))

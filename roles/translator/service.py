@@ -1,0 +1,114 @@
+"""The composition root of the translator."""
+
+import asyncio
+
+from protocols.ehash.messages import EXTENSION, MINING_MESSAGES
+from protocols.sv2.codec import MINING
+from protocols.sv2.limits import FrameLimits
+from roles.runtime import line_connection, sv2_connection
+from roles.runtime.daemon import Daemon
+from roles.runtime.peer_server import ServerLimits, ServerMetrics
+from roles.runtime.peer_stream import StreamLimits
+from roles.runtime.sv2_connection import Sv2Connection
+from roles.stratum.client_metrics import ClientMetrics
+from roles.stratum.miner_session import SessionLimits
+from roles.stratum.mining_client import MiningClient
+from roles.stratum.mining_setup import ClientIdentity
+from roles.translator.metrics import TranslatorMetrics
+from roles.translator.miner import MinerTerms
+from roles.translator.translator import Translator
+from shared_config.miner_side import MinerSide
+from shared_config.translator import TranslatorSettings
+
+UPSTREAM = "proxy"
+LISTENER = "listener"
+START_SHARES_PER_MINUTE = 6
+"""What a start difficulty is turned into a hash rate by; the pool's vardiff takes over from there."""
+
+_DRAIN_S = 2.0
+_DRAIN_LOOKS = 40
+
+
+async def service(daemon: Daemon[TranslatorSettings, MinerSide]) -> None:
+    """Serve until the daemon stops; raises OperatorError for what a person can mend."""
+    config, proxy = daemon.config, daemon.shared.proxy
+    catalogue = MINING.with_messages(*MINING_MESSAGES)
+    frame_limits = FrameLimits(catalogue)
+    readiness = daemon.readiness
+    readiness.declare(UPSTREAM, "not connected yet")
+    readiness.declare(LISTENER)
+
+    async def dial() -> Sv2Connection:
+        return await sv2_connection.connect(
+            proxy.address,
+            proxy.authority_key,
+            limit=frame_limits,
+            allow_unauthenticated=proxy.address.is_loopback,
+        )
+
+    def changed(connected: bool) -> None:
+        if connected:
+            readiness.met(UPSTREAM)
+        else:
+            readiness.unmet(UPSTREAM, client.failure)
+
+    client = MiningClient(
+        dial,
+        ClientIdentity(proxy.address.host, proxy.address.port, device="translator"),
+        extensions=(EXTENSION,),
+        catalogue=catalogue,
+        metrics=ClientMetrics(daemon.metrics),
+        on_change=changed,
+        channel_limit=config.limits.connections,
+        submission_limit=config.limits.open_submits,
+    )
+    rate = config.start_difficulty * 2**32 * START_SHARES_PER_MINUTE / 60
+    translator = Translator(
+        client,
+        extranonce2_size=config.extranonce2_size,
+        terms=MinerTerms(rate, config.verdict_s, daemon.shared.hold_s),
+        limits=_session_limits(config),
+    )
+    daemon.metrics.register(TranslatorMetrics(translator))
+    server = line_connection.serve(
+        config.listen_address,
+        translator.serve,
+        setting="listen_address",
+        metrics=ServerMetrics(daemon.metrics, "sv1"),
+        line_limit=config.limits.line_bytes,
+        server_limits=ServerLimits(
+            config.limits.connections,
+            config.limits.connections_per_host,
+            config.limits.handshakes_at_once,
+            config.limits.handshake_s,
+        ),
+        stream_limits=StreamLimits(unsent=config.limits.send_buffer_bytes),
+    )
+    async with asyncio.TaskGroup() as group:
+        mining = group.create_task(client.run())
+        listening = group.create_task(server.run())
+        readiness.met(LISTENER)
+        await daemon.stopping.wait()
+        await _drain(translator)
+        listening.cancel()
+        await asyncio.wait({listening})
+        mining.cancel()
+
+
+def _session_limits(config: TranslatorSettings) -> SessionLimits:
+    return SessionLimits(
+        handshake_s=config.limits.handshake_s,
+        idle_s=config.limits.idle_s,
+        keepalive_s=config.keepalive_s,
+        verdict_s=config.verdict_s,
+        lines_per_s=config.limits.shares_per_s,
+        open_requests=config.limits.open_submits,
+    )
+
+
+async def _drain(translator: Translator) -> None:
+    """Let verdicts that are on their way arrive."""
+    for _ in range(_DRAIN_LOOKS):
+        if not translator.pending:
+            return
+        await asyncio.sleep(_DRAIN_S / _DRAIN_LOOKS)

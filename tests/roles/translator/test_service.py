@@ -1,0 +1,117 @@
+"""The whole daemon in one process: real Noise to a scripted proxy, real SV1 to a fake miner."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from protocols.bitcoin.secp256k1 import public_key, xonly
+from protocols.ehash.messages import MINING_MESSAGES
+from protocols.sv2.codec import MINING
+from protocols.sv2.limits import FrameLimits
+from roles.runtime import sv2_connection
+from roles.runtime.daemon import Daemon
+from roles.runtime.errors import ConnectionLost, PortInUse
+from roles.runtime.sv2_connection import Sv2Connection
+from roles.translator.service import service
+from shared_config.address import Address
+from shared_config.miner_side import MinerSide, MintUrlSettings, PoolPeerSettings, ProxyPeerSettings
+from shared_config.translator import TranslatorSettings
+
+SECRET = b"\x07" * 32
+Eventually = Callable[[Callable[[], object]], Awaitable[None]]
+
+
+@pytest.fixture
+async def proxy_port(scripted_proxy: Any, upstream: Any, scripted_connection: Any) -> AsyncIterator[int]:
+    """The scripted proxy behind a real Noise listener."""
+
+    async def handle(connection: Sv2Connection) -> None:
+        script = scripted_connection()
+        upstream.dialled.put_nowait(script)
+
+        async def answer() -> None:
+            while (frames := await script.to_client.get()) is not None:
+                connection.send(*frames)
+            connection.close()
+
+        task = asyncio.create_task(answer())
+        try:
+            while True:
+                script.from_client.put_nowait(await connection.receive())
+        except ConnectionLost:
+            pass
+        finally:
+            task.cancel()
+
+    server = sv2_connection.serve(
+        Address("127.0.0.1", 0),
+        SECRET,
+        handle,
+        limit=FrameLimits(MINING.with_messages(*MINING_MESSAGES)),
+        setting="test",
+    )
+    tasks = [asyncio.create_task(server.run()), asyncio.create_task(scripted_proxy.run())]
+    yield server.address.port
+    for task in tasks:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+def daemon(
+    state: Path, port: int, key: bytes | None, listen: int = 0
+) -> Daemon[TranslatorSettings, MinerSide]:
+    config = TranslatorSettings(
+        listen_address=Address("127.0.0.1", listen),
+        health_address=Address("127.0.0.1", 0),
+        start_difficulty=0.0000153,
+    )
+    shared = MinerSide(
+        pool=PoolPeerSettings(address=Address("127.0.0.1", 1)),
+        mint=MintUrlSettings(url="http://127.0.0.1:1"),
+        proxy=ProxyPeerSettings(address=Address("127.0.0.1", port), authority_key=key),
+    )
+    return Daemon("translator", config, shared, state)
+
+
+async def test_the_daemon_is_ready_serves_and_stops(
+    tmp_path: Path, proxy_port: int, free_port: int, fake_miner: Any, scripted_proxy: Any
+) -> None:
+    translator = daemon(tmp_path, proxy_port, xonly(public_key(SECRET)), free_port)
+    running = asyncio.create_task(service(translator))
+    async with asyncio.timeout(10):
+        await translator.readiness.wait()
+    miner = await fake_miner().connect(free_port)
+    await miner.start()
+    assert (await miner.mine())["result"] is True
+    assert scripted_proxy.bad == []
+    count = translator.metrics.get_sample_value
+    assert count("hashpool_translator_shares_total", {"result": "accepted"}) == 1
+    assert count("hashpool_upstream_channels") == count("hashpool_sv1_connections") == 1
+    translator.stopping.set()
+    async with asyncio.timeout(10):
+        await running
+    await miner.until(lambda: miner.is_gone)
+    await miner.close()
+    assert [message.reason_code for message in scripted_proxy.closed] == ["the miner left"]
+
+
+async def test_a_proxy_with_another_authority_key_is_not_mined_at(
+    tmp_path: Path, proxy_port: int, free_port: int, eventually: Eventually
+) -> None:
+    translator = daemon(tmp_path, proxy_port, xonly(public_key(b"\x08" * 32)), free_port)
+    running = asyncio.create_task(service(translator))
+    count = translator.metrics.get_sample_value
+    await eventually(lambda: count("hashpool_upstream_failures_total", {"cause": "ConnectFailed"}))
+    assert "no connection with" in translator.readiness.reasons["proxy"]
+    assert not translator.readiness.ready
+    translator.stopping.set()
+    await running
+
+
+async def test_a_port_in_use_names_the_setting(tmp_path: Path, proxy_port: int, upstream: Any) -> None:
+    with pytest.raises(PortInUse) as caught:
+        await service(daemon(tmp_path, proxy_port, None, proxy_port))
+    assert "listen_address" in caught.value.hint
