@@ -109,8 +109,8 @@ class Sv1Source:
         if session:
             session.give_up()
         self._assign(None, True)
-        self._readiness.unmet("work", reason or "not connected")
         if reason:
+            self._readiness.unmet("work", reason)
             _log.warning("no work from the server", extra={"reason": reason})
 
 
@@ -201,7 +201,8 @@ class _Session:
     def _hear_reply(self, answer: Reply) -> None:
         if answer.id in self._submits:
             del self._submits[answer.id]
-            self._tally.settle(self._verdict(answer))
+            reason = answer.error.text if answer.error else "no reason"
+            self._tally.settle(_verdict(answer), reason)
         elif answer.id == b"%d" % CONFIGURE:
             self._mask = 0 if answer.error else read_version_mask(answer.result) & ROLLED_BITS
         elif answer.id == b"%d" % SUBSCRIBE:
@@ -214,15 +215,6 @@ class _Session:
                 text = answer.error.text if answer.error else "no reason"
                 raise ServerUnusable(f"the user was refused: {text}")
             self._is_authorized = True
-
-    def _verdict(self, answer: Reply) -> Verdict:
-        if answer.error is None and answer.result is True:
-            return Verdict.ACCEPTED
-        text = answer.error.text if answer.error else "no reason"
-        if text.startswith(NOBODY_KNOWS):
-            return Verdict.UNKNOWN
-        _log.info("a share was rejected", extra={"reason": text})
-        return Verdict.REJECTED
 
     def _hear_call(self, call: Call) -> None:
         match call.method:
@@ -278,3 +270,11 @@ class _Session:
         for number in late:
             del self._submits[number]
             self._tally.settle(Verdict.UNKNOWN)
+
+
+def _verdict(answer: Reply) -> Verdict:
+    if answer.error is None and answer.result is True:
+        return Verdict.ACCEPTED
+    if answer.error and answer.error.text.startswith(NOBODY_KNOWS):
+        return Verdict.UNKNOWN
+    return Verdict.REJECTED

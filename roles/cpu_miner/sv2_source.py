@@ -169,6 +169,4 @@ class Sv2Source:
         self._assign(started, is_clean)
 
     def _settle(self, answer: Answer) -> None:
-        if answer.outcome is Outcome.REFUSED:
-            _log.info("a share was rejected", extra={"reason": answer.code})
-        self._tally.settle(VERDICTS[answer.outcome])
+        self._tally.settle(VERDICTS[answer.outcome], answer.code)

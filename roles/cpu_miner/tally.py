@@ -10,6 +10,7 @@ from enum import Enum
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 WINDOW_S = 10.0
+REASON_S = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ class Tally:
         self._recent: deque[tuple[float, int]] = deque()
         self._since = clock()
         self._due = 0
+        self._quiet_until = self._since
         self._is_settled = asyncio.Event()
         self._is_settled.set()
         self._hashes = Counter("hashpool_miner_hashes", "Hashes made.", registry=registry)
@@ -54,9 +56,12 @@ class Tally:
         self._due += 1
         self._is_settled.clear()
 
-    def settle(self, verdict: Verdict) -> None:
-        """The verdict on one share that was sent."""
+    def settle(self, verdict: Verdict, reason: str = "") -> None:
+        """The verdict on one share that was sent; reasons are logged once in a while."""
         self._shares.labels(verdict.value).inc()
+        if verdict is Verdict.REJECTED and self._clock() >= self._quiet_until:
+            self._quiet_until = self._clock() + REASON_S
+            _log.info("a share was rejected", extra={"reason": reason})
         self._due -= 1
         if not self._due:
             self._is_settled.set()

@@ -285,6 +285,16 @@ def test_no_process_outlives_a_parent_that_was_killed() -> None:
             pytest.fail(f"process {child} is still there")
 
 
+def test_a_reason_for_rejection_is_said_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    now = [0.0]
+    tally = Tally(CollectorRegistry(), clock=lambda: now[0])
+    caplog.set_level("INFO")
+    for now[0] in (0.0, 1.0, 6.0, 7.0):
+        tally.sent()
+        tally.settle(Verdict.REJECTED, "why not")
+    assert [record.message for record in caplog.records] == ["a share was rejected"] * 2
+
+
 async def test_the_tally_waits_for_the_verdicts_that_are_due(caplog: pytest.LogCaptureFixture) -> None:
     now = 0.0
     registry = CollectorRegistry()
