@@ -50,12 +50,20 @@ class Chainstate:
         self._on_tip = on_tip
         self._caught_up = False
         self.kernel = kernel
-        directory.mark_behind()
-        kernel.open()
-        self.chain = Chain(self.kernel)
+        self.chain = Chain(kernel)
         self.utxo = UtxoIndex()
         self.mempool = Mempool()
         self._admission = Admission(self.utxo, self.mempool, kernel, mempool_limit)
+        directory.mark_behind()
+        try:
+            kernel.open()
+            self._load()
+        except BaseException:
+            # Not marked clean: what is on disk is as good as after a crash.
+            kernel.close()
+            raise
+
+    def _load(self) -> None:
         self.tip = self.kernel.tip()
         for height in range(1, self.tip.height + 1):
             self.utxo.connect(height, self.transactions(self.kernel.at(height)))
@@ -68,9 +76,9 @@ class Chainstate:
             waiting = (Remembered(entry.time, entry.raw) for entry in self.mempool)
             mempool_file.write(self.directory.state, waiting)
         finally:
-            self.kernel.close()
-            self.directory.mark_clean()
-            self.directory.release()
+            if self.kernel.close():
+                self.directory.mark_clean()
+            self.directory.close()
 
     @property
     def is_catching_up(self) -> bool:

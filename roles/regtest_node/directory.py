@@ -19,7 +19,7 @@ _LOCK = ".lock"
 
 
 class ChainDirectory:
-    """A directory with one chain, locked from construction to `release`; raises StateInUse if it is held."""
+    """A directory with one chain, locked from construction to `close`; raises StateInUse if it is held."""
 
     def __init__(self, state: Path) -> None:
         self.state = state
@@ -40,7 +40,7 @@ class ChainDirectory:
         self._marker.unlink(missing_ok=True)
         _sync_directory(self.state)
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Lets another process have the directory; a second call does nothing."""
         if self._lock is not None:
             self._lock.close()

@@ -1,8 +1,9 @@
 """Bitcoin Core's consensus engine, wrapped: bytes in, bytes and plain records out.
 
 The only module that knows ``pbk``. Its C++ side ends the whole process on misuse (an input index out of
-range, a wrong number of spent outputs, a handle used after close), so every call checks its arguments first.
-All calls of one `Kernel` belong on one thread. Hashes are 32 bytes in internal order.
+range, a wrong number of spent outputs, a handle used after close), so every call checks its arguments first;
+it also ends the process when a block cannot be written. All calls of one `Kernel` belong on one thread.
+Hashes are 32 bytes in internal order.
 """
 
 import re
@@ -16,8 +17,10 @@ from pbk.script import PrecomputedTransactionData
 
 from roles.regtest_node.errors import KernelFault, UndecodableBlock, UndecodableTransaction
 
-# The validation state carries a coarse enum only; the reject reason stands in this debug line.
-_VERDICT_LINE: Final = re.compile(r"BlockChecked: block hash=([0-9a-f]{64}) state=([^\s,]+)")
+# The validation state holds a coarse enum only; the reason stands in this debug line, before its details.
+_VERDICT_LINE: Final = re.compile(
+    r"BlockChecked: block hash=([0-9a-f]{64}) state=(.+?)(?:, |$)", re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +81,20 @@ class Kernel:
         pbk.set_log_level_category(pbk.LogCategory.ALL, pbk.LogLevel.DEBUG)
         pbk.enable_log_category(pbk.LogCategory.VALIDATION)
         # Without a callback the engine makes no verdicts known, not even in the log.
-        callbacks = pbk.ValidationInterfaceCallbacks(block_checked=_ignore)
+        callbacks = pbk.ValidationInterfaceCallbacks(block_checked=self._on_checked)
         self._parameters = pbk.ChainParameters(pbk.ChainType.REGTEST)
         self._context = pbk.make_context(pbk.ChainType.REGTEST, callbacks)
         self._interrupted = False
+        self._undecided = False
 
     def open(self) -> None:
         """Loads the chain: some 0.1 ms a block, 1 ms when indexes are made anew. Raises KernelFault."""
         directory = self._directory
-        options = pbk.ChainstateManagerOptions(self._context, str(directory), str(directory / "blocks"))
-        options.set_worker_threads_num(0)
-        if self._rebuild:
-            options.set_wipe_dbs(True, True)
         try:
+            options = pbk.ChainstateManagerOptions(self._context, str(directory), str(directory / "blocks"))
+            options.set_worker_threads_num(0)
+            if self._rebuild:
+                options.set_wipe_dbs(True, True)
             self._manager = pbk.ChainstateManager(options)
         except RuntimeError as error:
             raise KernelFault(
@@ -111,13 +115,18 @@ class Kernel:
         self._interrupted = True
         self._context.interrupt()
 
-    def close(self) -> None:
-        """Flushes everything to disk and lets go of the directory. A second call does nothing."""
+    def close(self) -> bool:
+        """Flushes everything to disk and lets go of the directory; whether the engine had no complaint.
+
+        A second call does nothing.
+        """
         self._chain = None
+        self._lines.clear()
         manager, self._manager = self._manager, None
         if manager is not None:
             manager.__exit__(None, None, None)
             self._logging.__exit__(None, None, None)
+        return not self._lines
 
     def tip(self) -> Entry:
         """The last block of the active chain."""
@@ -191,10 +200,13 @@ class Kernel:
         name = str(block.block_hash)
         self._verdicts.clear()
         self._lines.clear()
+        self._undecided = False
         try:
             stored, refused = manager.process_block(block), False
         except pbk.ProcessBlockException:
             stored, refused = False, True
+        if self._undecided:
+            raise KernelFault(f"a block could not be judged: {self._last_error()}")
         state = self._verdicts.get(name)
         # An engine that refuses without a word is answered as bitcoind answers an empty reason.
         reason = None if state == "Valid" else (state or ("rejected" if refused else None))
@@ -235,6 +247,11 @@ class Kernel:
             raise KernelFault("the chain is closed")
         return handle
 
+    def _on_checked(self, _data: object, _block: object, state: Any) -> None:
+        # Raising here would lead nowhere: the engine's binding swallows it.
+        if state.validation_mode == pbk.ValidationMode.INTERNAL_ERROR:
+            self._undecided = True
+
     def _on_log(self, line: str) -> None:
         found = _VERDICT_LINE.search(line)
         if found:
@@ -245,10 +262,6 @@ class Kernel:
 
     def _last_error(self) -> str:
         return self._lines[-1] if self._lines else "no reason given"
-
-
-def _ignore(*_arguments: object) -> None:
-    """Takes what the engine calls back with."""
 
 
 def _entry(handle: Any) -> Entry:

@@ -4,7 +4,9 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import closing
 from logging import getLogger
+from socket import socket
 from typing import Any
 
 from protocols.bitcoin.hashing import display
@@ -37,28 +39,35 @@ METHODS = (
 
 async def service(daemon: Daemon[RegtestNodeSettings, PoolSide]) -> None:
     """Runs the node until the daemon stops; raises OperatorError for what a person can mend."""
-    config = daemon.config
     daemon.readiness.declare("rpc")
     daemon.readiness.declare("chain")
     # Held first: until then nothing of another node's may be touched.
-    directory = ChainDirectory(daemon.state)
-    sock = listen(config.rpc_address, "rpc_address")
+    with (
+        closing(ChainDirectory(daemon.state)) as directory,
+        closing(listen(daemon.config.rpc_address, "rpc_address")) as sock,
+    ):
+        await _serve(daemon, directory, sock)
+
+
+async def _serve(
+    daemon: Daemon[RegtestNodeSettings, PoolSide], directory: ChainDirectory, sock: socket
+) -> None:
+    config = daemon.config
     metrics, watch, thread = Metrics(daemon.metrics), TipWatch(), NodeThread()
-    cookie = Cookie(daemon.state, secrets.token_bytes(SECRET_SIZE))
     rpc = Rpc(thread, watch, daemon.stopping, METHODS, metrics, long_polls=config.long_polls)
+    cookie = Cookie(daemon.state, secrets.token_bytes(SECRET_SIZE))
     bounds = Bounds(
         config.connections, config.work_queue + config.long_polls, config.body_bytes, config.body_s
     )
-    server = RpcServer(rpc, cookie, bounds, metrics)
     kernel = Kernel(directory.chain, rebuild=directory.rebuild)
-    cookie.write()
+    phase = "Reindexing blocks…" if directory.rebuild else "Loading block index…"
+    make = _maker(directory, kernel, watch, metrics, config.mempool_transactions)
     try:
-        async with server.serving(sock):
+        cookie.write()
+        async with RpcServer(rpc, cookie, bounds, metrics).serving(sock):
             log.info("serving", extra={"rpc": f"http://{bound(sock)}"})
             daemon.readiness.met("rpc")
-            phase = "Reindexing blocks…" if directory.rebuild else "Loading block index…"
             daemon.readiness.unmet("chain", phase)
-            make = _maker(directory, kernel, watch, metrics, config.mempool_transactions)
             if await _opened(daemon, thread, kernel, make, phase):
                 daemon.readiness.met("chain")
                 await _until(daemon.stopping, thread.failed)
@@ -66,7 +75,6 @@ async def service(daemon: Daemon[RegtestNodeSettings, PoolSide]) -> None:
     finally:
         cookie.remove()
         await thread.close()
-        directory.release()
 
 
 async def _opened(

@@ -25,9 +25,9 @@ def test_a_second_node_is_refused_and_touches_nothing(forge: Forge) -> None:
 
 def test_a_directory_can_be_had_again_after_its_release(tmp_path: Path) -> None:
     first = ChainDirectory(tmp_path)
-    first.release()
-    first.release()
-    ChainDirectory(tmp_path).release()
+    first.close()
+    first.close()
+    ChainDirectory(tmp_path).close()
 
 
 def test_a_clean_stop_leaves_no_mark(forge: Forge) -> None:
@@ -79,7 +79,7 @@ def test_a_crash_after_a_clean_stop_keeps_what_came_since(forge: Forge, tmp_path
 def test_a_crash_before_the_first_block_starts_at_genesis(tmp_path: Path, clock: Clock) -> None:
     directory = ChainDirectory(tmp_path)
     directory.mark_behind()
-    directory.release()
+    directory.close()
     started = Forge(tmp_path, clock)
     assert started.state.tip.height == 0
     assert started.state.submit(started.block()) is None
