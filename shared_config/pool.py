@@ -19,7 +19,6 @@ class VardiffSettings(Settings):
     shares_per_minute: float = Field(default=6.0, ge=0.1, le=6_000)
     floor_hashes: int = Field(default=1 << 16, ge=1, le=1 << 80)
     """The least work of a share: expected hashes."""
-    interval_s: float = Field(default=30.0, ge=1, le=3_600)
 
 
 class AcknowledgementSettings(Settings):
@@ -53,6 +52,8 @@ class PoolSettings(DaemonSettings):
     coinbase_reward_script: str | None = Field(default=None, max_length=500)
     """An address or an output descriptor."""
     coinbase_tag: CoinbaseTag = "hashpool"
+    users: tuple[str, ...] | None = Field(default=None, strict=False, max_length=100_000)
+    """Only these user identities (what precedes the worker's name) are served; everybody when absent."""
     certificate_validity_s: int = Field(default=86_400, ge=60, le=31_536_000)
     vardiff: VardiffSettings = VardiffSettings()
     acknowledgement: AcknowledgementSettings = AcknowledgementSettings()

@@ -2,6 +2,7 @@
 
 Sv2Error                       carries `code`, the text for the wire or the log
 ├── MalformedMessage           bytes that are no message: truncated, trailing, or a value outside its type
+│   ├── InvalidFloat           a floating-point number that is negative, infinite or none
 │   └── MalformedTlv           bytes behind a message that are no TLV
 ├── OversizedFrame             a header that announces more than its message type may carry
 ├── UnknownMessage             (extension, message type) that this connection's catalogue does not hold
@@ -28,6 +29,12 @@ class MalformedMessage(Sv2Error):
     """The payload does not follow the layout of its message type."""
 
     code = "malformed-message"
+
+
+class InvalidFloat(MalformedMessage):
+    """An F32 that is not a finite number of at least 0."""
+
+    code = "invalid-float"
 
 
 class MalformedTlv(MalformedMessage):

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from math import isfinite
 from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 
-from protocols.sv2.errors import EncodeError, MalformedMessage
+from protocols.sv2.errors import EncodeError, InvalidFloat, MalformedMessage
 
 FLOAT = struct.Struct("<f")
 
@@ -82,7 +82,7 @@ class Float(Kind):
     def read(self, data: bytes, offset: int) -> tuple[float, int]:
         value: float = FLOAT.unpack(take(data, offset, 4))[0]
         if not isfinite(value) or value < 0:
-            raise MalformedMessage("F32 is not a finite number of at least 0")
+            raise InvalidFloat("F32 is not a finite number of at least 0")
         return value, offset + 4
 
     def write(self, value: float, out: bytearray) -> None:

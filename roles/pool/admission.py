@@ -1,0 +1,114 @@
+"""Who is given a channel, and which."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from protocols.bitcoin.secp256k1 import is_point
+from protocols.ehash.errors import KeyTextError
+from protocols.ehash.key_text import parse_identity
+from protocols.ehash.messages import EXTENSION, TLV_CHANNEL_KEY
+from protocols.mining.channel import ExtendedChannel, StandardChannel
+from protocols.mining.errors import (
+    CapacityExhausted,
+    CustomWorkRequired,
+    InvalidUserIdentity,
+    MaxTargetOutOfRange,
+    MinExtranonceSizeTooLarge,
+    StandardJobsRequired,
+    UnknownUser,
+)
+from protocols.mining.vardiff import Vardiff
+from protocols.sv2.errors import MalformedTlv
+from protocols.sv2.mining import OpenExtendedMiningChannel, OpenStandardMiningChannel
+from protocols.sv2.setup import REQUIRES_STANDARD_JOBS, REQUIRES_WORK_SELECTION
+from protocols.sv2.tlv import Tlv, find_tlv
+from roles.pool.miner_channel import MinerChannel
+from roles.pool.prefixes import PrefixBook
+from roles.pool.terms import Terms
+from roles.pool.workshop import Workshop
+
+OpenRequest = OpenStandardMiningChannel | OpenExtendedMiningChannel
+
+is_key = lru_cache(maxsize=65_536)(is_point)
+"""Whether 33 bytes are a locking key; remembered, because the same keys come again and again."""
+
+
+class Admission:
+    """Opens channels, or refuses them with the code for the client."""
+
+    def __init__(self, terms: Terms, workshop: Workshop, prefixes: PrefixBook) -> None:
+        self._terms = terms
+        self._workshop = workshop
+        self._prefixes = prefixes
+
+    def open(
+        self,
+        request: OpenRequest,
+        tlvs: Iterable[Tlv],
+        *,
+        channel_id: int,
+        open_channels: int,
+        flags: int,
+        now: float,
+    ) -> MinerChannel:
+        """A channel for a request on a connection that has `open_channels` and was set up with `flags`.
+
+        `tlvs` are those of extensions that the connection uses. Raises OpenRefused.
+        """
+        terms, workshop = self._terms, self._workshop
+        extended = isinstance(request, OpenExtendedMiningChannel)
+        if extended and flags & REQUIRES_STANDARD_JOBS:
+            raise StandardJobsRequired("the connection requires standard jobs")
+        if not extended and flags & REQUIRES_WORK_SELECTION:
+            raise CustomWorkRequired("the connection requires work selection")
+        if open_channels >= terms.channels:
+            raise CapacityExhausted(f"the connection has {open_channels} channels")
+        key = self._key(request.user_identity, tlvs)
+        kind = ExtendedChannel if extended else StandardChannel
+        if isinstance(request, OpenExtendedMiningChannel):
+            least = request.min_extranonce_size
+            if least > ExtendedChannel.extranonce_size:
+                raise MinExtranonceSizeTooLarge(
+                    f"{least} bytes wanted, {ExtendedChannel.extranonce_size} given"
+                )
+        if workshop.tip is None:
+            raise CapacityExhausted("there is no work yet")
+        if request.max_target < workshop.tip.block_target:
+            raise MaxTargetOutOfRange("the client's easiest share is harder than a block")
+        vardiff = Vardiff(terms.shares_per_minute, now)
+        wanted = vardiff.hashes_for(request.nominal_hash_rate)
+        target = terms.rule.target(wanted, network=workshop.tip.block_target, max_target=request.max_target)
+        channel = kind(
+            channel_id, self._prefixes.grant(), target=target, max_target=request.max_target, key=key
+        )
+        return MinerChannel(
+            channel,
+            vardiff,
+            rule=terms.rule,
+            wanted=wanted,
+            declared=request.nominal_hash_rate,
+            ack_size=terms.ack_size,
+        )
+
+    def close(self, channel: MinerChannel) -> None:
+        """A channel is gone."""
+        self._prefixes.release(channel.channel.prefix)
+
+    def _key(self, user: str, tlvs: Iterable[Tlv]) -> bytes | None:
+        try:
+            key = find_tlv(tlvs, EXTENSION, TLV_CHANNEL_KEY)
+            if key is not None:
+                if not is_key(key):
+                    raise InvalidUserIdentity("the channel's locking key is not a point of the curve")
+                name = user
+            else:
+                identity = parse_identity(user)
+                key, name = identity.key, identity.worker
+        except (MalformedTlv, KeyTextError) as error:
+            raise InvalidUserIdentity(str(error)) from error
+        users = self._terms.users
+        if users is not None and user not in users and name.partition(".")[0] not in users:
+            raise UnknownUser("the operator does not serve this user")
+        if key is None and not self._terms.keyless:
+            raise InvalidUserIdentity("the channel names no locking key, and this pool serves none without")
+        return key

@@ -1,0 +1,259 @@
+"""Blocks that were found: sent at once, kept, and followed on the chain until their fate is known."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from protocols.bitcoin.coinbase import add_witness
+from protocols.bitcoin.hashing import display
+from protocols.bitcoin.header import Header, serialize_block
+from protocols.mining.share import Verdict
+from protocols.sv2.template_distribution import SubmitSolution
+from roles.node_client.answers import BlockInfo
+from roles.node_client.errors import NodeError
+from roles.pool.meters import Meters
+from roles.pool.template_link import Origin, TransactionShelf
+from roles.pool.workshop import script_height
+from roles.runtime.errors import StorageError
+from roles.runtime.storage import Connection, Database, Row
+
+FINAL_CONFIRMATIONS = 100
+MAX_FOLLOWED = 1024
+GRACE_S = 2.0
+"""How long the template provider has before the block is handed to the node directly."""
+LOOK_S = 5.0
+SOON_S = 0.25
+_SCRIPT_AT = 42
+"""Of a coinbase without witness: version, input count, null input and the script's length go before."""
+
+_log = logging.getLogger(__name__)
+
+
+class Node(Protocol):
+    """What following needs of a node; every call raises NodeError."""
+
+    async def block_info(self, block_hash: bytes) -> BlockInfo | None:
+        """Where a block stands, None when the node does not know it."""
+        ...
+
+    async def submit_block(self, block: bytes) -> str | None:
+        """The node's verdict: None when accepted, else a word of BIP22."""
+        ...
+
+
+class Provider(Protocol):
+    """What following needs of the link to the template provider."""
+
+    shelf: TransactionShelf
+
+    def submit(self, block_hash: bytes, origin: Origin, solution: SubmitSolution) -> bool:
+        """Send a solution; False if the link that its template came on is gone."""
+        ...
+
+    def settled(self, block_hash: bytes) -> None:
+        """Send it no more."""
+        ...
+
+
+@dataclass(slots=True)
+class _Followed:
+    """A block that is not final; `assembled` is there while we can still submit it ourselves."""
+
+    block_hash: bytes
+    header: bytes
+    height: int
+    found_ms: int
+    status: str = "submitted"
+    verdict: str | None = None
+    confirmations: int = 0
+    assembled: bytes | None = None
+    submit_at: float = 0.0
+    stored: tuple[object, ...] | None = None
+
+    @property
+    def is_final(self) -> bool:
+        return self.confirmations >= FINAL_CONFIRMATIONS or self.status == "rejected"
+
+
+class BlockDesk:
+    """Takes blocks from sessions by `found`; `run` stores and follows them."""
+
+    def __init__(
+        self,
+        database: Database,
+        provider: Provider,
+        node: Node,
+        meters: Meters,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = database
+        self._provider = provider
+        self._node = node
+        self._meters = meters
+        self._clock = clock
+        self._followed: deque[_Followed] = deque(maxlen=MAX_FOLLOWED)
+        self._wake = asyncio.Event()
+        self._is_node_away = False
+
+    async def load(self) -> None:
+        """Go on with the blocks of earlier runs that are not final."""
+        for row in await self._database.read(_unsettled):
+            self._followed.append(_restored(row))
+        await self._tell()
+
+    def found(self, verdict: Verdict) -> None:
+        """A share that is a block: sent now; everything else happens in `run`."""
+        work, header = verdict.job.work, Header.parse(verdict.header)
+        prefix, suffix = add_witness(work.prefix, work.suffix)
+        coinbase = prefix + verdict.extranonce + suffix
+        origin = cast("Origin", work.origin)
+        solution = SubmitSolution(origin[1], header.version, header.time, header.nonce, coinbase)
+        sent = self._provider.submit(verdict.share_hash, origin, solution)
+        self._meters.blocks.inc()
+        height = script_height(work.prefix[_SCRIPT_AT:])
+        _log.info("a block is found", extra={"hash": display(verdict.share_hash), "height": height})
+        transactions = self._provider.shelf.get(origin)
+        now = self._clock()
+        self._followed.append(
+            _Followed(
+                verdict.share_hash,
+                verdict.header,
+                height,
+                int(now * 1000),
+                assembled=None
+                if transactions is None
+                else serialize_block(verdict.header, coinbase, transactions),
+                submit_at=now + (GRACE_S if sent else 0),
+            )
+        )
+        self._wake.set()
+
+    def look(self) -> None:
+        """The chain has moved: look again now."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Store and follow until cancelled."""
+        while True:
+            self._wake.clear()
+            await self.look_once()
+            pause = SOON_S if any(block.status == "submitted" for block in self._followed) else LOOK_S
+            try:
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+            # The node is told of a block a moment after us.
+            await asyncio.sleep(SOON_S / 5)
+
+    async def look_once(self) -> None:
+        """Follow, and keep what the node says if the store can."""
+        try:
+            await self.follow()
+        except StorageError as error:
+            _log.error("blocks cannot be stored", extra={"reason": str(error)})
+
+    async def follow(self) -> None:
+        """Look once at each block that is not final."""
+        await self._store()
+        try:
+            for block in tuple(self._followed):
+                await self._look_at(block)
+            self._is_node_away = False
+        except NodeError as error:
+            if not self._is_node_away:
+                _log.warning("the node does not say what became of blocks", extra={"reason": str(error)})
+            self._is_node_away = True
+        await self._store()
+
+    async def _look_at(self, block: _Followed) -> None:
+        info = await self._node.block_info(block.block_hash)
+        if info is None:
+            await self._submit(block)
+        else:
+            before = block.status
+            block.status = "in_chain" if info.in_active_chain else "orphaned"
+            block.confirmations = max(0, info.confirmations)
+            block.height = info.height
+            block.assembled = None
+            self._provider.settled(block.block_hash)
+            if block.status != before:
+                level = logging.INFO if info.in_active_chain else logging.WARNING
+                _log.log(level, "a block is %s", block.status, extra={"hash": display(block.block_hash)})
+
+    async def _submit(self, block: _Followed) -> None:
+        """Hand a block that the node does not know to the node itself, where we have its transactions."""
+        if block.assembled is None or self._clock() < block.submit_at:
+            return
+        block.verdict = await self._node.submit_block(block.assembled)
+        block.submit_at = self._clock() + GRACE_S
+        if block.verdict not in {None, "duplicate", "inconclusive"}:
+            block.status, block.assembled = "rejected", None
+            self._provider.settled(block.block_hash)
+        hint = {"hash": display(block.block_hash), "verdict": block.verdict or "accepted"}
+        _log.warning("a block went to the node directly", extra=hint)
+
+    async def _store(self) -> None:
+        changed = [(block, row) for block in self._followed if (row := _values(block)) != block.stored]
+        if changed:
+            await self._database.write(lambda connection: _save(connection, [row for _, row in changed]))
+            for block, row in changed:
+                block.stored = row
+            await self._tell()
+        for block in [block for block in self._followed if block.is_final]:
+            self._followed.remove(block)
+
+    async def _tell(self) -> None:
+        counts = await self._database.read(
+            lambda c: c.execute("SELECT status, count(*) FROM block GROUP BY status").fetchall()
+        )
+        self._meters.blocks_by_status.clear()
+        for status, count in counts:
+            self._meters.blocks_by_status.labels(status).set(count)
+
+
+def _values(block: _Followed) -> tuple[object, ...]:
+    return (
+        block.block_hash,
+        block.header,
+        block.height,
+        block.found_ms,
+        block.status,
+        block.verdict,
+        block.confirmations,
+    )
+
+
+def _save(connection: Connection, rows: list[tuple[object, ...]]) -> int:
+    return connection.executemany(
+        "INSERT INTO block (hash, header, height, found_ms, status, verdict, confirmations)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (hash) DO UPDATE SET height = excluded.height,"
+        " status = excluded.status, verdict = excluded.verdict, confirmations = excluded.confirmations",
+        rows,
+    ).rowcount
+
+
+def _unsettled(connection: Connection) -> list[Row]:
+    return connection.execute(
+        "SELECT * FROM block WHERE status <> 'rejected' AND confirmations < ? ORDER BY number DESC LIMIT ?",
+        (FINAL_CONFIRMATIONS, MAX_FOLLOWED),
+    ).fetchall()[::-1]
+
+
+def _restored(row: Row) -> _Followed:
+    block = _Followed(
+        row["hash"],
+        row["header"],
+        row["height"],
+        row["found_ms"],
+        row["status"],
+        row["verdict"],
+        row["confirmations"],
+    )
+    block.stored = _values(block)
+    return block

@@ -1,0 +1,66 @@
+"""What all sessions share, and what is done for all of them: new work, and targets that follow the miners."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from roles.pool.admission import Admission
+from roles.pool.meters import Meters
+from roles.pool.notices import Notices
+from roles.pool.share_desk import ShareDesk
+from roles.pool.terms import Terms
+from roles.pool.workshop import Workshop
+
+if TYPE_CHECKING:
+    from roles.pool.session import Session
+
+TICK_S = 1.0
+BREATH = 32
+"""Sessions served before others have their turn."""
+
+
+@dataclass(slots=True, eq=False)
+class Floor:
+    """The pool from a session's point of view; clocks give Unix and monotonic seconds."""
+
+    terms: Terms
+    workshop: Workshop
+    admission: Admission
+    desk: ShareDesk
+    notices: Notices
+    meters: Meters
+    clock: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+    sessions: "set[Session]" = field(default_factory=set)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def work_changed(self) -> None:
+        """There is other work to be mined on."""
+        self._changed.set()
+
+    async def announce(self) -> None:
+        """Send new work to all channels as it comes, until cancelled."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            with self.meters.fanout.time():
+                for number, session in enumerate(tuple(self.sessions)):
+                    session.refresh()
+                    if number % BREATH == BREATH - 1:
+                        await asyncio.sleep(0)
+
+    async def follow_miners(self) -> None:
+        """Look at every channel's target each second, until cancelled."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            for number, session in enumerate(tuple(self.sessions)):
+                session.adjust()
+                if number % BREATH == BREATH - 1:
+                    await asyncio.sleep(0)
+
+    def hashrate(self) -> float:
+        """Estimated hashes a second of all channels."""
+        now = self.monotonic()
+        return sum(session.hashrate(now) for session in self.sessions)

@@ -1,0 +1,66 @@
+"""What the pool counts."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+
+class Meters:
+    """Counters and gauges named ``hashpool_pool_…``."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.accepted = Counter("hashpool_pool_shares_accepted", "Shares accepted.", registry=registry)
+        self.repeated = Counter(
+            "hashpool_pool_shares_repeated", "Accepted shares that came again.", registry=registry
+        )
+        self.rejected = Counter(
+            "hashpool_pool_shares_rejected", "Shares refused, by code.", ["code"], registry=registry
+        )
+        self.work = Counter(
+            "hashpool_pool_share_work", "Expected hashes of the shares accepted.", registry=registry
+        )
+        self.recording = Histogram(
+            "hashpool_pool_share_recording_seconds",
+            "From the verdict on a batch of shares until it is durable.",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+            registry=registry,
+        )
+        self.blocks = Counter("hashpool_pool_blocks_found", "Blocks found.", registry=registry)
+        self.blocks_by_status = Gauge(
+            "hashpool_pool_blocks",
+            "Blocks found ever, by what became of them.",
+            ["status"],
+            registry=registry,
+        )
+        self.channels = Gauge(
+            "hashpool_pool_channels", "Open channels, by kind.", ["kind"], registry=registry
+        )
+        self.opens_refused = Counter(
+            "hashpool_pool_opens_refused", "Channels not opened, by code.", ["code"], registry=registry
+        )
+        self.retargets = Counter("hashpool_pool_retargets", "New targets for channels.", registry=registry)
+        self.ignored = Counter(
+            "hashpool_pool_messages_ignored", "Messages that are not known here.", registry=registry
+        )
+        self.throttled = Counter(
+            "hashpool_pool_throttled", "Times a connection was not read from for a while.", registry=registry
+        )
+        self.notices = Counter(
+            "hashpool_pool_quote_notices", "Notices of quotes sent to miners.", registry=registry
+        )
+        self.hashrate = Gauge(
+            "hashpool_pool_hashrate", "Estimated hashes a second of all channels.", registry=registry
+        )
+        self.templates = Counter(
+            "hashpool_pool_templates", "Templates taken into work, by cause.", ["cause"], registry=registry
+        )
+        self.template_failures = Counter(
+            "hashpool_pool_template_failures",
+            "Links to the template provider failed or lost, by cause.",
+            ["cause"],
+            registry=registry,
+        )
+        self.fanout = Histogram(
+            "hashpool_pool_work_fanout_seconds",
+            "From new work until all channels have been sent it.",
+            buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+            registry=registry,
+        )

@@ -1,0 +1,297 @@
+"""One connection of a miner or proxy: setup, channels, shares, and what is sent without being asked."""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+
+from protocols.ehash.messages import EXTENSION, MINING_MESSAGES
+from protocols.mining.errors import (
+    InvalidNominalHashrate,
+    InvalidUpdatedHashrate,
+    OpenRefused,
+    UnknownChannel,
+)
+from protocols.sv2.codec import MINING, encode
+from protocols.sv2.connection import PROTOCOL_MINING
+from protocols.sv2.errors import InvalidFloat, SetupRefused, UnexpectedMessage, UnknownMessage
+from protocols.sv2.frame import Frame
+from protocols.sv2.layout import Message
+from protocols.sv2.mining import (
+    CloseChannel,
+    OpenExtendedMiningChannel,
+    OpenMiningChannelError,
+    OpenStandardMiningChannel,
+    SetCustomMiningJob,
+    SetCustomMiningJobError,
+    SubmitSharesExtended,
+    SubmitSharesStandard,
+    UpdateChannel,
+    UpdateChannelError,
+)
+from protocols.sv2.setup import ServerSetup, refusal
+from protocols.sv2.tlv import Tlv
+from roles.pool.admission import OpenRequest
+from roles.pool.allowance import Allowance
+from roles.pool.floor import Floor
+from roles.pool.miner_channel import MinerChannel
+from roles.pool.notices import Route
+from roles.pool.share_desk import Judged, Settled
+from roles.runtime.errors import ConnectionLost
+from roles.runtime.sv2_connection import Sv2Connection
+
+CATALOGUE = MINING.with_messages(*MINING_MESSAGES)
+GROUP = 1
+FIRST_CHANNEL = 2
+JD_NOT_SUPPORTED = "jd-not-supported"
+
+_log = logging.getLogger(__name__)
+
+
+class Session:
+    """Serves one connection until it ends; raises ConnectionLost and Sv2Error, which end it."""
+
+    def __init__(self, connection: Sv2Connection, floor: Floor) -> None:
+        self._connection = connection
+        self._floor = floor
+        self._setup = ServerSetup(PROTOCOL_MINING, supported_flags=floor.terms.flags, extensions=(EXTENSION,))
+        self._members: dict[int, MinerChannel] = {}
+        self._next_id = FIRST_CHANNEL
+        self._allowance = Allowance(floor.terms.shares_per_s, floor.monotonic())
+        self._flush: asyncio.TimerHandle | None = None
+
+    async def run(self) -> None:
+        """Set up, then serve until the peer goes."""
+        if not await self._set_up():
+            return
+        self._floor.sessions.add(self)
+        try:
+            while True:
+                await self._serve(await self._receive())
+        finally:
+            self._floor.sessions.discard(self)
+            if self._flush is not None:
+                self._flush.cancel()
+                self._flush_acknowledgements()
+            for channel_id in tuple(self._members):
+                self._drop(channel_id)
+
+    def refresh(self) -> None:
+        """Send the present work to the channels that do not have it."""
+        workshop = self._floor.workshop
+        self._push([message for member in self._members.values() for message in member.refresh(workshop)])
+
+    def adjust(self) -> None:
+        """Send new targets to the channels whose shares ask for one."""
+        self._push(self._adjusted(self._members.values()))
+
+    def tell(self, frames: Sequence[Frame]) -> None:
+        """Send frames, unless the connection has just ended."""
+        try:
+            self._connection.send(*frames)
+        except ConnectionLost:
+            # Whoever reads from the connection hears of it.
+            pass
+
+    def hashrate(self, now: float) -> float:
+        """Estimated hashes a second of the channels."""
+        return sum(member.vardiff.hashrate(now) for member in self._members.values())
+
+    # Setup and reading
+
+    async def _set_up(self) -> bool:
+        limit = self._floor.terms.setup_s
+        try:
+            async with asyncio.timeout(limit):
+                frame = await self._connection.receive()
+        except TimeoutError:
+            self._connection.close(f"no SetupConnection within {limit:g} s", code="setup-timeout")
+            return False
+        try:
+            answer = self._setup.receive(frame)
+        except SetupRefused as error:
+            self._connection.send(refusal(error))
+            raise
+        if answer is not None:
+            self._connection.send(answer)
+        return True
+
+    async def _receive(self) -> list[Frame]:
+        if self._members:
+            return await self._connection.receive_batch()
+        try:
+            async with asyncio.timeout(self._floor.terms.idle_s):
+                return await self._connection.receive_batch()
+        except TimeoutError:
+            raise ConnectionLost("no channel was opened", code="idle") from None
+
+    async def _serve(self, frames: list[Frame]) -> None:
+        judged: list[Judged] = []
+        replies: list[Frame] = []
+        now = int(self._floor.clock())
+        shares = 0
+        for frame in frames:
+            answer = self._setup.receive(frame)
+            if answer is not None:
+                replies.append(answer)
+                continue
+            try:
+                message, tlvs = CATALOGUE.decode(frame)
+            except UnknownMessage:
+                self._floor.meters.ignored.inc()
+                continue
+            except InvalidFloat:
+                replies.append(_invalid_rate(frame))
+                continue
+            if isinstance(message, SubmitSharesExtended | SubmitSharesStandard):
+                shares += 1
+                member = self._members.get(message.channel_id)
+                outcome = self._floor.desk.judge(member, message, self._used(tlvs), now)
+                if isinstance(outcome, Judged):
+                    judged.append(outcome)
+                else:
+                    replies.append(encode(outcome))
+            else:
+                replies += map(encode, self._answer(message, tlvs))
+        if replies:
+            self._connection.send(*replies)
+        if judged:
+            await self._record(judged)
+        await self._rest(shares)
+
+    async def _rest(self, shares: int) -> None:
+        pause = self._allowance.use(shares, self._floor.monotonic()) if shares else 0.0
+        if pause:
+            self._floor.meters.throttled.inc()
+            await asyncio.sleep(pause)
+
+    # Shares
+
+    async def _record(self, judged: list[Judged]) -> None:
+        settled, errors = await self._floor.desk.record(judged)
+        replies = [encode(error) for error in errors]
+        now = self._floor.monotonic()
+        members: dict[MinerChannel, None] = {}
+        for share in settled:
+            member = share.member
+            if member.channel.channel_id not in self._members:
+                continue
+            if share.work:
+                member.vardiff.accepted(share.work, now)
+                members[member] = None
+            if share.seq and EXTENSION in self._setup.extensions:
+                route = Route(self, member.channel.channel_id, share.sequence_number)
+                self._floor.notices.expect(share.seq, route)
+            replies += self._acknowledge(share)
+        replies += map(encode, self._adjusted(members))
+        if replies:
+            self._connection.send(*replies)
+
+    def _acknowledge(self, share: Settled) -> list[Frame]:
+        answer = share.member.acks.add(share.sequence_number, share.work)
+        if answer is not None:
+            return [encode(answer)]
+        if self._flush is None:
+            loop = asyncio.get_running_loop()
+            self._flush = loop.call_later(self._floor.terms.ack_delay_s, self._flush_acknowledgements)
+        return []
+
+    def _flush_acknowledgements(self) -> None:
+        self._flush = None
+        answers = (member.acks.flush() for member in self._members.values())
+        self._push([answer for answer in answers if answer is not None])
+
+    def _adjusted(self, members: Iterable[MinerChannel]) -> list[Message]:
+        now = self._floor.monotonic()
+        messages: list[Message] = []
+        for member in members:
+            changed = member.adjust(self._floor.workshop, now)
+            if changed:
+                self._floor.meters.retargets.inc()
+                messages += changed
+        return messages
+
+    # Everything else
+
+    def _answer(self, message: Message, tlvs: tuple[Tlv, ...]) -> Iterable[Message]:
+        match message:
+            case OpenStandardMiningChannel() | OpenExtendedMiningChannel():
+                return self._open(message, tlvs)
+            case UpdateChannel():
+                return self._update(message)
+            case CloseChannel():
+                self._close(message.channel_id)
+                return ()
+            case SetCustomMiningJob():
+                return (SetCustomMiningJobError(message.channel_id, message.request_id, JD_NOT_SUPPORTED),)
+            case _:
+                raise UnexpectedMessage(f"{type(message).__name__} is not for a server")
+
+    def _open(self, request: OpenRequest, tlvs: tuple[Tlv, ...]) -> list[Message]:
+        floor, client = self._floor, self._setup.client
+        try:
+            member = floor.admission.open(
+                request,
+                self._used(tlvs),
+                channel_id=self._next_id,
+                open_channels=len(self._members),
+                flags=client.flags if client else 0,
+                now=floor.monotonic(),
+            )
+        except OpenRefused as error:
+            floor.meters.opens_refused.labels(error.code).inc()
+            _log.info(
+                "a channel is refused",
+                extra={"peer": self._connection.peer, "code": error.code, "reason": str(error)},
+            )
+            return [OpenMiningChannelError(request.request_id, error.code)]
+        self._members[self._next_id] = member
+        self._next_id += 1
+        floor.meters.channels.labels(member.kind).inc()
+        user = request.user_identity[:80].encode("ascii", "backslashreplace").decode()
+        fields = {"peer": self._connection.peer, "user": user, "keyless": member.channel.key is None}
+        _log.info("a channel is open", extra={"channel": member.channel.channel_id, **fields})
+        # Some clients take any other frame before the answer for a refusal.
+        success = member.channel.open_success(request.request_id, GROUP)
+        return [success, *member.refresh(floor.workshop)]
+
+    def _update(self, message: UpdateChannel) -> list[Message]:
+        member = self._members.get(message.channel_id)
+        if member is None:
+            return [UpdateChannelError(message.channel_id, UnknownChannel.code)]
+        try:
+            return member.update(
+                message.nominal_hash_rate,
+                message.maximum_target,
+                self._floor.workshop,
+                self._floor.monotonic(),
+            )
+        except OpenRefused as error:
+            return [UpdateChannelError(message.channel_id, error.code)]
+
+    def _close(self, channel_id: int) -> None:
+        for each in tuple(self._members) if channel_id == GROUP else (channel_id,):
+            self._drop(each)
+
+    def _drop(self, channel_id: int) -> None:
+        member = self._members.pop(channel_id, None)
+        if member is not None:
+            self._floor.admission.close(member)
+            self._floor.meters.channels.labels(member.kind).dec()
+
+    def _used(self, tlvs: tuple[Tlv, ...]) -> tuple[Tlv, ...]:
+        """Those of the extensions that the connection uses."""
+        if not tlvs:
+            return tlvs
+        return tuple(tlv for tlv in tlvs if tlv.extension in self._setup.extensions)
+
+    def _push(self, messages: list[Message]) -> None:
+        if messages:
+            self.tell([encode(message) for message in messages])
+
+
+def _invalid_rate(frame: Frame) -> Frame:
+    """The answer to an open or update whose hash rate is no number; both begin with the id to be echoed."""
+    echoed = int.from_bytes(frame.payload[:4], "little")
+    if frame.msg_type == UpdateChannel.msg_type:
+        return encode(UpdateChannelError(echoed, InvalidUpdatedHashrate.code))
+    return encode(OpenMiningChannelError(echoed, InvalidNominalHashrate.code))

@@ -1,0 +1,170 @@
+"""Shares from one segment: judged one by one, recorded by one write, answered in their order."""
+
+import logging
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from protocols.bitcoin.target import work as work_of
+from protocols.ehash.amount import share_amount
+from protocols.ehash.messages import EXTENSION, TLV_SHARE_KEY
+from protocols.mining.channel import StandardChannel
+from protocols.mining.errors import (
+    DifficultyTooLow,
+    DuplicateShare,
+    InvalidUserIdentity,
+    ShareRefused,
+    UnknownShareChannel,
+)
+from protocols.mining.share import Verdict
+from protocols.sv2.errors import MalformedTlv
+from protocols.sv2.layout import Message
+from protocols.sv2.mining import SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard
+from protocols.sv2.tlv import Tlv, find_tlv
+from roles.credit.ledger import Entry, Fate, Ledger, Record
+from roles.pool.admission import is_key
+from roles.pool.blocks import BlockDesk
+from roles.pool.meters import Meters
+from roles.pool.miner_channel import MinerChannel
+from roles.pool.terms import Terms
+from roles.runtime.errors import StorageError
+
+_log = logging.getLogger(__name__)
+
+Submission = SubmitSharesStandard | SubmitSharesExtended
+
+
+class InvalidShareKey(ShareRefused):
+    """The locking key that came with the share is none."""
+
+    code = InvalidUserIdentity.code
+
+
+class ShareNotStored(ShareRefused):
+    """The ledger could not take the share; it may be submitted again."""
+
+    code = "share-not-stored"
+
+
+class Judged(NamedTuple):
+    """A good share that waits to be durable; `amount` 0 is worth nothing and needs no ledger."""
+
+    member: MinerChannel
+    sequence_number: int
+    verdict: Verdict
+    key: bytes | None
+    amount: int
+
+    @property
+    def is_recorded(self) -> bool:
+        return self.amount > 0 and not self.verdict.repeated
+
+
+class Settled(NamedTuple):
+    """A durable share: the ledger row it has made and its work in hashes, 0 where there is none."""
+
+    member: MinerChannel
+    sequence_number: int
+    seq: int
+    work: int
+
+
+class ShareDesk:
+    """Judges and records shares for all connections."""
+
+    def __init__(self, terms: Terms, ledger: Ledger, blocks: BlockDesk, meters: Meters) -> None:
+        self._terms = terms
+        self._ledger = ledger
+        self._blocks = blocks
+        self._meters = meters
+
+    def judge(
+        self, member: MinerChannel | None, share: Submission, tlvs: Iterable[Tlv], now: int
+    ) -> Judged | Message:
+        """The verdict on a share at `now` (unix seconds), or the error to answer; a block is sent at once."""
+        try:
+            return self._judge(member, share, tlvs, now)
+        except ShareRefused as error:
+            return self.refuse(share.channel_id, share.sequence_number, error)
+
+    async def record(self, judged: list[Judged]) -> tuple[list[Settled], list[Message]]:
+        """Make shares durable: those that are now or were before, and the errors for those that are not."""
+        entries = [_entry(share) for share in judged if share.is_recorded]
+        records: list[Record] = []
+        if entries:
+            try:
+                with self._meters.recording.time():
+                    records = await self._ledger.append(entries)
+            except StorageError as error:
+                _log.error("shares cannot be stored", extra={"shares": len(judged), "reason": str(error)})
+                return [], [self._not_stored(share, error) for share in judged]
+        return self._settle(judged, records)
+
+    def refuse(self, channel_id: int, sequence_number: int, error: ShareRefused) -> SubmitSharesError:
+        """The answer to a share that earns nothing."""
+        self._meters.rejected.labels(error.code).inc()
+        return SubmitSharesError(channel_id, sequence_number, error.code)
+
+    def _judge(self, member: MinerChannel | None, share: Submission, tlvs: Iterable[Tlv], now: int) -> Judged:
+        channel = member.channel if member else None
+        if member is None or channel is None:
+            raise UnknownShareChannel(f"no channel {share.channel_id}")
+        key = _share_key(tlvs, channel.key)
+        if isinstance(channel, StandardChannel):
+            if not isinstance(share, SubmitSharesStandard):
+                raise UnknownShareChannel("an extended share on a standard channel")
+            verdict = channel.judge(share, key, now)
+        else:
+            if not isinstance(share, SubmitSharesExtended):
+                raise UnknownShareChannel("a standard share on an extended channel")
+            verdict = channel.judge(share, key, now)
+        if verdict.block and not verdict.repeated:
+            self._blocks.found(verdict)
+        if not verdict.credited:
+            raise DifficultyTooLow("a block, but above the target that the client asked for")
+        rule = self._terms.rule
+        amount = share_amount(verdict.share_hash, verdict.job.target, rule.minimum, self._terms.valuation)
+        return Judged(member, share.sequence_number, verdict, key, amount)
+
+    def _settle(self, judged: list[Judged], records: list[Record]) -> tuple[list[Settled], list[Message]]:
+        settled: list[Settled] = []
+        errors: list[Message] = []
+        fates = iter(records)
+        for share in judged:
+            fate, seq = next(fates) if share.is_recorded else (Fate.RECORDED, 0)
+            if fate is Fate.DUPLICATE:
+                error = DuplicateShare("the ledger has this share")
+                errors.append(self.refuse(share.member.channel.channel_id, share.sequence_number, error))
+                continue
+            if share.verdict.repeated or fate is Fate.REPEATED:
+                self._meters.repeated.inc()
+                seq = work = 0
+            else:
+                work = work_of(share.verdict.job.target)
+                self._meters.accepted.inc()
+                self._meters.work.inc(work)
+            settled.append(Settled(share.member, share.sequence_number, seq, work))
+        return settled, errors
+
+    def _not_stored(self, share: Judged, cause: StorageError) -> Message:
+        channel = share.member.channel
+        channel.seen.forget(share.verdict.share_hash)
+        return self.refuse(channel.channel_id, share.sequence_number, ShareNotStored(str(cause)))
+
+
+def _share_key(tlvs: Iterable[Tlv], key: bytes | None) -> bytes | None:
+    try:
+        own = find_tlv(tlvs, EXTENSION, TLV_SHARE_KEY) if tlvs else None
+    except MalformedTlv as error:
+        raise InvalidShareKey(str(error)) from error
+    if own is None:
+        return key
+    if not is_key(own):
+        raise InvalidShareKey("the share's locking key is not a point of the curve")
+    return own
+
+
+def _entry(share: Judged) -> Entry:
+    verdict = share.verdict
+    return Entry(
+        verdict.share_hash, verdict.header, verdict.job.target, share.amount, share.key, verdict.block
+    )

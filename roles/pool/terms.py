@@ -1,0 +1,27 @@
+"""On which terms the pool serves miners."""
+
+from dataclasses import dataclass
+
+from protocols.ehash.amount import Valuation
+from protocols.mining.acknowledgement import MAX_BATCH, MAX_DELAY_MS
+from protocols.mining.credit_target import CreditRule
+from protocols.sv2.setup import REQUIRES_STANDARD_JOBS, REQUIRES_VERSION_ROLLING
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the configuration says about miners; `users` are the identities served, everybody if None."""
+
+    rule: CreditRule
+    valuation: Valuation = Valuation.TARGET
+    shares_per_minute: float = 6.0
+    keyless: bool = True
+    users: frozenset[str] | None = None
+    flags: int = REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING
+    channels: int = 1_000
+    shares_per_s: int = 1_000
+    ack_size: int = MAX_BATCH
+    ack_delay_s: float = MAX_DELAY_MS / 1000
+    setup_s: float = 10.0
+    idle_s: float = 300.0
+    """How long a connection may stay without a channel."""
