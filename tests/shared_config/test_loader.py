@@ -97,14 +97,14 @@ def test_an_unknown_key_of_a_table_is_compared_with_that_table(tree: Tree) -> No
 def test_a_key_in_the_wrong_table_or_file_is_sent_where_it_belongs(tree: Tree) -> None:
     tree.append("pool.toml", "floor_hashes = 1\n[ehash]\nminimum_difficulty = 8")
     assert tree.problems("pool") == [
-        "pool.toml:15: acknowledgement.floor_hashes = 1: unknown key (did you mean vardiff.floor_hashes?)",
-        "pool.toml:16: ehash: unknown key ([ehash] belongs into shared/pool.toml)",
+        "pool.toml:14: acknowledgement.floor_hashes = 1: unknown key (did you mean vardiff.floor_hashes?)",
+        "pool.toml:15: ehash: unknown key ([ehash] belongs into shared/pool.toml)",
     ]
 
 
 def test_a_key_like_nothing_known_gets_no_guess(tree: Tree) -> None:
     tree.append("pool.toml", "zzz = 1")
-    assert tree.problems("pool") == ["pool.toml:15: acknowledgement.zzz = 1: unknown key"]
+    assert tree.problems("pool") == ["pool.toml:14: acknowledgement.zzz = 1: unknown key"]
 
 
 def test_an_obsolete_key_says_what_to_write_instead(tree: Tree) -> None:
@@ -122,7 +122,7 @@ def test_all_problems_of_both_files_come_at_once(tree: Tree) -> None:
     assert tree.problems("pool", "drain_s=-1") == [
         "--set over pool.toml: drain_s = -1: must be at least 0",
         "pool.toml:3: server_id = 256: must be at most 255",
-        'pool.toml:13: acknowledgement.shares = "ten": must be a whole number',
+        'pool.toml:12: acknowledgement.shares = "ten": must be a whole number',
         "shared/pool.toml:10: ehash.minimum_difficulty = 8.5: must be a whole number",
         (
             'shared/pool.toml:23: template_provider.address = "127.0.0.1": needs a host and a port,'
@@ -224,7 +224,7 @@ def test_what_is_no_toml_is_placed_by_line_and_column(tree: Tree) -> None:
     tree.append("pool.toml", "x = = 1")
     tree.append("shared/pool.toml", "y =")
     problems = tree.problems("pool")
-    assert problems[0].startswith("pool.toml:15: is not TOML: Invalid value, at column 5")
+    assert problems[0].startswith("pool.toml:14: is not TOML: Invalid value, at column 5")
     assert problems[1].startswith("shared/pool.toml:25: is not TOML")
 
 
