@@ -43,14 +43,13 @@ from roles.stratum.errors import ChannelNotOpen, SubmissionsFull
 from roles.stratum.mining_client import MiningClient
 from roles.stratum.submissions import Outcome
 from roles.stratum.submissions import Verdict as UpstreamVerdict
-from roles.stratum.upstream_channel import OpenTerms, UpstreamChannel
+from roles.stratum.upstream_channel import UPSTREAM_LOST, OpenTerms, UpstreamChannel
 
 log = logging.getLogger(__name__)
 
 UPDATE_INTERVAL = 1.0
 MAX_FOREIGN_SHARES = 1_024
 MIN_TOO_LARGE = "min-extranonce-size-too-large"
-UPSTREAM_LOST = "upstream-lost"
 
 Share = SubmitSharesStandard | SubmitSharesExtended
 OpenRequest = OpenStandardMiningChannel | OpenExtendedMiningChannel

@@ -173,7 +173,7 @@ class MiningSession:
             if channel.is_open:
                 self._drop(channel)
                 self._metrics.refusals.inc()
-                channel.lose(f"the upstream closed the channel: {message.reason_code}")
+                channel.lose(f"the upstream closed the channel: {message.reason_code}", message.reason_code)
                 self._later(self._timing.closed, partial(self.want, channel))
 
     def _drop(self, channel: UpstreamChannel) -> None:

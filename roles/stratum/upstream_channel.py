@@ -23,7 +23,10 @@ from protocols.sv2.tlv import Tlv
 from roles.stratum.errors import ChannelNotOpen
 from roles.stratum.submissions import Settle, Submissions
 
-__all__ = ["ChannelOwner", "OpenTerms", "UpstreamChannel"]
+__all__ = ["UPSTREAM_LOST", "ChannelOwner", "OpenTerms", "UpstreamChannel"]
+
+UPSTREAM_LOST = "upstream-lost"
+"""Reason of a CloseChannel by a proxy that has held its miners for its own upstream as long as it will."""
 
 OpenSuccess = OpenExtendedMiningChannelSuccess | OpenStandardMiningChannelSuccess
 
@@ -93,6 +96,7 @@ class UpstreamChannel:
     __slots__ = (
         "_carrier",
         "_forget",
+        "closed_for",
         "extranonce_prefix",
         "extranonce_size",
         "group_id",
@@ -108,6 +112,7 @@ class UpstreamChannel:
     ) -> None:
         self.owner = owner
         self.is_closed = False
+        self.closed_for = ""
         self.id = 0
         self.group_id = 0
         self.target = 0
@@ -208,8 +213,9 @@ class UpstreamChannel:
             self.extranonce_prefix = message.extranonce_prefix
         self.owner.received(message)
 
-    def lose(self, reason: str) -> None:
-        """Connection or channel ended; used by the client."""
+    def lose(self, reason: str, code: str = "") -> None:
+        """Connection or channel ended, the latter with the upstream's `code`; used by the client."""
         self._carrier = None
+        self.closed_for = code
         self.submissions.lose()
         self.owner.lost(reason)

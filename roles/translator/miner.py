@@ -21,7 +21,7 @@ from roles.stratum.handshake import Answer
 from roles.stratum.miner_session import MinerSession
 from roles.stratum.mining_client import MiningClient
 from roles.stratum.submissions import LOST, Settle
-from roles.stratum.upstream_channel import OpenTerms, UpstreamChannel
+from roles.stratum.upstream_channel import UPSTREAM_LOST, OpenTerms, UpstreamChannel
 from roles.translator.identity import MinerIdentity, read_identity
 
 _log = logging.getLogger(__name__)
@@ -93,11 +93,7 @@ class Miner:
         self.identity = identity
         if identity.floor is not None:
             self._floor = min(identity.floor, Fraction(_HARDEST_FLOOR))
-        try:
-            self.channel = self._client.open(self)
-        except StratumError as error:
-            self.session.close(str(error), code="no-channel")
-            return
+        self._ask()
         self._wait(self._terms.open_s, "no channel in time")
 
     def suggested(self, difficulty: Fraction) -> None:
@@ -154,6 +150,9 @@ class Miner:
             self._give_up_layout()
         elif code == _TOO_HARD and self._floor is not None:
             self._floor = None
+            if self.channel is not None:
+                self.channel.close("asked for anew")
+            self._ask()
         elif self._answers:
             answers, self._answers = self._answers, []
             for answer in answers:
@@ -186,10 +185,18 @@ class Miner:
         del reason
         self._work = None
         self._is_fresh = False
-        if self._terms.hold_s is not None:
-            self._wait(self._terms.hold_s, "no upstream for too long")
+        given_up = self.channel is not None and self.channel.closed_for == UPSTREAM_LOST
+        hold = 0.0 if given_up else self._terms.hold_s
+        if hold is not None:
+            self._wait(hold, "no upstream for too long")
 
     # The rest
+
+    def _ask(self) -> None:
+        try:
+            self.channel = self._client.open(self)
+        except StratumError as error:
+            self.session.close(str(error), code="no-channel")
 
     def _max_target(self) -> int:
         return MAX_TARGET if self._floor is None else max(1, from_difficulty(self._floor))

@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 
-from protocols.sv2.mining import SetTarget, SubmitSharesError, SubmitSharesSuccess
+from protocols.sv2.mining import (
+    CloseChannel,
+    OpenMiningChannelError,
+    SetTarget,
+    SubmitSharesError,
+    SubmitSharesSuccess,
+)
 
 House = Any
 Build = Callable[..., Any]
@@ -254,6 +260,34 @@ async def test_a_return_within_the_hold_ends_it(build: Build, upstream: Any, eve
     before = miner.jobs[-1].id
     await miner.until(lambda: miner.jobs[-1].id != before)
     assert not served.is_held
+    assert (await miner.mine())["result"] is True
+
+
+async def test_a_proxy_that_gives_up_has_held_long_enough_for_both(build: Build) -> None:
+    house = await build(hold_s=None)
+    miner = await house.miner()
+    house.proxy.connection.say(CloseChannel(house.proxy.opened[0].id, "upstream-lost"))
+    await miner.until(lambda: miner.is_gone)
+
+
+async def test_a_channel_closed_for_another_reason_is_opened_again(build: Build) -> None:
+    house = await build()
+    miner = await house.miner()
+    before = miner.jobs[-1].id
+    house.proxy.connection.say(CloseChannel(house.proxy.opened[0].id, "rebalancing"))
+    await miner.until(lambda: miner.jobs[-1].id != before)
+    assert (await miner.mine())["result"] is True
+    assert house.proxy.bad == []
+
+
+async def test_a_floor_that_upstream_cannot_give_is_given_up(house: House) -> None:
+    opened = house.proxy._open
+    house.proxy._open = lambda message: (
+        opened(message)
+        if message.max_target == (1 << 256) - 1
+        else house.proxy.connection.say(OpenMiningChannelError(message.request_id, "max-target-out-of-range"))
+    )
+    miner = await house.miner(password="d=1000000")
     assert (await miner.mine())["result"] is True
 
 

@@ -1,0 +1,90 @@
+import pytest
+
+from protocols.sv1.errors import Rejection
+from protocols.translation.difficulty import Rounding
+from protocols.translation.verdict import rejection
+from protocols.translation.work import Tip, Work
+from roles.stratum.firmware import rounding_for
+from roles.stratum.sent_jobs import JOB_LIMIT, SEEN_LIMIT, SentJobs
+from roles.stratum.tally import Tally, reason
+
+WORK = Work(1, Tip(bytes(32), 0, 0), 0, 0, True, (), b"", b"", b"", 1)
+
+
+def refusal(jobs: SentJobs, job_id: str) -> tuple[int, str]:
+    with pytest.raises(Rejection) as caught:
+        jobs.find(job_id)
+    return caught.value.code, caught.value.text
+
+
+def test_a_job_counts_until_clean_work_and_is_stale_from_then_on() -> None:
+    jobs = SentJobs()
+    first = jobs.add(WORK, 1, clean=True)
+    second = jobs.add(WORK, 1, clean=False)
+    assert jobs.find(first).work is jobs.find(second).work is WORK
+    third = jobs.add(WORK, 1, clean=True)
+    assert [first, second, third] == ["1", "2", "3"]
+    assert refusal(jobs, first) == refusal(jobs, second) == (21, "Stale")
+
+
+@pytest.mark.parametrize("job_id", ["", "0", "4", "x", "-1", "1 ", "f" * 17, "0x1"])
+def test_a_job_that_was_never_sent_is_not_found(job_id: str) -> None:
+    jobs = SentJobs()
+    for _ in range(3):
+        jobs.add(WORK, 1, clean=True)
+    assert refusal(jobs, job_id) == (21, "Job not found")
+
+
+def test_the_last_jobs_count_however_many_come() -> None:
+    jobs = SentJobs()
+    ids = [jobs.add(WORK, 1, clean=False) for _ in range(JOB_LIMIT + 3)]
+    assert list(jobs) == ids[3:]
+    assert JOB_LIMIT >= 16
+    assert refusal(jobs, ids[2]) == (21, "Stale")
+
+
+def test_a_share_is_taken_once_on_a_tip() -> None:
+    jobs = SentJobs()
+    jobs.remember(b"a")
+    with pytest.raises(Rejection, match="Duplicate share"):
+        jobs.remember(b"a")
+    jobs.add(WORK, 1, clean=True)
+    jobs.remember(b"a")
+
+
+def test_the_memory_of_shares_is_bounded() -> None:
+    jobs = SentJobs()
+    for number in range(SEEN_LIMIT + 1):
+        jobs.remember(number.to_bytes(4, "big"))
+    jobs.remember(bytes(4))
+    with pytest.raises(Rejection):
+        jobs.remember(SEEN_LIMIT.to_bytes(4, "big"))
+
+
+@pytest.mark.parametrize(
+    ("agent", "rounding"),
+    [
+        ("bitaxe/BM1370/v2.13.9", Rounding.INTEGER),
+        ("bitaxe/BM1366/2.9.1", Rounding.INTEGER),
+        ("bitaxe/BM1370/v2.14.0", Rounding.NONE),
+        ("bitaxe/BM1370/v3.0.0", Rounding.NONE),
+        ("cpuminer/2.5.1", Rounding.NONE),
+        ("", Rounding.NONE),
+    ],
+)
+def test_firmware_that_reads_integers_only_is_known(agent: str, rounding: Rounding) -> None:
+    assert rounding_for(agent) is rounding
+
+
+def test_reasons_are_few_and_a_tally_adds_up() -> None:
+    codes = ["stale-share", "invalid-job-id", "duplicate-share", "difficulty-too-low", "new" * 50]
+    assert [reason(rejection(code)) for code in codes] == [
+        "stale",
+        "unknown-job",
+        "duplicate",
+        "low",
+        "invalid",
+    ]
+    tally = Tally(accepted=3, local=1, unknown=2)
+    tally.rejected["stale"] += 4
+    assert tally.total == 10
