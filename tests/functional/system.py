@@ -142,7 +142,11 @@ class System:
                 self.lines[-40:]
             )
             time.sleep(POLL_S)
-        raise AssertionError(f"{what} was awaited in vain for {bound_s} s:\n" + "\n".join(self.lines[-40:]))
+        raise AssertionError(f"{what} was awaited in vain for {bound_s} s:\n" + self.tail())
+
+    def tail(self) -> str:
+        """Return the last lines shown."""
+        return "\n".join(self.lines[-60:])
 
     def result(self) -> dict[str, Any]:
         """Wait for the end and return the object on the last line of stdout."""
