@@ -27,6 +27,7 @@ EARLY_S = 1.0
 """How long a name that comes before the subscription waits for it."""
 EARLY_LIMIT = 8
 NAME_LIMIT = 64
+NAME_SIZE = 255
 
 Answer = Callable[[Rejection | None], None]
 
@@ -159,13 +160,17 @@ class Handshake:
         place = self._replies.take(call.id)
         try:
             request = read_authorize(call.params)
-            self._names.add(request.user)
-            if len(self._names) > NAME_LIMIT:
-                self._names.discard(request.user)
-                raise Rejection(ErrorCode.UNAUTHORIZED, "Too many workers on one connection")
+            self._count(request.user)
             self._gatekeeper.authorize(request, partial(self._authorized, place))
         except Rejection as error:
             self._replies.fill(place, error_reply(place.id, error))
+
+    def _count(self, name: str) -> None:
+        if len(name) > NAME_SIZE:
+            raise Rejection(ErrorCode.UNAUTHORIZED, "User name too long")
+        if name not in self._names and len(self._names) >= NAME_LIMIT:
+            raise Rejection(ErrorCode.UNAUTHORIZED, "Too many workers on one connection")
+        self._names.add(name)
 
     def _authorized(self, place: Place, refusal: Rejection | None) -> None:
         if refusal is not None:

@@ -13,7 +13,7 @@ __all__ = ["SentJob", "SentJobs"]
 
 JOB_LIMIT = 64
 """Jobs of one tip that still count; firmware with a deep pipeline works on the last 16."""
-SEEN_LIMIT = 4096
+SEEN_LIMIT = 1024
 _HEX = frozenset("0123456789abcdef")
 
 
