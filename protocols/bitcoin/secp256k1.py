@@ -2,9 +2,10 @@
 
 The only module that touches coincurve, and it uses the private bindings of its libsecp256k1: the public
 ones offer no ElligatorSwift and no constant-time multiplication of a point. Secrets, scalars and x-only keys
-are 32 bytes big-endian, points 33 bytes compressed. Raises SecretError for a scalar that is zero or not below
-the order, PointError for what is no point or sums to infinity, and EncodingError for a message, entropy or
-ElligatorSwift key of the wrong size; none tells the value.
+are 32 bytes big-endian, points 33 bytes compressed. The "whole" form of a point is the uncompressed one, 65
+bytes: it saves a square root each time that a point is used again. Raises SecretError for a scalar that is
+zero or not below the order, PointError for what is no point or sums to infinity, and EncodingError for a
+message, entropy or ElligatorSwift key of the wrong size; none tells the value.
 """
 
 from typing import Any
@@ -16,6 +17,7 @@ from protocols.bitcoin.errors import EncodingError, PointError, SecretError
 
 SECRET_SIZE = 32
 POINT_SIZE = 33
+WHOLE_SIZE = 65
 XONLY_SIZE = 32
 SIGNATURE_SIZE = 64
 ELLSWIFT_SIZE = 64
@@ -47,8 +49,9 @@ _context = GLOBAL_CONTEXT.ctx
 
 
 def _write_whole_point(output: Any, x: Any, y: Any, _data: Any) -> int:
-    output[0] = 2 | (y[31] & 1)
+    output[0] = 4
     ffi.memmove(output + 1, x, 32)
+    ffi.memmove(output + 33, y, 32)
     return 1
 
 
@@ -70,6 +73,13 @@ def _parse(point: bytes) -> Any:
     return key
 
 
+def _parse_whole(point: bytes) -> Any:
+    key = ffi.new("secp256k1_pubkey *")
+    if len(point) != WHOLE_SIZE or not lib.secp256k1_ec_pubkey_parse(_context, key, point, WHOLE_SIZE):
+        raise PointError("not an uncompressed point of secp256k1")
+    return key
+
+
 def _serialize(key: Any, flag: int, size: int) -> bytes:
     output = ffi.new("unsigned char[]", size)
     lib.secp256k1_ec_pubkey_serialize(_context, output, ffi.new("size_t *", size), key, flag)
@@ -78,6 +88,22 @@ def _serialize(key: Any, flag: int, size: int) -> bytes:
 
 def _compressed(key: Any) -> bytes:
     return _serialize(key, lib.SECP256K1_EC_COMPRESSED, POINT_SIZE)
+
+
+def _whole(key: Any) -> bytes:
+    return _serialize(key, lib.SECP256K1_EC_UNCOMPRESSED, WHOLE_SIZE)
+
+
+def _multiply_secret(key: Any, scalar: bytes) -> bytes:
+    output = ffi.new("unsigned char[]", WHOLE_SIZE)
+    lib.secp256k1_ecdh(_context, output, key, _secret(scalar), _whole_point, ffi.NULL)
+    return bytes(ffi.buffer(output))
+
+
+def _create(secret: bytes) -> Any:
+    key = ffi.new("secp256k1_pubkey *")
+    lib.secp256k1_ec_pubkey_create(_context, key, _secret(secret))
+    return key
 
 
 def _sized(value: bytes, size: int, what: str) -> bytes:
@@ -93,9 +119,12 @@ def is_secret(secret: bytes) -> bool:
 
 def public_key(secret: bytes) -> bytes:
     """The compressed public point of `secret`, 33 bytes, in constant time; raises SecretError."""
-    key = ffi.new("secp256k1_pubkey *")
-    lib.secp256k1_ec_pubkey_create(_context, key, _secret(secret))
-    return _compressed(key)
+    return _compressed(_create(secret))
+
+
+def public_key_whole(secret: bytes) -> bytes:
+    """The public point of `secret` in its whole form, 65 bytes, in constant time; raises SecretError."""
+    return _whole(_create(secret))
 
 
 def parse_point(point: bytes) -> bytes:
@@ -117,14 +146,22 @@ def xonly(point: bytes) -> bytes:
 
 def uncompressed(point: bytes) -> bytes:
     """The 65-byte uncompressed form of `point`; raises PointError."""
-    return _serialize(_parse(point), lib.SECP256K1_EC_UNCOMPRESSED, 65)
+    return _whole(_parse(point))
+
+
+def compressed(whole: bytes) -> bytes:
+    """The 33-byte form of an uncompressed point, which is not looked at."""
+    return bytes((2 | whole[64] & 1,)) + whole[1:33]
 
 
 def multiply_secret(point: bytes, scalar: bytes) -> bytes:
     """`scalar` times `point` in constant time, for secret scalars; raises PointError and SecretError."""
-    output = ffi.new("unsigned char[]", POINT_SIZE)
-    lib.secp256k1_ecdh(_context, output, _parse(point), _secret(scalar), _whole_point, ffi.NULL)
-    return bytes(ffi.buffer(output))
+    return compressed(_multiply_secret(_parse(point), scalar))
+
+
+def multiply_secret_whole(whole: bytes, scalar: bytes) -> bytes:
+    """The same with whole forms in and out; raises PointError and SecretError."""
+    return _multiply_secret(_parse_whole(whole), scalar)
 
 
 def multiply(point: bytes, scalar: bytes) -> bytes:

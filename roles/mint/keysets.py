@@ -3,16 +3,18 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from protocols.bitcoin.secp256k1 import uncompressed
 from protocols.cashu.errors import AmountOutOfLimitsError, KeysetUnknownError
 from protocols.cashu.keyset import Keyset, derive_private_keys, keyset_id_v2, public_keys
 
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """The key of one amount: private scalar 32 bytes, public point 33."""
+    """The key of one amount: private scalar 32 bytes, public point 33, its whole form 65."""
 
     private: bytes = field(repr=False)
     public: bytes
+    whole: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,10 @@ def derive(
         Keyset(keyset_id, unit.lower(), public, input_fee_ppk, final_expiry),
         index,
         active,
-        {amount: SigningKey(private[amount], public[amount]) for amount in private},
+        {
+            amount: SigningKey(private[amount], public[amount], uncompressed(public[amount]))
+            for amount in private
+        },
     )
 
 

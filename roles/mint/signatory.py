@@ -55,8 +55,7 @@ def sign(outputs: Sequence[BlindedMessage], book: KeysetBook) -> list[BlindSigna
     signatures = []
     for output in outputs:
         key = book.get(output.keyset_id).key(output.amount)
-        signature = bdhke.sign(key.private, output.blinded)
-        proof = dleq.prove(key.private, key.public, output.blinded, signature)
+        signature, proof = dleq.sign(key.private, key.whole, output.blinded)
         signatures.append(BlindSignature(output.amount, output.keyset_id, signature, proof))
     return signatures
 

@@ -38,6 +38,23 @@ def test_the_uncompressed_form_carries_both_coordinates() -> None:
     whole = curve.uncompressed(GENERATOR)
     assert whole[:33] == b"\x04" + GENERATOR[1:]
     assert whole[33:].hex() == "483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8"
+    assert curve.public_key_whole(ONE) == whole
+
+
+@few
+@given(secrets, secrets)
+def test_whole_forms_give_the_same_points_as_compressed_ones(secret: bytes, scalar: bytes) -> None:
+    whole, point = curve.public_key_whole(secret), curve.public_key(secret)
+    assert (curve.uncompressed(point), curve.compressed(whole)) == (whole, point)
+    product = curve.multiply_secret_whole(whole, scalar)
+    assert curve.compressed(product) == curve.multiply_secret(point, scalar)
+    assert product == curve.uncompressed(curve.multiply_secret(point, scalar))
+
+
+@pytest.mark.parametrize("whole", [GENERATOR, b"\x04" + GENERATOR[1:] * 2, b"", b"\x05" + bytes(64)])
+def test_what_is_no_whole_point_of_the_curve_is_refused(whole: bytes) -> None:
+    with pytest.raises(PointError):
+        curve.multiply_secret_whole(whole, ONE)
 
 
 @pytest.mark.parametrize("secret", NOT_SECRETS)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.bitcoin.secp256k1 import ORDER, public_key
+from protocols.bitcoin.secp256k1 import ORDER, public_key, public_key_whole
 from protocols.cashu import bdhke, dleq
+from protocols.cashu.errors import MalformedError
 from protocols.cashu.models import BlindSignature, Dleq, Proof
 
 NUT12: dict[str, Any] = json.loads((Path(__file__).parents[2] / "vectors/cashu/nut12.json").read_text())
@@ -56,6 +57,7 @@ def test_every_signature_proves_its_key_and_no_other(private: bytes, blinding: b
     blinded = bdhke.blind("text", blinding)
     signature = bdhke.sign(private, blinded)
     made = dleq.prove(private, public_key(private), blinded, signature)
+    assert dleq.sign(private, public_key_whole(private), blinded) == (signature, made)
     assert dleq.verify(public_key(private), blinded, signature, made)
     assert not dleq.verify(public_key(KEY), blinded, signature, made) or private == KEY
     assert not dleq.verify(public_key(private), signature, blinded, made) or signature == blinded
@@ -85,3 +87,8 @@ def test_a_nonce_that_is_no_scalar_is_followed_by_the_next(monkeypatch: pytest.M
     second = dleq.nonce(KEY, public_key(KEY), public_key(KEY), public_key(KEY), counter=1)
     monkeypatch.setattr(dleq, "is_secret", lambda _: next(answers))
     assert dleq.nonce(KEY, public_key(KEY), public_key(KEY), public_key(KEY)) == second
+
+
+def test_a_blinded_message_off_the_curve_is_not_signed() -> None:
+    with pytest.raises(MalformedError):
+        dleq.sign(KEY, public_key_whole(KEY), b"\x02" + b"\xff" * 32)
