@@ -178,7 +178,11 @@ async def _live(spec: DaemonSpec[C, S], daemon: Daemon[C, S]) -> int:
     ready.set_function(lambda: float(daemon.readiness.ready))
     health = HealthServer(spec.name, daemon.readiness, daemon.metrics)
     where = await health.start(daemon.config.health_address)
-    _log.info("starting", extra={"pid": os.getpid(), "health": f"http://{where}", "state": str(daemon.state)})
+    loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
+    _log.info(
+        "starting",
+        extra={"pid": os.getpid(), "health": f"http://{where}", "state": str(daemon.state), "loop": loop},
+    )
     # What start-up made stays: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
