@@ -27,7 +27,7 @@ from roles.pool.meters import Meters
 from roles.pool.notices import Notices
 from roles.pool.prefixes import PrefixBook
 from roles.pool.schema import MIGRATIONS
-from roles.pool.session import CATALOGUE, Session
+from roles.pool.session import FRAME_LIMITS, Session
 from roles.pool.share_desk import ShareDesk
 from roles.pool.template_link import TemplateLink
 from roles.pool.terms import Terms
@@ -211,11 +211,13 @@ class Pool:
             config.listen_address,
             secret,
             handle,
-            limit=FrameLimits(CATALOGUE),
+            limit=FRAME_LIMITS,
             setting="listen_address",
+            certificate_s=config.certificate_validity_s,
             metrics=ServerMetrics(self._daemon.metrics, "pool"),
             server_limits=ServerLimits(
                 connections=config.limits.connections,
+                per_host=config.limits.connections_per_host,
                 beginners=config.limits.handshakes_at_once,
                 begin_s=config.limits.handshake_s,
             ),

@@ -11,11 +11,13 @@ from protocols.mining.errors import (
     OpenRefused,
     UnknownChannel,
 )
-from protocols.sv2.codec import MINING, encode
+from protocols.sv2 import connection, extensions
+from protocols.sv2.codec import MINING, Catalogue, encode
 from protocols.sv2.connection import PROTOCOL_MINING
 from protocols.sv2.errors import InvalidFloat, SetupRefused, UnexpectedMessage, UnknownMessage
 from protocols.sv2.frame import Frame
 from protocols.sv2.layout import Message
+from protocols.sv2.limits import FrameLimits
 from protocols.sv2.mining import (
     CloseChannel,
     OpenExtendedMiningChannel,
@@ -40,6 +42,23 @@ from roles.runtime.errors import ConnectionLost
 from roles.runtime.sv2_connection import Sv2Connection
 
 CATALOGUE = MINING.with_messages(*MINING_MESSAGES)
+FRAME_LIMITS = FrameLimits(
+    Catalogue(
+        [
+            *connection.MESSAGES,
+            *extensions.MESSAGES,
+            OpenStandardMiningChannel,
+            OpenExtendedMiningChannel,
+            UpdateChannel,
+            CloseChannel,
+            SubmitSharesStandard,
+            SubmitSharesExtended,
+            SetCustomMiningJob,
+        ]
+    )
+)
+"""Of what clients may send; what only servers send is no larger here than an unknown message."""
+
 GROUP = 1
 FIRST_CHANNEL = 2
 JD_NOT_SUPPORTED = "jd-not-supported"
@@ -50,8 +69,8 @@ _log = logging.getLogger(__name__)
 class Session:
     """Serves one connection until it ends; raises ConnectionLost and Sv2Error, which end it."""
 
-    def __init__(self, connection: Sv2Connection, floor: Floor) -> None:
-        self._connection = connection
+    def __init__(self, peer: Sv2Connection, floor: Floor) -> None:
+        self._connection = peer
         self._floor = floor
         self._setup = ServerSetup(PROTOCOL_MINING, supported_flags=floor.terms.flags, extensions=(EXTENSION,))
         self._members: dict[int, MinerChannel] = {}

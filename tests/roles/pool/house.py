@@ -1,0 +1,576 @@
+"""A pool among neighbours that the test plays: template provider, node, mint and miners, all on loopback."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from protocols.bitcoin.hashing import display, sha256d
+from protocols.bitcoin.merkle import root_from_path
+from protocols.bitcoin.secp256k1 import public_key
+from protocols.ehash.amount import Valuation
+from protocols.ehash.credit import check_credit
+from protocols.ehash.messages import EXTENSION, MINING_MESSAGES, CreditResult, CreditResults, Credits
+from protocols.noise.authority import public_of
+from protocols.sv2.codec import MINING, TEMPLATE_DISTRIBUTION, encode
+from protocols.sv2.connection import (
+    PROTOCOL_MINING,
+    SetupConnection,
+    SetupConnectionError,
+    SetupConnectionSuccess,
+)
+from protocols.sv2.extensions import RequestExtensions, RequestExtensionsSuccess
+from protocols.sv2.frame import Frame
+from protocols.sv2.limits import FrameLimits
+from protocols.sv2.mining import (
+    NewExtendedMiningJob,
+    NewMiningJob,
+    OpenExtendedMiningChannel,
+    OpenExtendedMiningChannelSuccess,
+    OpenStandardMiningChannel,
+    OpenStandardMiningChannelSuccess,
+    SetNewPrevHash,
+    SetTarget,
+    SubmitSharesExtended,
+    SubmitSharesStandard,
+)
+from protocols.sv2.template_distribution import NewTemplate, SubmitSolution
+from protocols.sv2.template_distribution import SetNewPrevHash as TemplateTip
+from protocols.sv2.tlv import Tlv
+from roles.credit.acceptor import ISSUANCE_LIMITS, Acceptor, Standing
+from roles.pool.service import service
+from roles.runtime.daemon import Daemon
+from roles.runtime.errors import ConnectionLost
+from roles.runtime.sv2_connection import Sv2Connection, connect, serve
+from shared_config.address import Address
+from shared_config.pool import PoolSettings
+from shared_config.pool_side import PoolSide
+
+LOOPBACK = Address("127.0.0.1", 0)
+WAIT_S = 10.0
+ANY_TARGET = (1 << 256) - 1
+REWARD = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
+KEY = public_key(bytes(31) + b"\x21")
+OTHER_KEY = public_key(bytes(31) + b"\x22")
+ON_MINING_LINK = MINING.with_messages(*MINING_MESSAGES)
+
+M = TypeVar("M")
+
+
+async def soon(condition: Callable[[], object]) -> None:
+    """Return when the condition holds."""
+    async with asyncio.timeout(WAIT_S):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+class Provider:
+    """A template provider that says what the test tells it to; `heard` is what the pool said."""
+
+    secret = bytes(31) + b"\x31"
+
+    def __init__(self) -> None:
+        self.heard: asyncio.Queue[Any] = asyncio.Queue()
+        self.links = 0
+        self.link: Sv2Connection | None = None
+        self._server = serve(
+            LOOPBACK, self.secret, self._serve, limit=FrameLimits(TEMPLATE_DISTRIBUTION), setting=""
+        )
+        self.address = self._server.address
+        self._task: asyncio.Task[None] | None = None
+        self.tip = bytes((1,)) * 32
+        self.next_id = 1
+        self.greeting = True
+        """Whether a new link is sent a template and the tip at once."""
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._server.run())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def _serve(self, connection: Sv2Connection) -> None:
+        setup, _ = TEMPLATE_DISTRIBUTION.decode(await connection.receive())
+        self.heard.put_nowait(setup)
+        connection.send(encode(SetupConnectionSuccess(2, 0)))
+        constraints, _ = TEMPLATE_DISTRIBUTION.decode(await connection.receive())
+        self.heard.put_nowait(constraints)
+        self.link = connection
+        self.links += 1
+        if self.greeting:
+            self.new_tip(self.tip)
+        while True:
+            message, _ = TEMPLATE_DISTRIBUTION.decode(await connection.receive())
+            self.heard.put_nowait(message)
+
+    def say(self, *messages: Any) -> None:
+        assert self.link
+        self.link.send(*(encode(message) for message in messages))
+
+    def template(
+        self, *, future: bool = False, value: int = 5_000_000_000, path: tuple[bytes, ...] = ()
+    ) -> NewTemplate:
+        template_id, self.next_id = self.next_id, self.next_id + 1
+        return NewTemplate(
+            template_id=template_id,
+            future_template=future,
+            version=0x20000000,
+            coinbase_tx_version=2,
+            coinbase_prefix=bytes.fromhex("0200017a")[:3],
+            coinbase_tx_input_sequence=0xFFFFFFFE,
+            coinbase_tx_value_remaining=value,
+            coinbase_tx_outputs_count=0,
+            coinbase_tx_outputs=b"",
+            coinbase_tx_locktime=template_id,
+            merkle_path=path,
+        )
+
+    def new_tip(self, tip: bytes, *, now: int = 1_700_000_000, bits: int = 0x207FFFFF) -> NewTemplate:
+        """Send a future template and the tip that activates it."""
+        self.tip = tip
+        template = self.template(future=True)
+        target = 0x7FFFFF << 8 * 29
+        self.say(template, TemplateTip(template.template_id, tip, now, bits, target))
+        return template
+
+    def fees(self, **fields: Any) -> NewTemplate:
+        """Send a template to start on at once."""
+        template = self.template(**fields)
+        self.say(template)
+        return template
+
+    async def hear(self, kind: type[M]) -> M:
+        """The next message of a kind; others before it are passed over."""
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                message = await self.heard.get()
+                if isinstance(message, kind):
+                    return message
+
+    def drop(self) -> None:
+        assert self.link
+        self.link.close()
+
+
+class Node:
+    """A node's JSON-RPC with the two methods that the pool calls."""
+
+    def __init__(self) -> None:
+        self.chain: dict[str, int] = {}
+        """Confirmations by hash, -1 off the active chain."""
+        self.submitted: list[bytes] = []
+        self.verdict: str | None = None
+        self.port = 0
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        app = web.Application(client_max_size=1 << 24)
+        app.router.add_post("/", self._answer)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        assert self._runner
+        await self._runner.cleanup()
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        call = await request.json()
+        result, error = self._call(call["method"], call.get("params", []))
+        return web.json_response({"jsonrpc": "2.0", "id": call["id"], "result": result, "error": error})
+
+    def _call(self, method: str, params: list[Any]) -> tuple[Any, Any]:
+        if method == "submitblock":
+            block = bytes.fromhex(params[0])
+            self.submitted.append(block)
+            if self.verdict is None:
+                self.chain[display(sha256d(block[:80]))] = 1
+            return self.verdict, None
+        if params[0] not in self.chain:
+            return None, {"code": -5, "message": "Block not found"}
+        header = {"hash": params[0], "confirmations": self.chain[params[0]], "height": 7, "time": 1}
+        return header | {"mediantime": 1, "bits": "207fffff", "previousblockhash": "00" * 32}, None
+
+
+class Book:
+    """The mint's book: settles what comes, unless the test wants otherwise."""
+
+    def __init__(self) -> None:
+        self.acked: dict[bytes, int] = {}
+        self.rows: dict[int, Any] = {}
+        self.codes: dict[int, int] = {}
+
+    async def open_ledger(self, identity: bytes, store_id: bytes, next_seq: int) -> Standing:
+        return Standing(self.acked.get(store_id, 0), 0)
+
+    async def settle(self, identity: bytes, store_id: bytes, credits_frame: Credits) -> CreditResults:
+        for seq, row in enumerate(credits_frame.rows, credits_frame.first_seq):
+            credit = check_credit(row, credits_frame.minimum, Valuation(credits_frame.valuation))
+            self.rows.setdefault(seq, credit)
+            assert self.rows[seq] == credit, "a row has changed"
+        last = credits_frame.first_seq + len(credits_frame.rows) - 1
+        self.acked[store_id] = max(last, self.acked.get(store_id, 0))
+        codes = tuple(CreditResult(seq, code) for seq, code in self.codes.items() if seq <= last)
+        return CreditResults(last, codes)
+
+
+class Mint:
+    """The mint's end of the issuance link."""
+
+    secret = bytes(31) + b"\x32"
+
+    def __init__(self, port: int = 0) -> None:
+        self.book = Book()
+        self.port = port
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, issuers: list[bytes]) -> None:
+        acceptor = Acceptor(
+            self.book,
+            issuers,
+            authority=public_of(self.secret),
+            quote_key=public_key(bytes(31) + b"\x33"),
+            mint_url="http://mint",
+            window=16,
+        )
+        server = serve(
+            Address("127.0.0.1", self.port), self.secret, acceptor.serve, limit=ISSUANCE_LIMITS, setting=""
+        )
+        self.port = server.address.port
+        self._task = asyncio.create_task(server.run())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+
+class House:
+    """The pool's service with its neighbours; `settings` and `shared` are laid over the configuration."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state / "pool"
+        self.state.mkdir(mode=0o700)
+        (state / "cookie").write_text("user:password")
+        self.provider = Provider()
+        self.node = Node()
+        self.mint = Mint()
+        self.settings: dict[str, Any] = {}
+        self.ehash: dict[str, Any] = {}
+        self.block_hashes = 1 << 40
+        self.daemon: Daemon[PoolSettings, PoolSide] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._miners: list[Miner] = []
+
+    async def start(self) -> "House":
+        """Start all of it and return when miners can come."""
+        self.provider.start()
+        await self.node.start()
+        await self.start_pool(wait=False)
+        self.mint.start([self.identity])
+        await self.ready()
+        return self
+
+    async def start_pool(self, *, wait: bool = True) -> None:
+        from roles.credit.issuer_key import issuer_secret
+
+        self.identity = public_key(issuer_secret(self.state))
+        if not self.mint.port:
+            self.mint.port = free_port()
+        self.daemon = Daemon("pool", self._config(), self._shared(), self.state)
+        self._task = asyncio.create_task(service(self.daemon))
+        if wait:
+            await self.ready()
+
+    async def ready(self) -> None:
+        assert self.daemon
+        assert self._task
+        ready = asyncio.create_task(self.daemon.readiness.wait())
+        await asyncio.wait({ready, self._task}, timeout=WAIT_S, return_when=asyncio.FIRST_COMPLETED)
+        if self._task.done():
+            self._task.result()
+        assert ready.done(), self.daemon.readiness.reasons
+
+    async def stop_pool(self) -> None:
+        assert self.daemon
+        assert self._task
+        self.daemon.stopping.set()
+        await asyncio.wait_for(self._task, WAIT_S)
+
+    async def crash_pool(self) -> None:
+        """End the pool without any goodbye of its own."""
+        assert self._task
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+    async def stop(self) -> None:
+        for miner in self._miners:
+            miner.link.close()
+        if self._task is not None and not self._task.done():
+            await self.stop_pool()
+        await self.mint.stop()
+        await self.node.stop()
+        await self.provider.stop()
+
+    def metric(self, name: str, **labels: str) -> float:
+        assert self.daemon
+        return self.daemon.metrics.get_sample_value(name, labels) or 0.0
+
+    async def dial(self) -> Sv2Connection:
+        authority = public_of(_authority(self.state))
+        assert self.daemon
+        return await connect(self.daemon.config.listen_address, authority, limit=FrameLimits(ON_MINING_LINK))
+
+    async def miner(self, *, flags: int = 0, extensions: bool = False) -> "Miner":
+        """A miner that has been set up."""
+        miner = Miner(await self.dial())
+        self._miners.append(miner)
+        await miner.set_up(flags)
+        if extensions:
+            await miner.extend()
+        return miner
+
+    def _config(self) -> PoolSettings:
+        port = self.settings.pop("port", 0) or free_port()
+        base = {
+            "listen_address": f"127.0.0.1:{port}",
+            "health_address": "127.0.0.1:0",
+            "server_id": 1,
+            "coinbase_reward_script": REWARD,
+            "vardiff": {"shares_per_minute": 60.0, "floor_hashes": 64},
+            "acknowledgement": {"shares": 10, "delay_ms": 10},
+        }
+        return PoolSettings.model_validate(base | self.settings)
+
+    def _shared(self) -> PoolSide:
+        return PoolSide.model_validate(
+            {
+                "network": "regtest",
+                "bitcoin": {"rpc_url": f"http://127.0.0.1:{self.node.port}", "rpc_cookie_file": "cookie"},
+                "ehash": {"minimum_difficulty": 2} | self.ehash,
+                "regtest": {"block_difficulty": self.block_hashes},
+                "mint": {
+                    "url": "http://mint",
+                    "issuance_address": f"127.0.0.1:{self.mint.port}",
+                    "authority_key": public_of(Mint.secret),
+                },
+                "template_provider": {
+                    "address": str(self.provider.address),
+                    "authority_key": public_of(Provider.secret),
+                },
+            }
+        )
+
+
+class Miner:
+    """A scripted SV2 client that can mine."""
+
+    def __init__(self, link: Sv2Connection) -> None:
+        self.link = link
+        self.channels: dict[int, Channel] = {}
+        self.unheard: list[Any] = []
+
+    async def set_up(self, flags: int = 0) -> Any:
+        self.say(SetupConnection(PROTOCOL_MINING, 2, 2, flags, "", 0, "test", "", "", ""))
+        return await self.hear(SetupConnectionSuccess, SetupConnectionError)
+
+    async def extend(self) -> None:
+        self.say(RequestExtensions(1, (EXTENSION,)))
+        assert (await self.hear(RequestExtensionsSuccess)).supported_extensions == (EXTENSION,)
+
+    def say(self, *messages: Any) -> None:
+        self.link.send(*(encode(message) for message in messages))
+
+    async def receive(self) -> Any:
+        """The next message, whatever it is; work for our channels is taken note of."""
+        async with asyncio.timeout(WAIT_S):
+            message, _ = ON_MINING_LINK.decode(await self.link.receive())
+        self._note(message)
+        return message
+
+    async def hear(self, *kinds: type[Any]) -> Any:
+        """The next message of one of the kinds; others are kept in `unheard`."""
+        for message in self.unheard:
+            if isinstance(message, kinds):
+                self.unheard.remove(message)
+                return message
+        while True:
+            message = await self.receive()
+            if isinstance(message, kinds):
+                return message
+            self.unheard.append(message)
+
+    async def hears_nothing(self, *kinds: type[Any], within: float = 0.1) -> None:
+        """Fail if a message of these kinds comes."""
+        try:
+            async with asyncio.timeout(within):
+                message = await self.hear(*kinds)
+        except TimeoutError:
+            return
+        raise AssertionError(f"{message} came")
+
+    async def closed(self) -> tuple[str, str]:
+        """Wait until the pool has ended the connection; returns why, as far as it can be seen."""
+        try:
+            while True:
+                await self.receive()
+        except ConnectionLost as error:
+            return error.code, str(error)
+
+    async def open(
+        self,
+        *,
+        standard: bool = False,
+        user: str = "miner",
+        rate: float = 0.0,
+        max_target: int = ANY_TARGET,
+        key: bytes | None = None,
+        least: int = 8,
+    ) -> "Channel":
+        tlvs = [Tlv(EXTENSION, 0x01, key)] if key is not None else []
+        request: Any = (
+            OpenStandardMiningChannel(9, user, rate, max_target)
+            if standard
+            else OpenExtendedMiningChannel(9, user, rate, max_target, least)
+        )
+        self.link.send(encode(request, tlvs))
+        success = await self.receive()
+        assert isinstance(success, OpenStandardMiningChannelSuccess | OpenExtendedMiningChannelSuccess), (
+            success
+        )
+        assert success.request_id == 9
+        channel = Channel(self, success)
+        self.channels[channel.id] = channel
+        await channel.work()
+        return channel
+
+    def _note(self, message: Any) -> None:
+        channel = self.channels.get(getattr(message, "channel_id", 0))
+        if channel is not None:
+            channel.note(message)
+
+
+class Channel:
+    """A channel from the miner's side."""
+
+    def __init__(self, miner: Miner, success: Any) -> None:
+        self.miner = miner
+        self.id = success.channel_id
+        self.success = success
+        self.prefix = success.extranonce_prefix
+        self.is_standard = isinstance(success, OpenStandardMiningChannelSuccess)
+        self.next_target = success.target
+        self.jobs: dict[int, Any] = {}
+        self.targets: dict[int, int] = {}
+        self.active: Any = None
+        self.tip: SetNewPrevHash | None = None
+        self.sequence = 0
+        self.nonce = 0
+        self._worked = asyncio.Event()
+
+    @property
+    def target(self) -> int:
+        return self.targets[self.active.job_id]
+
+    def note(self, message: Any) -> None:
+        if isinstance(message, NewMiningJob | NewExtendedMiningJob):
+            self.jobs[message.job_id] = message
+            self.targets[message.job_id] = self.next_target
+            if message.min_ntime is not None:
+                self.active = message
+        elif isinstance(message, SetNewPrevHash):
+            self.tip = message
+            self.active = self.jobs[message.job_id]
+            self.targets[message.job_id] = self.next_target
+        elif isinstance(message, SetTarget):
+            self.next_target = message.maximum_target
+
+    async def work(self) -> Any:
+        """Wait for the next job and return it."""
+        before = self.active
+        while self.active is before:
+            await self.miner.receive()
+        return self.active
+
+    def header(self, job: Any, nonce: int, ntime: int, extranonce: bytes) -> bytes:
+        assert self.tip
+        if self.is_standard:
+            root = job.merkle_root
+        else:
+            coinbase = job.coinbase_tx_prefix + self.prefix + extranonce + job.coinbase_tx_suffix
+            root = root_from_path(sha256d(coinbase), job.merkle_path)
+        fields = (job.version.to_bytes(4, "little"), self.tip.prev_hash, root)
+        numbers = (
+            ntime.to_bytes(4, "little"),
+            self.tip.nbits.to_bytes(4, "little"),
+            nonce.to_bytes(4, "little"),
+        )
+        return b"".join((*fields, *numbers))
+
+    def mine(self, *, job: Any = None, low: int = 0, target: int | None = None) -> Any:
+        """A share of a job that meets its target, with a hash of at least `low`; not sent."""
+        job = job or self.active
+        limit = self.targets[job.job_id] if target is None else target
+        extranonce = self.nonce.to_bytes(16, "big")
+        assert self.tip
+        while True:
+            self.nonce += 1
+            number = int.from_bytes(
+                sha256d(self.header(job, self.nonce, self.tip.min_ntime, extranonce)), "little"
+            )
+            if low <= number <= limit:
+                break
+        self.sequence += 1
+        common = (self.id, self.sequence, job.job_id, self.nonce, self.tip.min_ntime, job.version)
+        if self.is_standard:
+            return SubmitSharesStandard(*common)
+        return SubmitSharesExtended(*common, extranonce)
+
+    def hash_of(self, share: Any) -> bytes:
+        job = self.jobs[share.job_id]
+        return sha256d(self.header(job, share.nonce, share.ntime, getattr(share, "extranonce", b"")))
+
+    def submit(self, *shares: Any, key: bytes | None = None) -> None:
+        tlvs = [Tlv(EXTENSION, 0x02, key)] if key is not None else []
+        self.miner.link.send(*(encode(share, tlvs) for share in shares))
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _authority(state: Path) -> bytes:
+    from roles.runtime.authority import authority_secret
+
+    return authority_secret(state)
+
+
+@contextlib.asynccontextmanager
+async def opened(house: House) -> AsyncIterator[House]:
+    """A house for the length of a test."""
+    try:
+        yield house
+    finally:
+        await house.stop()
+
+
+def unknown_frame(msg_type: int, payload: bytes = b"") -> Frame:
+    """A frame of a message that nobody knows."""
+    return Frame(0, False, msg_type, payload)
+
+
+__all__ = ["House", "Miner", "SubmitSolution", "opened", "soon", "unknown_frame"]
