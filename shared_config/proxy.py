@@ -38,6 +38,7 @@ class ProxySettings(DaemonSettings):
     """Of a miner that names none."""
     identities: int = Field(default=10_000, ge=1, le=1_000_000)
     """Most user identities that get a key of their own; beyond, channels are refused."""
+    certificate_validity_s: int = Field(default=86_400, ge=60, le=31_536_000)
     opening_s: float = Field(default=5.0, ge=0.1, le=60)
     """How long a miner's request for a channel waits for the pool's answer."""
     wallet: WalletSettings = WalletSettings()

@@ -63,6 +63,7 @@ async def service(daemon: ProxyDaemon) -> None:
             serve_miner,
             limit=FRAME_LIMITS,
             setting="listen_address",
+            certificate_s=daemon.config.certificate_validity_s,
             metrics=ServerMetrics(daemon.metrics, "downstream"),
             server_limits=ServerLimits(
                 connections=limits.connections,

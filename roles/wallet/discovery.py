@@ -44,6 +44,8 @@ class Discovery:
             pause = self._interval
             try:
                 asked, _ = await self.look_up_all()
+                if self._kit.link.reached():
+                    self._on_found()
                 # A wallet of many keys asks less often: each costs a signature here and a check there.
                 pause = max(pause, asked / _KEYS_PER_SECOND)
             except MintUnreachable as error:

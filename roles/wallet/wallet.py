@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 
 STORE_NAME = "wallet.sqlite"
 _IDENTITIES_REMEMBERED = 20_000
-_SURVEY_INTERVAL = 60.0
+_SURVEY_INTERVAL = 2.0
+_SURVEYS_A_BALANCE = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,14 +86,16 @@ class Wallet:
             tasks.create_task(self._survey())
 
     async def _survey(self) -> None:
-        """Set the gauges from the store now and then; counters in between are the minter's."""
+        """Set the gauges from the store; the balance seldom, because it is a sum over all tokens."""
+        meters = self.kit.meters
         while True:
-            balance, waiting, keys = await self.kit.database.read(_totals)
-            self.kit.meters.balance.set(balance)
-            self.kit.meters.pending_quotes.set(waiting[0])
-            self.kit.meters.pending.set(waiting[1])
-            self.kit.meters.identities.set(keys)
-            await asyncio.sleep(_SURVEY_INTERVAL)
+            meters.balance.set(await self.kit.database.read(_balance))
+            for _ in range(_SURVEYS_A_BALANCE):
+                (quotes, ehash), keys = await self.kit.database.read(_waiting)
+                meters.pending_quotes.set(quotes)
+                meters.pending.set(ehash)
+                meters.identities.set(keys)
+                await asyncio.sleep(_SURVEY_INTERVAL)
 
 
 def open_wallet(
@@ -129,6 +132,9 @@ def open_store(directory: Path, metrics: CollectorRegistry | None = None) -> Dat
     return Database.open(directory / STORE_NAME, MIGRATIONS, metrics=metrics)
 
 
-def _totals(connection: Connection) -> tuple[int, tuple[int, int], int]:
-    balance = sum(item.amount for item in purse.balances(connection))
-    return balance, quote.waiting(connection), identity.count(connection)
+def _balance(connection: Connection) -> int:
+    return sum(item.amount for item in purse.balances(connection))
+
+
+def _waiting(connection: Connection) -> tuple[tuple[int, int], int]:
+    return quote.waiting(connection), identity.count(connection)

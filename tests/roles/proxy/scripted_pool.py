@@ -12,7 +12,7 @@ from protocols.bitcoin.coinbase import CoinbaseTemplate, coinbase_parts
 from protocols.bitcoin.secp256k1 import public_key
 from protocols.bitcoin.target import from_work
 from protocols.bitcoin.transaction import TxOut
-from protocols.ehash.messages import EXTENSION, MINING_MESSAGES, TLV_CHANNEL_KEY
+from protocols.ehash.messages import EXTENSION, MINING_MESSAGES, TLV_CHANNEL_KEY, TLV_SHARE_KEY
 from protocols.mining.errors import ShareRefused
 from protocols.mining.job import Job, JobStore, Tip, Work
 from protocols.mining.share import SeenShares, Verdict, check_time, check_version, extended_root, judge
@@ -77,6 +77,7 @@ class ScriptedPool:
         self.channels: dict[int, Granted] = {}
         self.updates: list[UpdateChannel] = []
         self.closed: list[int] = []
+        self.share_keys: list[bytes] = []
         self.opens = 0
         self._work_count = 0
         self._prefixes = 0
@@ -202,6 +203,8 @@ class ScriptedPool:
                 case OpenExtendedMiningChannel():
                     self._open(message, tlvs)
                 case SubmitSharesExtended():
+                    key = find_tlv(tlvs, EXTENSION, TLV_SHARE_KEY)
+                    self.share_keys += [] if key is None else [key]
                     self._share(message)
                 case UpdateChannel():
                     self.updates.append(message)

@@ -2,7 +2,13 @@ import pytest
 
 from protocols.bitcoin.secp256k1 import public_key
 from protocols.ehash.key_text import encode_key
-from protocols.ehash.messages import EXTENSION, TLV_CHANNEL_KEY, CreditRefused, QuoteNotice
+from protocols.ehash.messages import (
+    EXTENSION,
+    TLV_CHANNEL_KEY,
+    TLV_SHARE_KEY,
+    CreditRefused,
+    QuoteNotice,
+)
 from protocols.sv2.codec import encode
 from protocols.sv2.connection import SetupConnectionError
 from protocols.sv2.errors import SetupFailed
@@ -11,11 +17,14 @@ from protocols.sv2.layout import Message
 from protocols.sv2.limits import FrameLimits
 from protocols.sv2.mining import (
     CloseChannel,
+    NewExtendedMiningJob,
     OpenExtendedMiningChannel,
     OpenMiningChannelError,
     OpenStandardMiningChannel,
     SetCustomMiningJob,
     SetCustomMiningJobError,
+    SetNewPrevHash,
+    SubmitSharesError,
     SubmitSharesSuccess,
     UpdateChannel,
     UpdateChannelError,
@@ -270,3 +279,57 @@ async def test_the_wallet_is_bounded_in_identities(start: Start) -> None:
 async def test_a_miner_is_told_that_it_came_in_vain(proxy: House) -> None:
     with pytest.raises(SetupFailed):
         await proxy.miner(flags=REQUIRES_WORK_SELECTION)
+
+
+async def test_a_share_with_a_key_of_its_own_is_no_business_of_the_wallet(
+    proxy: House, pool: ScriptedPool
+) -> None:
+    miner = await proxy.miner(extensions=(EXTENSION,))
+    await miner.open_extended()
+    job, tip = await miner.first_work()
+    miner.send(miner.mine(job, tip), (Tlv(EXTENSION, TLV_SHARE_KEY, FOREIGN),))
+    await miner.expect(SubmitSharesSuccess)
+    assert pool.share_keys == [FOREIGN]
+    share_hash = pool.channel.accepted[0].share_hash
+    pool.send(QuoteNotice(pool.channel.channel_id, share_hash, 5, "hash_x_0"))
+    assert await miner.hear() == QuoteNotice(miner.channel_id, share_hash, 5, "hash_x_0")
+    assert proxy.metric("wallet_notices_total", result="taken") == 0
+
+
+async def test_work_that_makes_no_sense_is_passed_over(proxy: House, pool: ScriptedPool) -> None:
+    miner = await proxy.miner()
+    await miner.open_extended()
+    await miner.first_work()
+    channel_id = pool.channel.channel_id
+    half_witness = b"\2\0\0\0\0\1" + b"\0" * 40
+    pool.send(
+        NewExtendedMiningJob(channel_id, 7, 5, 2, True, (), half_witness, b""),
+        SetNewPrevHash(channel_id, 4242, b"\7" * 32, 0, 0x1D00FFFF),
+    )
+    pool.next_tip(pool.channel)
+    job, tip = await miner.first_work()
+    assert tip.prev_hash == pool.previous
+    miner.send(miner.mine(job, tip))
+    await miner.expect(SubmitSharesSuccess)
+
+
+async def test_shares_beyond_what_waits_for_the_pool_are_refused_and_may_come_again(
+    proxy: House, pool: ScriptedPool
+) -> None:
+    miner = await proxy.miner()
+    await miner.open_extended()
+    job, tip = await miner.first_work()
+    pool.patient = True
+    for extranonce in range(1024):
+        miner.send(miner.mine(job, tip, extranonce=extranonce))
+    share = miner.mine(job, tip, extranonce=2000)
+    miner.send(share)
+    assert (await miner.expect(SubmitSharesError)).error_code == "overloaded"
+    await until(lambda: len(pool.channel.heard) == 1024)
+    pool.answer(pool.channel, 1024)
+    answered = 0
+    while answered < 1024:
+        answered += (await miner.expect(SubmitSharesSuccess)).new_submits_accepted_count
+    pool.patient = False
+    miner.send(share)
+    await miner.expect(SubmitSharesSuccess)

@@ -429,3 +429,120 @@ async def test_what_waits_is_counted(home: Home, mint: FakeMint, tell: Told) -> 
     with pytest.raises(MintUnreachable):
         await wallet.minter.mint_due()
     assert await wallet.kit.database.read(quote.waiting) == (1, 5)
+
+
+async def test_minting_that_is_switched_off_is_waited_for(home: Home, mint: FakeMint, tell: Told) -> None:
+    async def off(request: web.Request, _: bytes) -> web.StreamResponse | None:
+        return (
+            web.json_response({"code": 20003, "detail": "off"}, status=400) if is_minting(request) else None
+        )
+
+    wallet = await home.open()
+    await tell(wallet, 1, 3)
+    mint.before = off
+    with pytest.raises(MintUnreachable):
+        await wallet.minter.mint_due()
+    mint.before = None
+    await wallet.minter.mint_due()
+    assert await balance(wallet) == 3
+
+
+async def test_a_mint_that_finds_a_batch_too_large_gets_smaller_ones(
+    home: Home, mint: FakeMint, clock: Clock, tell: Told
+) -> None:
+    async def small(request: web.Request, body: bytes) -> web.StreamResponse | None:
+        if is_minting(request) and len(json.loads(body)["quotes"]) > 3:
+            return web.json_response({"code": 11017, "detail": "batch too large"}, status=400)
+        return None
+
+    wallet = await home.open(batch=10)
+    for number in range(10):
+        await tell(wallet, number, 1)
+    mint.before = small
+    for _ in range(4):
+        await wallet.minter.mint_due()
+        clock.advance(2)
+    assert await balance(wallet) == 10
+    assert await states(wallet) == {"minted": 10}
+
+
+async def test_notices_of_a_mint_without_a_quote_key_are_left_to_the_look_up(
+    home: Home, mint: FakeMint, tell: Told
+) -> None:
+    async def keyless(request: web.Request, _: bytes) -> web.StreamResponse | None:
+        return web.json_response({**mint._info(), "quote_key": None}) if request.path == "/v1/info" else None
+
+    mint.before = keyless
+    wallet = await home.open()
+    await tell(wallet, 1, 3)
+    await wallet.minter.mint_due()
+    assert await states(wallet) == {"dropped": 1}
+    await wallet.discovery.look_up_all()
+    await wallet.minter.mint_due()
+    assert await balance(wallet) == 3
+
+
+@pytest.mark.parametrize("change", ["fewer", "amount", "keyset", "point", "dleq"])
+async def test_an_answer_that_is_not_what_was_asked_for_is_kept_aside(
+    home: Home, mint: FakeMint, tell: Told, change: str
+) -> None:
+    async def cheat(request: web.Request, _: bytes) -> web.StreamResponse | None:
+        if not is_minting(request):
+            return None
+        signatures = [signature.to_json() for signature in mint.signed.values()]
+        first = signatures[0]
+        dleq_of_first = first["dleq"]
+        assert isinstance(dleq_of_first, dict)
+        changes: dict[str, object] = {
+            "fewer": signatures[1:],
+            "amount": [{**first, "amount": 16}, *signatures[1:]],
+            "keyset": [{**first, "id": "01" + "00" * 32}, *signatures[1:]],
+            "point": [{**first, "C_": "02" + "ff" * 32}, *signatures[1:]],
+            "dleq": [{**first, "dleq": {**dleq_of_first, "s": "11" * 32}}, *signatures[1:]],
+        }
+        return web.json_response({"signatures": changes[change]})
+
+    wallet = await home.open()
+    await tell(wallet, 1, 3)
+    mint.after = cheat
+    await wallet.minter.mint_due()
+    assert await balance(wallet) == 0
+    assert home.metric("alarms_total", kind="dishonest") == 1
+    assert home.metric("requests_total", result="disputed") == 1
+    assert await wallet.kit.database.read(quote.waiting) == (1, 3)
+
+
+async def test_a_look_up_that_the_mint_refuses_is_an_alarm_and_not_the_end(
+    home: Home, mint: FakeMint, clock: Clock
+) -> None:
+    wallet = await home.open(lookup_interval=1)
+    await wallet.key_for("alice")
+    ours, clock.ms = clock.ms, clock.ms + 1_000_000
+    mint.clock = lambda: ours / 1000
+    task = asyncio.create_task(wallet.discovery.run())
+    while not home.metric("alarms_total", kind="lookup"):
+        await asyncio.sleep(0.01)
+    assert not task.done()
+    task.cancel()
+
+
+async def test_a_mint_that_comes_back_while_nothing_is_to_mint_is_seen(
+    home: Home, mint: FakeMint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def down(request: web.Request, _: bytes) -> web.StreamResponse | None:
+        return web.Response(status=503)
+
+    monkeypatch.setattr("roles.wallet.discovery._PAUSE", 0.05)
+    wallet = await home.open()
+    await wallet.key_for("alice")
+    task = asyncio.create_task(wallet.run())
+    while not home.metric("mint_up"):
+        await asyncio.sleep(0.01)
+    mint.before = down
+    wallet.look_up_soon()
+    while home.metric("mint_up"):
+        await asyncio.sleep(0.01)
+    mint.before = None
+    while not home.metric("mint_up"):
+        await asyncio.sleep(0.01)
+    task.cancel()
