@@ -63,7 +63,7 @@ def test_a_second_run_goes_on_and_the_seed_alone_restores_the_same_balance(
         restored = run_cli(
             "wallet", "restore", "--json", "--state", str(tmp_path / "empty"),
             "--mint", f"http://127.0.0.1:{3338 + offset}",
-            "--words-file", str(state / "proxy" / "seed.words"),
+            "--words", str(state / "proxy" / "seed.words"),
         )  # fmt: skip
     assert restored.returncode == 0, restored.stderr
     assert json.loads(restored.stdout)["balance"] == second["tokens"]["balance"]

@@ -16,7 +16,11 @@ from tests.functional.system import BOUND_S, HOME, POLL_S, System, free_offset, 
 
 pytestmark = [pytest.mark.functional, pytest.mark.timeout(300)]
 
-TAKE_TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+TAKE_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 ROLES = {"regtest_node", "mint", "template_provider", "pool", "proxy", "translator", "cpu_miner"}
 
 
