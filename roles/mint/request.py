@@ -84,7 +84,7 @@ class MintRequest:
 
     @property
     def digest(self) -> bytes:
-        """The name of the request, 32 bytes; a batch of one is the same as a single request for all."""
+        """The name of the request, 32 bytes."""
         parts = [b"mint"]
         for claim in self.claims:
             parts += [claim.quote_id.encode(), b"" if claim.amount is None else _integer(claim.amount)]
