@@ -126,10 +126,13 @@ class MiningClient:
             try:
                 await self._serve()
             except (ConnectionLost, Sv2Error, UpstreamUnusable, OSError, TimeoutError) as error:
-                self.failure = str(error) or type(error).__name__
+                reason = str(error) or type(error).__name__
+                # Said once; a hundred attempts that fail alike are no news.
+                level = logging.DEBUG if reason == self.failure else logging.INFO
+                self.failure = reason
                 self._metrics.failures.labels(type(error).__name__).inc()
-                fields = {"reason": self.failure, "upstream": self._identity.where}
-                _log.info("the upstream is away", extra=fields)
+                fields = {"reason": reason, "upstream": self._identity.where}
+                _log.log(level, "the upstream is away", extra=fields)
                 if self._on_change:
                     self._on_change(False)
             if asyncio.get_running_loop().time() - self._since >= self._timing.stable:

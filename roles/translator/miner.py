@@ -76,6 +76,14 @@ class Miner:
         self._stop_waiting()
         if self.channel is not None:
             self.channel.close("the miner left")
+        if self.session.handshake.is_authorized:
+            tally = self.session.desk.tally
+            fates = {
+                "accepted": tally.accepted,
+                "rejected": tally.rejected.total(),
+                "unknown": tally.unknown,
+            }
+            _log.info("a miner is gone", extra={**self._about(), **fates})
 
     # What the session asks
 
@@ -143,6 +151,8 @@ class Miner:
         answers, self._answers = self._answers, []
         for answer in answers:
             answer(None)
+        if answers:
+            _log.info("a miner is there", extra=self._about())
 
     def refused(self, code: str) -> None:
         """A miner that never had a channel is told and let go; one that had waits for better times."""
@@ -191,6 +201,11 @@ class Miner:
             self._wait(hold, "no upstream for too long")
 
     # The rest
+
+    def _about(self) -> dict[str, object]:
+        name = self.identity.label if self.identity else ""
+        agent = self.session.handshake.user_agent
+        return {"miner": name, "agent": agent, "peer": self.session.peer}
 
     def _ask(self) -> None:
         try:
