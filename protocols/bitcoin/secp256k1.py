@@ -61,9 +61,19 @@ _whole_point = ffi.callback(
 
 
 def _secret(secret: bytes) -> bytes:
-    if not is_secret(secret):
-        raise SecretError("not a secret scalar: 32 bytes, not zero and below the order of the curve")
+    _check_scalar(is_secret(secret))
     return secret
+
+
+def _check_scalar(is_valid: object) -> None:
+    if not is_valid:
+        raise SecretError("not a secret scalar: 32 bytes, not zero and below the order of the curve")
+
+
+def _bounded(scalar: bytes) -> bytes:
+    """For calls that tell by their result whether a scalar is in range: it must be 32 bytes, nothing else."""
+    _check_scalar(len(scalar) == SECRET_SIZE)
+    return scalar
 
 
 def _parse(point: bytes) -> Any:
@@ -96,13 +106,13 @@ def _whole(key: Any) -> bytes:
 
 def _multiply_secret(key: Any, scalar: bytes) -> bytes:
     output = ffi.new("unsigned char[]", WHOLE_SIZE)
-    lib.secp256k1_ecdh(_context, output, key, _secret(scalar), _whole_point, ffi.NULL)
+    _check_scalar(lib.secp256k1_ecdh(_context, output, key, _bounded(scalar), _whole_point, ffi.NULL))
     return bytes(ffi.buffer(output))
 
 
 def _create(secret: bytes) -> Any:
     key = ffi.new("secp256k1_pubkey *")
-    lib.secp256k1_ec_pubkey_create(_context, key, _secret(secret))
+    _check_scalar(lib.secp256k1_ec_pubkey_create(_context, key, _bounded(secret)))
     return key
 
 
@@ -197,16 +207,17 @@ def ecdh(secret: bytes, point: bytes) -> bytes:
 
 def secret_add(secret: bytes, other: bytes) -> bytes:
     """The sum of two scalars modulo the order, in constant time; raises SecretError, also when it is zero."""
-    result = ffi.new("unsigned char[]", _secret(secret))
+    result = ffi.new("unsigned char[]", _bounded(secret))
+    # The library takes zero for something to add, which is no secret here.
     if not lib.secp256k1_ec_seckey_tweak_add(_context, result, _secret(other)):
-        raise SecretError("the scalars sum to zero")
+        raise SecretError("not a secret scalar, or the scalars sum to zero")
     return bytes(ffi.buffer(result, SECRET_SIZE))
 
 
 def secret_multiply(secret: bytes, other: bytes) -> bytes:
     """The product of two scalars modulo the order, in constant time; raises SecretError."""
-    result = ffi.new("unsigned char[]", _secret(secret))
-    lib.secp256k1_ec_seckey_tweak_mul(_context, result, _secret(other))
+    result = ffi.new("unsigned char[]", _bounded(secret))
+    _check_scalar(lib.secp256k1_ec_seckey_tweak_mul(_context, result, _bounded(other)))
     return bytes(ffi.buffer(result, SECRET_SIZE))
 
 
