@@ -31,6 +31,7 @@ from roles.wallet.seed import SEED_FILE, seed_from_words
 from roles.wallet.wallet import STORE_NAME, open_store, open_wallet
 
 ROLE: Final = "proxy"
+_PIPE_WIDTH: Final = 200
 PATIENCE: Final = (0.5, 1.0, 2.0, 4.0)
 """Pauses in seconds before a restore asks a mint again that did not answer."""
 
@@ -165,7 +166,7 @@ def exit_code(error: WalletError) -> int:
 
 def show(action: str, told: dict[str, Any]) -> None:
     """Print for people; only numbers and names that the store holds, control characters made visible."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
     console.print(f"[bold]{told['balance']:,}[/] ehash")
     for unit in told["units"]:
         console.print(f"  {unit['balance']:,} in {unit['proofs']:,} tokens of {short(unit['unit'])}")
@@ -185,9 +186,8 @@ def show(action: str, told: dict[str, Any]) -> None:
 
 def worker_table(workers: list[dict[str, Any]]) -> Table:
     """Keys and what each has earned."""
-    table = Table(
-        "worker", "shares", "minted", "waiting", "key", box=None, pad_edge=False, header_style="dim"
-    )
+    table = Table("worker", "shares", "minted", "waiting", box=None, pad_edge=False, header_style="dim")
+    table.add_column("key", overflow="fold")
     for worker in workers:
         name = "(found by restore)" if worker["name"] is None else printable(worker["name"])
         numbers = [f"{worker[name]:,}" for name in ("shares", "minted", "waiting")]

@@ -252,7 +252,7 @@ class EdgeChannel(ABC):
         except ShareRefused as refusal:
             self._verdicts.refused(share.sequence_number, refusal.code, "edge")
             return
-        key = find_tlv(tlvs, EXTENSION, TLV_SHARE_KEY)
+        key = find_tlv(tlvs, EXTENSION, TLV_SHARE_KEY) if tlvs else None
         settle = partial(self._settle, share.sequence_number, verdict, asyncio.get_running_loop().time())
         try:
             self.upstream.submit(

@@ -35,6 +35,7 @@ class Meters:
             ["result"],
             registry=registry,
         )
+        self.accepted = self.shares.labels("accepted")
         self.rejected = Counter(
             "hashpool_proxy_shares_rejected",
             "Rejected shares by reason, and by who rejected them.",

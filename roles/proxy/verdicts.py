@@ -23,7 +23,7 @@ class Verdicts:
 
     def accepted(self, sequence: int, work: int) -> None:
         """The upstream accepted a share of so many expected hashes; told with others of the same moment."""
-        self._meters.shares.labels("accepted").inc()
+        self._meters.accepted.inc()
         full = self._acks.add(sequence, work)
         if full is not None:
             self._send(full)
