@@ -100,14 +100,12 @@ class Admission:
             if key is not None:
                 if not is_key(key):
                     raise InvalidUserIdentity("the channel's locking key is not a point of the curve")
-                name = user
             else:
-                identity = parse_identity(user)
-                key, name = identity.key, identity.worker
+                key = parse_identity(user).key
         except (MalformedTlv, KeyTextError) as error:
             raise InvalidUserIdentity(str(error)) from error
         users = self._terms.users
-        if users is not None and user not in users and name.partition(".")[0] not in users:
+        if users is not None and user.partition(".")[0] not in users:
             raise UnknownUser("the operator does not serve this user")
         if key is None and not self._terms.keyless:
             raise InvalidUserIdentity("the channel names no locking key, and this pool serves none without")

@@ -1,6 +1,5 @@
 """The pool from a miner's side: channels, work, shares, targets."""
 
-import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +19,7 @@ from protocols.sv2.mining import (
     SubmitSharesSuccess,
     UpdateChannel,
 )
+from roles.pool.allowance import Allowance
 from tests.roles.pool.house import ANY_TARGET, KEY, OTHER_KEY, House, soon
 
 BOTH = pytest.mark.parametrize("standard", [False, True], ids=["extended", "standard"])
@@ -330,10 +330,18 @@ async def test_shares_beyond_the_rate_make_the_pool_read_more_slowly(house: Hous
     await house.start()
     miner = await house.miner()
     channel = await miner.open()
-    channel.submit(*[channel.mine() for _ in range(52)])
-    started = asyncio.get_running_loop().time()
+    channel.submit(*[channel.mine() for _ in range(55)])
+    await soon(lambda: house.metric("hashpool_pool_throttled_total"))
     channel.submit(channel.mine())
-    while (await miner.hear(SubmitSharesSuccess)).last_sequence_number < 53:
+    while (await miner.hear(SubmitSharesSuccess)).last_sequence_number < 56:
         pass
-    assert asyncio.get_running_loop().time() - started > 0.2
-    assert house.metric("hashpool_pool_throttled_total") >= 1
+
+
+def test_an_allowance_is_ten_seconds_at_once_and_then_its_rate() -> None:
+    allowance = Allowance(100, now=0.0)
+    assert allowance.use(1000, 0.0) == 0
+    assert allowance.use(50, 0.0) == pytest.approx(0.5)
+    assert allowance.use(0, 0.5) == 0
+    assert allowance.use(100, 1.0) == pytest.approx(0.5)
+    assert allowance.use(1000, 100.0) == 0
+    assert allowance.use(0, 50.0) == 0
