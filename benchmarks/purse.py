@@ -1,0 +1,102 @@
+"""A wallet that prepares its requests before they are timed, and opens the answers afterwards."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+import orjson
+
+from protocols.cashu import dleq, quote_signature
+from protocols.cashu.bdhke import blind, unblind
+from protocols.cashu.deterministic import SecretSource
+from protocols.cashu.fields import as_array, as_object
+from protocols.cashu.keyset import Keyset
+from protocols.cashu.models import BlindedMessage, BlindSignature, Proof
+
+
+class SignatureForged(Exception):
+    """A blind signature whose DLEQ proof does not hold."""
+
+
+@dataclass(slots=True)
+class Basket:
+    """Outputs with what unblinds their signatures, the request that carries them, and its answer."""
+
+    outputs: list[BlindedMessage]
+    secrets: list[str] = field(repr=False)
+    blindings: list[bytes] = field(repr=False)
+    quote_id: str = ""
+    body: bytes = field(default=b"", repr=False)
+    answer: bytes = field(default=b"", repr=False)
+
+    def signatures(self) -> list[BlindSignature]:
+        """The blind signatures of the answer; raises CashuError and orjson's error for what holds none."""
+        items = as_array(as_object(orjson.loads(self.answer), "answer").get("signatures"), "signatures")
+        return [BlindSignature.from_json(item) for item in items]
+
+
+class Purse:
+    """Makes baskets of these amounts for one keyset."""
+
+    def __init__(self, keyset: Keyset, amounts: Sequence[int]) -> None:
+        self._keyset = keyset
+        self._amounts = amounts
+        self._source = SecretSource(secrets.token_bytes(64), keyset.keyset_id)
+        self._counter = count()
+
+    def mint(self, quote_id: str, key: bytes) -> Basket:
+        """A request that mints a quote, signed with the secret of the key that locks it."""
+        basket = self._basket()
+        signature = quote_signature.sign(key, quote_id, basket.outputs, secrets.token_bytes(32))
+        basket.quote_id = quote_id
+        basket.body = orjson.dumps(
+            {
+                "quote": quote_id,
+                "outputs": [output.to_json() for output in basket.outputs],
+                "signature": signature.hex(),
+            }
+        )
+        return basket
+
+    def swap(self, spent: Basket) -> Basket:
+        """A request that swaps the tokens of an answered basket for as many fresh ones."""
+        basket = self._basket()
+        basket.body = orjson.dumps(
+            {
+                "inputs": [proof.to_json() for proof in self.open(spent)],
+                "outputs": [output.to_json() for output in basket.outputs],
+            }
+        )
+        return basket
+
+    def open(self, basket: Basket) -> list[Proof]:
+        """The tokens of an answered basket."""
+        return [
+            Proof(
+                signature.amount,
+                signature.keyset_id,
+                secret,
+                unblind(signature.signature, blinding, self._keyset.keys[signature.amount]),
+            )
+            for signature, secret, blinding in zip(
+                basket.signatures(), basket.secrets, basket.blindings, strict=True
+            )
+        ]
+
+    def verify(self, basket: Basket) -> None:
+        """Raise SignatureForged unless the mint made every signature of the answer with its published key."""
+        for output, signature in zip(basket.outputs, basket.signatures(), strict=True):
+            key = self._keyset.keys[output.amount]
+            if signature.dleq is None or not dleq.verify(
+                key, output.blinded, signature.signature, signature.dleq
+            ):
+                raise SignatureForged(f"a signature for {output.amount} is not of the mint's key")
+
+    def _basket(self) -> Basket:
+        derived = [self._source.derive(next(self._counter)) for _ in self._amounts]
+        outputs = [
+            BlindedMessage(amount, self._keyset.keyset_id, blind(each.secret, each.blinding))
+            for amount, each in zip(self._amounts, derived, strict=True)
+        ]
+        return Basket(outputs, [each.secret for each in derived], [each.blinding for each in derived])

@@ -1,0 +1,72 @@
+"""`hashpool bench NAME`: run one benchmark; with --json the figures are one object on the last line."""
+
+import argparse
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final, Protocol, cast
+
+import orjson
+
+BENCHMARKS: Final[dict[str, str]] = {
+    "mint": "what minting and swapping tokens costs the mint",
+}
+
+
+EX_UNAVAILABLE: Final = 69
+
+
+class Benchmark(Protocol):
+    """What a module of `benchmarks` offers."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, options: argparse.Namespace) -> dict[str, object]: ...
+
+
+def main(argv: list[str]) -> int:
+    """Run a benchmark and print what it found."""
+    if importlib.util.find_spec("benchmarks") is None:
+        print("hashpool bench: the benchmarks are in the checkout, not in the package", file=sys.stderr)
+        return EX_UNAVAILABLE
+    parser = argparse.ArgumentParser(prog="hashpool bench", description=__doc__)
+    names = parser.add_subparsers(dest="name", required=True, metavar="NAME")
+    modules: dict[str, Benchmark] = {}
+    for name, purpose in BENCHMARKS.items():
+        chosen = names.add_parser(name, help=purpose, description=purpose)
+        chosen.add_argument("--json", action="store_true", help="print one object on one line")
+        chosen.add_argument(
+            "--state", type=Path, metavar="DIR", help="where to keep the state meanwhile (.state)"
+        )
+        if name in argv:
+            modules[name] = cast("Benchmark", importlib.import_module(f"benchmarks.{name}"))
+            modules[name].add_arguments(chosen)
+    options = parser.parse_args(argv)
+    from benchmarks.machine import Load
+
+    load = Load()
+    figures = modules[options.name].run(options)
+    figures["load"] = load.told()
+    if options.json:
+        print(orjson.dumps(figures).decode())
+    else:
+        print(table(options.name, figures))
+    return 0
+
+
+def table(name: str, figures: Mapping[str, object]) -> str:
+    """The figures for people, a line each."""
+    lines = list(flatten(figures))
+    width = max(len(key) for key, _ in lines)
+    return "\n".join([name, *(f"  {key:<{width}}  {value}" for key, value in lines)])
+
+
+def flatten(figures: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Every figure with the dotted way to it."""
+    for key, value in figures.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,25 @@
+"""The mint's benchmark at tiny counts: that it runs, and what it tells."""
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from roles.cli.__main__ import main
+
+FIGURES = {"mint8_per_s", "mint8_cpu_ms", "swap8_per_s", "swap8_cpu_ms", "p99_ms", "failed"}
+
+
+@pytest.mark.functional
+def test_the_mint_benchmark_tells_its_figures_on_the_last_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = ["--operations", "3", "--rounds", "1", "--clients", "1,2", "--state", str(tmp_path)]
+    assert main(["bench", "mint", "--json", *arguments]) == 0
+    figures = orjson.loads(capsys.readouterr().out.splitlines()[-1])
+    assert set(figures["clients"]) == {"1", "2"}
+    for clients in figures["clients"].values():
+        assert set(clients) >= FIGURES
+        assert (clients["failed"], clients["operations"]) == (0, 6)
+    assert figures["load"]["cores"] >= 1
+    assert not list(tmp_path.iterdir())
