@@ -30,6 +30,7 @@ from protocols.sv2.mining import (
     NewMiningJob,
     OpenExtendedMiningChannel,
     OpenExtendedMiningChannelSuccess,
+    OpenMiningChannelError,
     OpenStandardMiningChannel,
     OpenStandardMiningChannelSuccess,
     SetNewPrevHash,
@@ -76,18 +77,19 @@ class Provider:
         self.heard: asyncio.Queue[Any] = asyncio.Queue()
         self.links = 0
         self.link: Sv2Connection | None = None
-        self._server = serve(
-            LOOPBACK, self.secret, self._serve, limit=FrameLimits(TEMPLATE_DISTRIBUTION), setting=""
-        )
-        self.address = self._server.address
         self._task: asyncio.Task[None] | None = None
         self.tip = bytes((1,)) * 32
         self.next_id = 1
         self.greeting = True
         """Whether a new link is sent a template and the tip at once."""
+        self.handle = self._speak
+        self.address = LOOPBACK
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._server.run())
+        limit = FrameLimits(TEMPLATE_DISTRIBUTION)
+        server = serve(LOOPBACK, self.secret, self._serve, limit=limit, setting="")
+        self.address = server.address
+        self._task = asyncio.create_task(server.run())
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -95,6 +97,9 @@ class Provider:
             await asyncio.wait({self._task})
 
     async def _serve(self, connection: Sv2Connection) -> None:
+        await self.handle(connection)
+
+    async def _speak(self, connection: Sv2Connection) -> None:
         setup, _ = TEMPLATE_DISTRIBUTION.decode(await connection.receive())
         self.heard.put_nowait(setup)
         connection.send(encode(SetupConnectionSuccess(2, 0)))
@@ -178,8 +183,8 @@ class Node:
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
-        assert self._runner
-        await self._runner.cleanup()
+        if self._runner is not None:
+            await self._runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.Response:
         call = await request.json()
@@ -320,6 +325,12 @@ class House:
         await self.node.stop()
         await self.provider.stop()
 
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why the pool is not ready."""
+        assert self.daemon
+        return self.daemon.readiness.reasons
+
     def metric(self, name: str, **labels: str) -> float:
         assert self.daemon
         return self.daemon.metrics.get_sample_value(name, labels) or 0.0
@@ -442,7 +453,9 @@ class Miner:
             else OpenExtendedMiningChannel(9, user, rate, max_target, least)
         )
         self.link.send(encode(request, tlvs))
-        success = await self.receive()
+        # On a connection with one channel nothing comes before the answer.
+        kinds = (OpenStandardMiningChannelSuccess, OpenExtendedMiningChannelSuccess, OpenMiningChannelError)
+        success = await (self.hear(*kinds) if self.channels else self.receive())
         assert isinstance(success, OpenStandardMiningChannelSuccess | OpenExtendedMiningChannelSuccess), (
             success
         )

@@ -347,8 +347,7 @@ async def test_nothing_is_served_before_there_is_work(house: House) -> None:
         await asyncio.sleep(0.005)
     with pytest.raises(ConnectFailed):
         await house.dial()
-    assert house.daemon
-    assert set(house.daemon.readiness.reasons) == {"templates", "listener"}
+    assert set(house.reasons) == {"templates", "listener"}
     house.provider.new_tip(bytes((1,)) * 32)
     await starting
     await (await house.miner()).open()
