@@ -147,6 +147,10 @@ def key_text(path: KeyPath) -> str:
     return ".".join(map(str, path))
 
 
+MAX_SHOWN = 500
+"""Characters of a text value that people are shown: a path in full, not a pasted file."""
+
+
 def show(key: str, value: object) -> str:
     """A value as TOML-like text for people, without what may be secret."""
     if is_secret(key):
@@ -155,7 +159,7 @@ def show(key: str, value: object) -> str:
         return str(value).lower()
     if isinstance(value, str):
         text = _USERINFO.sub("<redacted>@", value)
-        text = text if len(text) <= 100 else text[:97] + "..."
+        text = text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
         return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text) + '"'
     if isinstance(value, list | tuple):
         return "[" + ", ".join(show(key, item) for item in value) + "]"
