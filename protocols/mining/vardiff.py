@@ -88,7 +88,8 @@ class Vardiff:
         return None
 
     def _after_drift(self, current: int, now: float) -> int | None:
-        if not self._work or now - self._changed < self._decay_time / 8:
+        # After a long silence the squares vanish first, and with them the count of shares that is left.
+        if not self._work or not self._squares or now - self._changed < self._decay_time / 8:
             return None
         shares = self._count * self._count / self._squares
         drift = abs(log(self._work / self._time / (current * self._rate)))

@@ -141,3 +141,27 @@ def test_no_clock_and_no_share_makes_it_fail(
         assert wanted is None or wanted >= 1
         current = work(CreditRule(8).target(wanted or current, network=NETWORK, max_target=MAX_TARGET))
         assert vardiff.hashrate(now) >= 0
+
+
+def test_a_long_silence_after_a_single_share_leaves_nothing_to_divide_by() -> None:
+    vardiff = Vardiff(405.0, 0.0)
+    vardiff.accepted(976748545, 0.0)
+    vardiff.wanted(1, 3312.0)
+    assert vardiff.hashrate(3312.0) >= 0
+
+
+def test_a_second_question_at_the_same_moment_changes_nothing() -> None:
+    vardiff = Vardiff(60.0, 0.0)
+    for second in range(1, 41):
+        vardiff.accepted(1 << 20, float(second))
+    vardiff.wanted(1 << 20, 40.0)
+    assert vardiff.wanted(1 << 20, 40.0) is None
+
+
+def test_a_clock_that_is_set_back_goes_on_from_there() -> None:
+    vardiff = Vardiff(60.0, 1000.0)
+    for second in range(1, 31):
+        vardiff.accepted(1 << 20, 1000.0 + second)
+    before = vardiff.hashrate(1030.0)
+    assert vardiff.hashrate(500.0) == before
+    assert vardiff.wanted(1 << 20, 500.0) is None
