@@ -122,6 +122,19 @@ class NodeClient:
             raise
         return BlockInfo.parse(answer)
 
+    async def block_infos(self, block_hashes: Sequence[bytes]) -> list[BlockInfo | None]:
+        """Where several blocks stand, at most 1,000, in one request; None for what the node does not know."""
+        calls = [Call("getblockheader", (display(block_hash), True)) for block_hash in block_hashes]
+        found: list[BlockInfo | None] = []
+        for answer in await self.batch(calls):
+            if isinstance(answer, NodeRefused) and answer.code == _NOT_FOUND:
+                found.append(None)
+            elif isinstance(answer, NodeError):
+                raise answer
+            else:
+                found.append(BlockInfo.parse(answer))
+        return found
+
     async def block(self, block_hash: bytes) -> bytes:
         """A whole block, serialised; NodeRefused when the node does not have it."""
         return answers.parse_data("getblock", await self.call("getblock", display(block_hash), 0))

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -22,7 +22,7 @@ from roles.runtime.errors import StorageError
 from roles.runtime.storage import Connection, Database, Row
 
 FINAL_CONFIRMATIONS = 100
-MAX_FOLLOWED = 1024
+MAX_FOLLOWED = 1000
 GRACE_S = 2.0
 """How long the template provider has before the block is handed to the node directly."""
 LOOK_S = 5.0
@@ -36,8 +36,8 @@ _log = logging.getLogger(__name__)
 class Node(Protocol):
     """What following needs of a node; every call raises NodeError."""
 
-    async def block_info(self, block_hash: bytes) -> BlockInfo | None:
-        """Where a block stands, None when the node does not know it."""
+    async def block_infos(self, block_hashes: Sequence[bytes]) -> list[BlockInfo | None]:
+        """Where blocks stand, None for those that the node does not know."""
         ...
 
     async def submit_block(self, block: bytes) -> str | None:
@@ -162,8 +162,10 @@ class BlockDesk:
         """Look once at each block that is not final."""
         await self._store()
         try:
-            for block in tuple(self._followed):
-                await self._look_at(block)
+            blocks = tuple(self._followed)
+            infos = await self._node.block_infos([block.block_hash for block in blocks])
+            for block, info in zip(blocks, infos, strict=True):
+                await self._look_at(block, info)
             self._is_node_away = False
         except NodeError as error:
             if not self._is_node_away:
@@ -171,8 +173,7 @@ class BlockDesk:
             self._is_node_away = True
         await self._store()
 
-    async def _look_at(self, block: _Followed) -> None:
-        info = await self._node.block_info(block.block_hash)
+    async def _look_at(self, block: _Followed, info: BlockInfo | None) -> None:
         if info is None:
             await self._submit(block)
         else:

@@ -71,9 +71,10 @@ async def service(daemon: PoolDaemon) -> None:
             await daemon.stopping.wait()
             serving.cancel()
             await asyncio.wait({serving})
-        await pool.blocks.look_once()
         for task in running:
             task.cancel()
+        await asyncio.wait(running)
+        await pool.blocks.look_once()
 
 
 def reward_script(daemon: PoolDaemon) -> bytes:

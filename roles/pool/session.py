@@ -61,6 +61,8 @@ FRAME_LIMITS = FrameLimits(
 
 GROUP = 1
 FIRST_CHANNEL = 2
+REQUEST_COST = 5
+"""What opening or changing a channel takes of a connection's allowance, in shares."""
 JD_NOT_SUPPORTED = "jd-not-supported"
 
 _log = logging.getLogger(__name__)
@@ -147,7 +149,7 @@ class Session:
         judged: list[Judged] = []
         replies: list[Frame] = []
         now = int(self._floor.clock())
-        shares = 0
+        cost = 0
         for frame in frames:
             answer = self._setup.receive(frame)
             if answer is not None:
@@ -162,7 +164,7 @@ class Session:
                 replies.append(_invalid_rate(frame))
                 continue
             if isinstance(message, SubmitSharesExtended | SubmitSharesStandard):
-                shares += 1
+                cost += 1
                 member = self._members.get(message.channel_id)
                 outcome = self._floor.desk.judge(member, message, self._used(tlvs), now)
                 if isinstance(outcome, Judged):
@@ -170,15 +172,16 @@ class Session:
                 else:
                     replies.append(encode(outcome))
             else:
+                cost += REQUEST_COST
                 replies += map(encode, self._answer(message, tlvs))
         if replies:
             self._connection.send(*replies)
         if judged:
             await self._record(judged)
-        await self._rest(shares)
+        await self._rest(cost)
 
-    async def _rest(self, shares: int) -> None:
-        pause = self._allowance.use(shares, self._floor.monotonic()) if shares else 0.0
+    async def _rest(self, cost: int) -> None:
+        pause = self._allowance.use(cost, self._floor.monotonic()) if cost else 0.0
         if pause:
             self._floor.meters.throttled.inc()
             await asyncio.sleep(pause)

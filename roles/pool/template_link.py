@@ -35,6 +35,7 @@ from roles.runtime.readiness import Readiness
 
 SETUP_S = 10.0
 MAX_FUTURE = 16
+MAX_SOLUTIONS = 64
 MAX_SHELVED = 8
 MAX_SHELVED_BYTES = 64 << 20
 CONDITION = "templates"
@@ -120,6 +121,8 @@ class TemplateLink:
     def submit(self, block_hash: bytes, origin: Origin, solution: SubmitSolution) -> bool:
         """Send a solution now and on later links until `settled`; False if its own link is gone."""
         self._solutions[block_hash] = (origin, solution)
+        if len(self._solutions) > MAX_SOLUTIONS:
+            del self._solutions[next(iter(self._solutions))]
         sent = self._send(solution)
         return sent and origin[0] == self._number
 

@@ -219,6 +219,30 @@ async def test_blocks_and_hashes_are_asked_for_in_display_order(
         await client.block_info(HASH)
 
 
+async def test_several_blocks_are_asked_for_in_one_request(
+    node: Any, client: NodeClient, fail: Callable[[int, str], object]
+) -> None:
+    header = {
+        "hash": HASH.hex(),
+        "confirmations": 3,
+        "height": 5,
+        "time": 1,
+        "mediantime": 1,
+        "bits": "207fffff",
+    }
+    node.answers["getblockheader"] = lambda params: (
+        header if params[0] == HASH[::-1].hex() else fail(-5, "no")
+    )
+    before = node.requests
+    infos = await client.block_infos([HASH, bytes(32)])
+    assert infos[0] is not None
+    assert (infos[0].confirmations, infos[1]) == (3, None)
+    assert node.requests == before + 1
+    node.answers["getblockheader"] = lambda params: fail(-8, "bad hash")
+    with pytest.raises(NodeRefused):
+        await client.block_infos([HASH])
+
+
 async def test_a_long_poll_waits_with_its_id_and_outlasts_the_timeout_of_other_calls(
     node: Any, template_answer: dict[str, Any]
 ) -> None:

@@ -187,9 +187,14 @@ class Node:
             await self._runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.Response:
-        call = await request.json()
+        asked = await request.json()
+        calls = asked if isinstance(asked, list) else [asked]
+        answers = [self._reply(call) for call in calls]
+        return web.json_response(answers if isinstance(asked, list) else answers[0])
+
+    def _reply(self, call: dict[str, Any]) -> dict[str, Any]:
         result, error = self._call(call["method"], call.get("params", []))
-        return web.json_response({"jsonrpc": "2.0", "id": call["id"], "result": result, "error": error})
+        return {"jsonrpc": "1.0", "id": call["id"], "result": result, "error": error}
 
     def _call(self, method: str, params: list[Any]) -> tuple[Any, Any]:
         if method == "submitblock":
