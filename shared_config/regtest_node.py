@@ -25,6 +25,8 @@ class RegtestNodeSettings(DaemonSettings):
     long_polls: int = Field(default=64, ge=1, le=10_000)
     work_queue: int = Field(default=64, ge=1, le=10_000)
     """Requests under way, long polls apart; more are answered with 503."""
+    checkpoint_blocks: int = Field(default=1_000, ge=1, le=1_000_000)
+    """Blocks after which the chain's indexes are written; a crash costs the time to take so many again."""
     mempool_transactions: int = Field(default=5_000, ge=0, le=1_000_000)
 
     def review(self, shared: PoolSide) -> Iterator[Finding]:

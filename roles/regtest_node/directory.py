@@ -1,20 +1,11 @@
-"""The node's state directory: held by one process, and marked while its indexes lag behind its blocks.
-
-The kernel writes blocks at once but its indexes only when it closes. Opened after a crash as it is, it would
-go back to the last clean close and overwrite every block since. So a marker stands in the directory from
-before the first write until after a clean close; where it is found at start, the indexes must be made anew
-from the block files.
-"""
+"""The node's state directory, held by one process at a time."""
 
 import fcntl
-import os
 from pathlib import Path
 from typing import IO
 
 from roles.regtest_node.errors import StateInUse
 
-CHAIN: str = "chain"
-_MARKER = "indexes-behind"
 _LOCK = ".lock"
 
 
@@ -22,23 +13,14 @@ class ChainDirectory:
     """A directory with one chain, locked from construction to `close`; raises StateInUse if it is held."""
 
     def __init__(self, state: Path) -> None:
-        self.state = state
-        self.chain = state / CHAIN
-        self._marker = state / _MARKER
         self._lock: IO[bytes] | None = _hold(state / _LOCK)
-        # Before anything is opened: opening is what would do the damage.
-        self.rebuild = self._marker.exists()
-
-    def mark_behind(self) -> None:
-        """Notes on disk that from now on only the block files tell the whole chain."""
-        with self._marker.open("wb") as marker:
-            os.fsync(marker.fileno())
-        _sync_directory(self.state)
-
-    def mark_clean(self) -> None:
-        """Notes that the kernel has closed and its indexes are whole."""
-        self._marker.unlink(missing_ok=True)
-        _sync_directory(self.state)
+        self.state = state
+        self.chain = state / "chain"
+        self.journal = state / "recent-blocks.dat"
+        self.coins = state / "unspent.dat"
+        self.mempool = state / "mempool.dat"
+        self.rebuilding = state / "rebuilding"
+        """Stands while indexes are made anew: half made, they would let blocks be overwritten."""
 
     def close(self) -> None:
         """Lets another process have the directory; a second call does nothing."""
@@ -59,11 +41,3 @@ def _hold(path: Path) -> IO[bytes]:
             hint="stop it first, or give this one its own directory with --state",
         ) from error
     return lock
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

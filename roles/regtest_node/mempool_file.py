@@ -3,15 +3,12 @@
 A sequence of records: time (8 bytes), length (4 bytes), transaction; integers little-endian.
 """
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from protocols.bitcoin.encoding import ByteReader
 from protocols.bitcoin.errors import TruncatedError
-
-NAME = "mempool.dat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,21 +19,19 @@ class Remembered:
     raw: bytes
 
 
-def write(directory: Path, transactions: Iterable[Remembered]) -> None:
-    """Replaces the file in a directory as a whole or not at all."""
-    temporary = directory / f"{NAME}.new"
-    with temporary.open("wb") as file:
+def write(path: Path, transactions: Iterable[Remembered]) -> None:
+    """Replaces the file as a whole or not at all."""
+    draft = path.with_name(f"{path.name}.new")
+    with draft.open("wb") as file:
         for each in transactions:
             file.write(each.time.to_bytes(8, "little") + len(each.raw).to_bytes(4, "little") + each.raw)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(directory / NAME)
+    draft.replace(path)
 
 
-def read(directory: Path) -> Iterator[Remembered]:
+def read(path: Path) -> Iterator[Remembered]:
     """What the file holds, nothing where there is none; a record that is cut off ends it."""
     try:
-        reader = ByteReader((directory / NAME).read_bytes())
+        reader = ByteReader(path.read_bytes())
     except FileNotFoundError:
         return
     while reader.remaining:

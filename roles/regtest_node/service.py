@@ -59,16 +59,15 @@ async def _serve(
     bounds = Bounds(
         config.connections, config.work_queue + config.long_polls, config.body_bytes, config.body_s
     )
-    kernel = Kernel(directory.chain, rebuild=directory.rebuild)
-    phase = "Reindexing blocks…" if directory.rebuild else "Loading block index…"
-    make = _maker(directory, kernel, watch, metrics, config.mempool_transactions)
+    kernel = Kernel(directory.chain)
+    make = _maker(config, directory, kernel, watch, metrics)
     try:
         cookie.write()
         async with RpcServer(rpc, cookie, bounds, metrics).serving(sock):
             log.info("serving", extra={"rpc": f"http://{bound(sock)}"})
             daemon.readiness.met("rpc")
-            daemon.readiness.unmet("chain", phase)
-            if await _opened(daemon, thread, kernel, make, phase):
+            daemon.readiness.unmet("chain", "loading")
+            if await _opened(daemon, thread, kernel, make):
                 daemon.readiness.met("chain")
                 await _until(daemon.stopping, thread.failed)
             watch.close()
@@ -82,10 +81,9 @@ async def _opened(
     thread: NodeThread,
     kernel: Kernel,
     make: Callable[[], Node],
-    phase: str,
 ) -> bool:
     """Opens the chain; False when the daemon was told to stop before it was there."""
-    opening: asyncio.Future[Any] = asyncio.ensure_future(thread.open(make, phase))
+    opening: asyncio.Future[Any] = asyncio.ensure_future(thread.open(make))
     told: asyncio.Future[Any] = asyncio.ensure_future(daemon.stopping.wait())
     await asyncio.wait({opening, told}, return_when=asyncio.FIRST_COMPLETED)
     told.cancel()
@@ -100,7 +98,7 @@ async def _opened(
 
 
 def _maker(
-    directory: ChainDirectory, kernel: Kernel, watch: TipWatch, metrics: Metrics, mempool_limit: int
+    config: RegtestNodeSettings, directory: ChainDirectory, kernel: Kernel, watch: TipWatch, metrics: Metrics
 ) -> Callable[[], Node]:
     loop = asyncio.get_running_loop()
 
@@ -110,18 +108,20 @@ def _maker(
 
     def make() -> Node:
         started = time.monotonic()
-        state = Chainstate(directory, kernel, time.time, tell, mempool_limit=mempool_limit)
+        state = Chainstate(
+            directory,
+            kernel,
+            time.time,
+            tell,
+            mempool_limit=config.mempool_transactions,
+            checkpoint_blocks=config.checkpoint_blocks,
+        )
         metrics.mempool.set_function(lambda: float(len(state.mempool)))
         tell(state.tip)
         elapsed = round(time.monotonic() - started, 3)
         log.info(
             "chain loaded",
-            extra={
-                "height": state.tip.height,
-                "tip": display(state.tip.hash),
-                "rebuilt": directory.rebuild,
-                "seconds": elapsed,
-            },
+            extra={"height": state.tip.height, "tip": display(state.tip.hash), "seconds": elapsed},
         )
         return Node(state, Mining(state))
 

@@ -33,12 +33,12 @@ class NodeThread:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kernel")
         self._node: Node | None = None
         self._phase = "Loading block index…"
+        self._checkpoint: asyncio.Future[None] | None = None
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def open(self, make: Callable[[], Node], phase: str) -> None:
-        """Makes the node; until then calls are answered with ``phase``. Raises what ``make`` raises."""
-        self._phase = phase
-        self._node = await asyncio.get_running_loop().run_in_executor(self._executor, make)
+    async def open(self, make: Callable[[], Node]) -> None:
+        """Makes the node; until then calls are told to wait. Raises what ``make`` raises."""
+        self._node = await self._run(make)
 
     async def call(self, work: Callable[..., T], *arguments: object) -> T:
         """Runs ``work(node, *arguments)`` on the thread; raises RpcError while it is not open."""
@@ -48,16 +48,33 @@ class NodeThread:
         if self.failed.done():
             raise RpcError(NOT_CONNECTED, "Shutting down")
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, work, node, *arguments)
+            return await self._run(work, node, *arguments)
         except KernelFault as error:
-            if not self.failed.done():
-                self.failed.set_exception(error)
+            self._fail(error)
             raise RpcError(NOT_CONNECTED, "Shutting down") from error
+        finally:
+            # After the answer, which should not wait for it.
+            if self._node is node and self._checkpoint is None and node.state.is_checkpoint_due:
+                self._checkpoint = self._run(node.state.checkpoint)
+                self._checkpoint.add_done_callback(self._checked)
+
+    def _run(self, work: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._executor, work, *arguments)
+
+    def _checked(self, checkpoint: asyncio.Future[None]) -> None:
+        self._checkpoint = None
+        error = None if checkpoint.cancelled() else checkpoint.exception()
+        if error is not None:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self.failed.done():
+            self.failed.set_exception(error)
 
     async def close(self) -> None:
         """Writes everything to disk, once what is under way is done. A second call does nothing."""
         node, self._node, self._phase = self._node, None, "Shutting down"
         if node is not None:
-            await asyncio.get_running_loop().run_in_executor(self._executor, node.state.close)
+            await self._run(node.state.close)
         self._executor.shutdown()
         self.failed.cancel()

@@ -3,7 +3,7 @@
 The kernel keeps its own set but lets nobody look into it; this one follows it block by block.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from protocols.bitcoin.script import OP_RETURN
@@ -44,6 +44,15 @@ class UtxoIndex:
 
     def __len__(self) -> int:
         return len(self._coins)
+
+    @property
+    def coins(self) -> Mapping[Outpoint, Coin]:
+        """All of them."""
+        return self._coins
+
+    def restore(self, coins: dict[Outpoint, Coin]) -> None:
+        """Takes over coins that were remembered."""
+        self._coins = coins
 
     def get(self, outpoint: Outpoint) -> Coin | None:
         """The coin at an outpoint, or None when it is spent or never was."""

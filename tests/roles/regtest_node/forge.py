@@ -80,9 +80,13 @@ class Forge:
 
     def _opened(self) -> Chainstate:
         directory = ChainDirectory(self.path)
-        kernel = Kernel(directory.chain, rebuild=directory.rebuild)
         return Chainstate(
-            directory, kernel, self.clock, lambda tip: self.tips.append(tip.hash), mempool_limit=1_000
+            directory,
+            Kernel(directory.chain),
+            self.clock,
+            lambda tip: self.tips.append(tip.hash),
+            mempool_limit=1_000,
+            checkpoint_blocks=1_000,
         )
 
     def reopen(self) -> None:

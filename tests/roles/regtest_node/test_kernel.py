@@ -18,7 +18,7 @@ def kernel(forge: Forge) -> Kernel:
 
 
 def test_a_fresh_chain_is_the_genesis_block(tmp_path: Path) -> None:
-    kernel = Kernel(tmp_path, rebuild=False)
+    kernel = Kernel(tmp_path)
     kernel.open()
     assert (kernel.tip().height, kernel.tip().hash) == (0, Network.REGTEST.genesis)
     assert kernel.spent(kernel.tip()) == []
@@ -26,8 +26,8 @@ def test_a_fresh_chain_is_the_genesis_block(tmp_path: Path) -> None:
 
 
 def test_indexes_made_anew_from_nothing_are_the_genesis_block(tmp_path: Path) -> None:
-    kernel = Kernel(tmp_path, rebuild=True)
-    kernel.open()
+    kernel = Kernel(tmp_path)
+    kernel.open(rebuild=True)
     assert kernel.tip().hash == Network.REGTEST.genesis
     kernel.close()
 
@@ -72,11 +72,11 @@ def test_an_empty_script_is_no_misuse(forge: Forge) -> None:
 
 
 def test_after_the_end_every_call_is_refused_and_closing_again_is_nothing(tmp_path: Path) -> None:
-    kernel = Kernel(tmp_path, rebuild=False)
+    kernel = Kernel(tmp_path)
     kernel.open()
     tip = kernel.tip()
-    kernel.close()
-    kernel.close()
+    assert kernel.close()
+    assert not kernel.close()
     for call in (
         kernel.tip,
         kernel.best_header,
@@ -94,7 +94,7 @@ def test_after_the_end_every_call_is_refused_and_closing_again_is_nothing(tmp_pa
 
 
 def test_a_directory_that_is_held_is_told_with_the_engines_reason(forge: Forge) -> None:
-    second = Kernel(forge.state.directory.chain, rebuild=False)
+    second = Kernel(forge.state.directory.chain)
     with pytest.raises(KernelFault, match=re.escape(str(forge.state.directory.chain))) as caught:
         second.open()
     assert "LOCK" in caught.value.text
@@ -102,15 +102,26 @@ def test_a_directory_that_is_held_is_told_with_the_engines_reason(forge: Forge) 
 
 
 def test_an_interrupted_start_is_told(tmp_path: Path) -> None:
-    kernel = Kernel(tmp_path, rebuild=True)
+    kernel = Kernel(tmp_path)
     kernel.interrupt()
     with pytest.raises(KernelFault):
-        kernel.open()
+        kernel.open(rebuild=True)
     kernel.close()
 
 
+def test_blocks_found_before_the_kernel_was_reopened_are_found_again(forge: Forge) -> None:
+    forge.mine(5)
+    kernel, tip = forge.state.kernel, forge.state.tip
+    assert kernel.reopen()
+    assert kernel.tip() == tip
+    assert kernel.is_active(tip)
+    assert kernel.block(tip) is not None
+    assert kernel.ancestor(tip, 2) == kernel.at(2)
+    assert kernel.spent(tip) == []
+
+
 def test_two_engines_keep_their_verdicts_apart(forge: Forge, tmp_path: Path) -> None:
-    other = Kernel(tmp_path / "other", rebuild=False)
+    other = Kernel(tmp_path / "other")
     other.open()
     bad = forge.block(BlockPlan(height=9))
     assert forge.state.kernel.submit(bad).reason == "bad-cb-height"

@@ -104,9 +104,9 @@ def test_unspent_outputs_after_a_reorganisation_are_those_of_a_fresh_start(forge
     chain = (parent, spend(output_of(parent)))
     forge.mine(2, BlockPlan(transactions=chain, fees=2_000))
     forge.mine(4, BlockPlan(transactions=(spend(*coins),), fees=1_000, tag=b"other"), fork)
-    followed = dict(forge.state.utxo._coins)
+    followed = dict(forge.state.utxo.coins)
     forge.reopen()
-    assert followed == forge.state.utxo._coins
+    assert followed == forge.state.utxo.coins
     assert forge.state.tip.height == fork.height + 4
 
 

@@ -88,7 +88,7 @@ async def test_calls_before_the_chain_is_there_are_told_to_wait() -> None:
 
 async def test_after_a_fault_of_the_kernel_nothing_more_is_answered(tmp_path: Path, clock: Clock) -> None:
     thread, state = NodeThread(), Forge(tmp_path, clock).state
-    await thread.open(lambda: Node(state, Mining(state)), "loading")
+    await thread.open(lambda: Node(state, Mining(state)))
 
     def fail(_node: Node) -> None:
         raise KernelFault("the disk is gone")
@@ -100,6 +100,37 @@ async def test_after_a_fault_of_the_kernel_nothing_more_is_answered(tmp_path: Pa
     with pytest.raises(KernelFault):
         await thread.failed
     await thread.close()
+
+
+async def test_a_checkpoint_is_made_after_an_answer(tmp_path: Path, clock: Clock) -> None:
+    thread, forge = NodeThread(), Forge(tmp_path, clock)
+    await thread.open(lambda: Node(forge.state, Mining(forge.state)))
+    await thread.call(lambda _node: forge.mine(1_000))
+    async with asyncio.timeout(10):
+        while forge.state.directory.journal.stat().st_size:
+            assert await thread.call(lambda node: node.state.tip.height) == 1_000
+    await thread.close()
+
+
+async def test_a_checkpoint_that_fails_ends_the_node_and_keeps_the_journal(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread, forge = NodeThread(), Forge(tmp_path, clock)
+
+    def reopen() -> bool:
+        forge.state.kernel._flush()
+        raise KernelFault("no more")
+
+    monkeypatch.setattr(forge.state, "_checkpoint_blocks", 2)
+    monkeypatch.setattr(forge.state.kernel, "reopen", reopen)
+    await thread.open(lambda: Node(forge.state, Mining(forge.state)))
+    tip = await thread.call(lambda _node: forge.mine(2))
+    with pytest.raises(KernelFault):
+        await thread.failed
+    await thread.close()
+    after = Forge(tmp_path, clock)
+    assert after.state.tip == tip
+    after.state.close()
 
 
 async def test_a_watch_wakes_everyone_and_forgets_nobody() -> None:

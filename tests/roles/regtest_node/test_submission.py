@@ -153,7 +153,6 @@ def test_blocks_survive_a_clean_stop(forge: Forge) -> None:
     tip = forge.mine(5)
     forge.reopen()
     assert forge.state.tip == tip
-    assert not forge.state.directory.rebuild
     assert len(forge.state.utxo) == 5
 
 
