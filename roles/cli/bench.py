@@ -11,6 +11,7 @@ from typing import Final, Protocol, cast
 import orjson
 
 BENCHMARKS: Final[dict[str, str]] = {
+    "shares": "what a share costs the pool",
     "mint": "what minting and swapping tokens costs the mint",
 }
 
