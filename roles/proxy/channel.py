@@ -17,9 +17,10 @@ from typing import Protocol
 from protocols.bitcoin.errors import CoinbaseError
 from protocols.bitcoin.target import work as work_of
 from protocols.ehash.messages import EXTENSION, TLV_CHANNEL_KEY, TLV_SHARE_KEY, CreditRefused, QuoteNotice
-from protocols.mining.errors import ShareRefused, StaleShare
+from protocols.mining.errors import InvalidUserIdentity, ShareRefused
 from protocols.mining.job import Job, Work
 from protocols.mining.share import Verdict, check_time, check_version, judge
+from protocols.sv2.errors import MalformedTlv
 from protocols.sv2.layout import Message
 from protocols.sv2.mining import (
     NewExtendedMiningJob,
@@ -246,29 +247,41 @@ class EdgeChannel(ABC):
     # Shares
 
     def submit(self, share: Share, tlvs: tuple[Tlv, ...]) -> None:
-        """Take a share: refuse it here if it is worthless for certain, else let the upstream judge it."""
+        """Take a share: refuse it here if it is worthless for certain, else let the upstream judge it.
+
+        Where no upstream will, because the channel of its job is gone, nobody knows what it would have been.
+        """
+        sequence = share.sequence_number
         try:
+            key = find_tlv(tlvs, EXTENSION, TLV_SHARE_KEY) if tlvs else None
             verdict, rolled = self._judge(share)
         except ShareRefused as refusal:
-            self._verdicts.refused(share.sequence_number, refusal.code, "edge")
+            self._verdicts.refused(sequence, refusal.code, "edge")
             return
-        key = find_tlv(tlvs, EXTENSION, TLV_SHARE_KEY) if tlvs else None
-        settle = partial(self._settle, share.sequence_number, verdict, asyncio.get_running_loop().time())
+        except MalformedTlv:
+            self._verdicts.refused(sequence, InvalidUserIdentity.code, "edge")
+            return
         try:
-            self.upstream.submit(
-                job_id=origin_of(verdict.job.work).job_id,
-                nonce=share.nonce,
-                ntime=share.ntime,
-                version=share.version,
-                extranonce=self._padding + rolled,
-                settle=settle,
-                tlvs=() if key is None else (Tlv(EXTENSION, TLV_SHARE_KEY, key),),
-            )
-        except (ChannelNotOpen, SubmissionsFull) as error:
+            self._forward(share, verdict, rolled, key)
+        except ChannelNotOpen:
             self._jobs.seen.forget(verdict.share_hash)
-            code = StaleShare.code if isinstance(error, ChannelNotOpen) else Overloaded.code
-            self._verdicts.refused(share.sequence_number, code, "edge")
-            return
+            self._verdicts.lost(sequence)
+        except SubmissionsFull:
+            self._jobs.seen.forget(verdict.share_hash)
+            self._verdicts.refused(sequence, Overloaded.code, "edge")
+
+    def _forward(self, share: Share, verdict: Verdict, rolled: bytes, key: bytes | None) -> None:
+        if not self._jobs.is_live:
+            raise ChannelNotOpen("the upstream channel of this job is gone")
+        self.upstream.submit(
+            job_id=origin_of(verdict.job.work).job_id,
+            nonce=share.nonce,
+            ntime=share.ntime,
+            version=share.version,
+            extranonce=self._padding + rolled,
+            settle=partial(self._settle, share.sequence_number, verdict, asyncio.get_running_loop().time()),
+            tlvs=() if key is None else (Tlv(EXTENSION, TLV_SHARE_KEY, key),),
+        )
         if key is not None and key != self._attribution.key:
             self._foreign_shares[verdict.share_hash] = None
             if len(self._foreign_shares) > MAX_FOREIGN_SHARES:

@@ -1,13 +1,12 @@
 """The upstream's jobs as one downstream channel sees them: around its own slice, with their targets frozen.
 
 A future job waits for its SetNewPrevHash; from then on it has a tip and the target that the upstream judges
-it by. Jobs of an upstream channel that is gone are stale: nobody can credit their shares any more.
+it by. Jobs of an upstream channel that is gone stay known until the next tip, but nobody judges their shares.
 """
 
 from typing import NamedTuple
 
 from protocols.bitcoin.coinbase import strip_witness
-from protocols.mining.errors import StaleShare
 from protocols.mining.job import MAX_FUTURE, Job, JobStore, Tip, Work
 from protocols.mining.share import SeenShares
 from protocols.sv2.mining import NewExtendedMiningJob, SetNewPrevHash
@@ -56,6 +55,11 @@ class EdgeJobs:
         self._is_live = False
 
     @property
+    def is_live(self) -> bool:
+        """Whether the upstream would judge shares for these jobs."""
+        return self._is_live
+
+    @property
     def tip(self) -> Tip | None:
         """What the upstream's present jobs build on; None before its first SetNewPrevHash."""
         return self._store.active.tip if self._is_live and self._store.active else None
@@ -94,7 +98,4 @@ class EdgeJobs:
 
     def find(self, job_id: int) -> Job:
         """The job that a share is for; raises StaleShare and UnknownJob."""
-        job = self._store.find(job_id)
-        if not self._is_live:
-            raise StaleShare("the upstream channel of this job is gone")
-        return job
+        return self._store.find(job_id)

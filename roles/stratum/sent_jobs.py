@@ -65,3 +65,7 @@ class SentJobs:
         self._seen[share_hash] = None
         if len(self._seen) > SEEN_LIMIT:
             del self._seen[next(iter(self._seen))]
+
+    def forget(self, share_hash: bytes) -> None:
+        """Nobody has judged the share, so that it may come again."""
+        self._seen.pop(share_hash, None)

@@ -89,9 +89,9 @@ class ShareDesk:
             return
         self.pending += 1
         timer = self._loop.call_later(self._verdict_s, self._no_verdict, place)
-        self._submitter.found(share, submit, job.work, partial(self._settle, place, timer))
+        self._submitter.found(share, submit, job.work, partial(self._settle, place, timer, share))
 
-    def _settle(self, place: Place, timer: asyncio.TimerHandle, verdict: Verdict) -> None:
+    def _settle(self, place: Place, timer: asyncio.TimerHandle, share: JudgedShare, verdict: Verdict) -> None:
         timer.cancel()
         self.pending -= 1
         if verdict.outcome is Outcome.ACCEPTED:
@@ -103,6 +103,7 @@ class ShareDesk:
         else:
             self.tally.unknown += 1
             self._totals.unknown += 1
+            self.jobs.forget(share.share_hash)
             self._no_verdict(place)
 
     def _no_verdict(self, place: Place) -> None:

@@ -1,7 +1,8 @@
 """A pool for the proxy's tests: real Noise, real channels and verdicts, and no mind of its own.
 
 It grants what it is asked for, records what it hears, and answers shares at once, or when `answer` is
-called if `patient` is set. `refuse` names a code for every open request, or for every share.
+called if `patient` is set; an `idle` one gives no work until it is told to. `refuse_…` names a code for
+every open request, or for every share.
 """
 
 import asyncio
@@ -73,6 +74,7 @@ class ScriptedPool:
         self.refuse_opens = ""
         self.refuse_shares = ""
         self.silent = False
+        self.idle = False
         self.previous = b"\x01" * 32
         self.channels: dict[int, Granted] = {}
         self.updates: list[UpdateChannel] = []
@@ -237,4 +239,5 @@ class ScriptedPool:
                 request.request_id, granted.channel_id, granted.target, granted.size, prefix, 1
             )
         )
-        self.new_tip(granted)
+        if not self.idle:
+            self.new_tip(granted)

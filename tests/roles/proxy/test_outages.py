@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from protocols.sv2.errors import SetupFailed
@@ -10,7 +12,7 @@ from protocols.sv2.mining import (
     SubmitSharesSuccess,
 )
 from tests.roles.proxy.conftest import House, Start, until
-from tests.roles.proxy.scripted_pool import ScriptedPool
+from tests.roles.proxy.scripted_pool import EASY, ScriptedPool
 
 
 async def test_a_miner_is_kept_over_a_restart_of_the_pool_and_gets_new_work(
@@ -34,7 +36,7 @@ async def test_a_miner_is_kept_over_a_restart_of_the_pool_and_gets_new_work(
     assert pool.channel.accepted[0].extranonce.startswith(pool.channel.prefix + miner.prefix)
 
 
-async def test_shares_in_flight_when_the_pool_goes_are_unknown_and_later_ones_stale(
+async def test_shares_that_no_pool_will_judge_are_unknown_until_there_is_new_work(
     proxy: House, pool: ScriptedPool
 ) -> None:
     miner = await proxy.miner()
@@ -46,14 +48,52 @@ async def test_shares_in_flight_when_the_pool_goes_are_unknown_and_later_ones_st
     await pool.stop()
     lost = await miner.expect(SubmitSharesError)
     assert (lost.sequence_number, lost.error_code) == (1, "no-verdict")
-    assert proxy.metric("proxy_shares_total", result="unknown") == 1
-    miner.send(miner.mine(job, tip, extranonce=1))
-    assert (await miner.expect(SubmitSharesError)).error_code == "stale-share"
+    orphan = miner.mine(job, tip, extranonce=1)
+    for _ in range(2):
+        miner.send(orphan)
+        assert (await miner.expect(SubmitSharesError)).error_code == "no-verdict"
+    assert proxy.metric("proxy_shares_total", result="unknown") == 3
+    assert proxy.metric("proxy_shares_total", result="rejected") == 0
     pool.patient = False
     await pool.start()
     await miner.first_work()
     miner.send(miner.mine(job, tip, extranonce=2))
     assert (await miner.expect(SubmitSharesError)).error_code == "stale-share"
+    assert pool.channel.heard == []
+
+
+async def test_what_is_wrong_with_a_share_for_certain_is_told_without_a_pool(
+    proxy: House, pool: ScriptedPool
+) -> None:
+    miner = await proxy.miner()
+    await miner.open_extended()
+    job, tip = await miner.first_work()
+    await pool.stop()
+    await until(lambda: proxy.metric("upstream_connected") == 0)
+    miner.send(miner.mine(job, tip, target=EASY * 15, above=EASY))
+    assert (await miner.expect(SubmitSharesError)).error_code == "difficulty-too-low"
+    miner.send(replace(miner.mine(job, tip), job_id=99))
+    assert (await miner.expect(SubmitSharesError)).error_code == "invalid-job-id"
+
+
+async def test_shares_between_the_return_of_the_pool_and_its_first_work_are_unknown(
+    proxy: House, pool: ScriptedPool
+) -> None:
+    miner = await proxy.miner()
+    await miner.open_extended()
+    job, tip = await miner.first_work()
+    await pool.stop()
+    pool.idle = True
+    await pool.start()
+    await until(lambda: bool(pool.channels))
+    await until(lambda: proxy.metric("upstream_channels") == 1)
+    miner.send(miner.mine(job, tip))
+    assert (await miner.expect(SubmitSharesError)).error_code == "no-verdict"
+    assert pool.channel.heard == []
+    pool.new_tip(pool.channel)
+    job, tip = await miner.first_work()
+    miner.send(miner.mine(job, tip))
+    await miner.expect(SubmitSharesSuccess)
 
 
 async def test_a_channel_that_the_pool_closes_is_opened_again(proxy: House, pool: ScriptedPool) -> None:

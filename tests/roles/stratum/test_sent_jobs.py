@@ -52,6 +52,14 @@ def test_a_share_is_taken_once_on_a_tip() -> None:
     jobs.remember(b"a")
 
 
+def test_a_share_without_a_verdict_may_come_again() -> None:
+    jobs = SentJobs()
+    jobs.remember(b"a")
+    jobs.forget(b"a")
+    jobs.remember(b"a")
+    jobs.forget(b"never")
+
+
 def test_the_memory_of_shares_is_bounded() -> None:
     jobs = SentJobs()
     for number in range(SEEN_LIMIT + 1):

@@ -221,6 +221,19 @@ async def test_shares_in_a_gap_are_answered_as_unknown_and_never_go_to_another_c
     assert house.proxy.bad == []
 
 
+async def test_a_share_that_the_proxy_knows_no_verdict_of_is_unknown_and_may_come_again(house: House) -> None:
+    miner = await house.miner()
+    share = miner.find(await miner.job())
+    house.proxy.verdict = lambda share: "no-verdict"
+    assert (await miner.submit(share))["error"] == [20, "No verdict from pool", None]
+    assert house.count("translator_shares_total", result="unknown") == 1
+    assert house.count("translator_shares_total", result="rejected") == 0
+    house.proxy.verdict = lambda share: None
+    house.proxy.hashes.clear()
+    assert (await miner.submit(share))["result"] is True
+    assert (await miner.submit(share))["error"] == [22, "Duplicate share", None]
+
+
 async def test_new_miners_are_refused_while_there_is_no_upstream(
     house: House, upstream: Any, eventually: Eventually
 ) -> None:
