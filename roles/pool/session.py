@@ -5,12 +5,7 @@ import logging
 from collections.abc import Iterable, Sequence
 
 from protocols.ehash.messages import EXTENSION, MINING_MESSAGES
-from protocols.mining.errors import (
-    InvalidNominalHashrate,
-    InvalidUpdatedHashrate,
-    OpenRefused,
-    UnknownChannel,
-)
+from protocols.mining.errors import OpenRefused, UnknownChannel
 from protocols.sv2 import connection, extensions
 from protocols.sv2.codec import MINING, Catalogue, encode
 from protocols.sv2.connection import PROTOCOL_MINING
@@ -40,6 +35,7 @@ from roles.pool.notices import Route
 from roles.pool.share_desk import Judged, Settled
 from roles.runtime.errors import ConnectionLost
 from roles.runtime.sv2_connection import Sv2Connection
+from roles.stratum.hash_rate import refuse_hash_rate
 
 CATALOGUE = MINING.with_messages(*MINING_MESSAGES)
 FRAME_LIMITS = FrameLimits(
@@ -161,7 +157,7 @@ class Session:
                 self._floor.meters.ignored.inc()
                 continue
             except InvalidFloat:
-                replies.append(_invalid_rate(frame))
+                replies.append(encode(refuse_hash_rate(frame)))
                 continue
             if isinstance(message, SubmitSharesExtended | SubmitSharesStandard):
                 cost += 1
@@ -309,11 +305,3 @@ class Session:
     def _push(self, messages: list[Message]) -> None:
         if messages:
             self.tell([encode(message) for message in messages])
-
-
-def _invalid_rate(frame: Frame) -> Frame:
-    """The answer to an open or update whose hash rate is no number; both begin with the id to be echoed."""
-    echoed = int.from_bytes(frame.payload[:4], "little")
-    if frame.msg_type == UpdateChannel.msg_type:
-        return encode(UpdateChannelError(echoed, InvalidUpdatedHashrate.code))
-    return encode(OpenMiningChannelError(echoed, InvalidNominalHashrate.code))

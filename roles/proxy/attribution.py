@@ -8,6 +8,7 @@ from protocols.ehash.errors import KeyTextError
 from protocols.ehash.key_text import parse_identity
 from protocols.ehash.messages import EXTENSION, TLV_CHANNEL_KEY
 from protocols.mining.errors import CapacityExhausted, InvalidUserIdentity
+from protocols.sv2.errors import MalformedTlv
 from protocols.sv2.tlv import Tlv, find_tlv
 from roles.proxy.errors import StoreFailed
 from roles.runtime.errors import StorageError
@@ -34,10 +35,13 @@ class Registrar:
         """The attribution of a channel that is being opened.
 
         A key that the edge sends along as a TLV comes before one in the identity's text. Raises
-        InvalidUserIdentity for a key that is none, MalformedTlv for two, CapacityExhausted when the wallet
-        keeps no more keys, StoreFailed when a new one cannot be stored.
+        InvalidUserIdentity for a key that is none and for two, CapacityExhausted when the wallet keeps no
+        more keys, StoreFailed when a new one cannot be stored.
         """
-        key = find_tlv(tlvs, EXTENSION, TLV_CHANNEL_KEY)
+        try:
+            key = find_tlv(tlvs, EXTENSION, TLV_CHANNEL_KEY)
+        except MalformedTlv as error:
+            raise InvalidUserIdentity(str(error)) from error
         if key is None:
             try:
                 key = parse_identity(user_identity).key

@@ -9,6 +9,7 @@ from itertools import count
 from protocols.ehash.messages import EXTENSION, MINING_MESSAGES
 from protocols.mining.errors import (
     CapacityExhausted,
+    MinExtranonceSizeTooLarge,
     MiningError,
     OpenRefused,
     StandardJobsRequired,
@@ -17,7 +18,7 @@ from protocols.mining.errors import (
 )
 from protocols.sv2.codec import MINING, encode
 from protocols.sv2.connection import PROTOCOL_MINING, SetupConnection, SetupConnectionError
-from protocols.sv2.errors import MalformedTlv, SetupRefused, UnknownMessage
+from protocols.sv2.errors import InvalidFloat, SetupRefused, UnknownMessage
 from protocols.sv2.extensions import EXTENSION_NEGOTIATION
 from protocols.sv2.frame import Frame
 from protocols.sv2.layout import Message
@@ -46,12 +47,13 @@ from roles.proxy.attribution import Attribution, Registrar
 from roles.proxy.channel import Edge, EdgeChannel, OpenRequest
 from roles.proxy.channel_kinds import GROUP_ID, ExtendedEdgeChannel, StandardEdgeChannel
 from roles.proxy.errors import Overloaded, ProxyError, UpstreamAway
-from roles.proxy.slices import Slices
+from roles.proxy.slices import SLICE_SIZE, Slices
 from roles.proxy.verdicts import printable
 from roles.proxy.watch import UpstreamWatch
 from roles.runtime.errors import ConnectionLost
 from roles.stratum.connection import FrameConnection
 from roles.stratum.errors import ChannelsFull
+from roles.stratum.hash_rate import refuse_hash_rate
 from roles.stratum.pace import Pace
 
 log = logging.getLogger(__name__)
@@ -61,6 +63,8 @@ FRAME_LIMITS = FrameLimits(CATALOGUE)
 OPENINGS = 1_024
 """Open requests of one connection that may be unanswered."""
 FIRST_CHANNEL = GROUP_ID + 1
+MAX_EXTRANONCE = 32
+"""Bytes of a full extranonce that any server may grant."""
 BURST_S = 10.0
 """Seconds over which a connection's rate of shares counts."""
 
@@ -157,6 +161,12 @@ class Downstream:
         except UnknownMessage:
             self._edge.meters.ignored.inc()
             return
+        except InvalidFloat:
+            answer = refuse_hash_rate(frame)
+            if isinstance(answer, OpenMiningChannelError):
+                self._edge.meters.refusal(answer.error_code)
+            self.transmit(answer)
+            return
         match message:
             case SubmitSharesExtended() | SubmitSharesStandard():
                 self._share(message, tlvs if EXTENSION in self.extensions else ())
@@ -238,6 +248,9 @@ class Downstream:
         standard_only = client is not None and client.flags & REQUIRES_STANDARD_JOBS
         if standard_only and isinstance(request, OpenExtendedMiningChannel):
             raise StandardJobsRequired("this connection cannot use extended jobs")
+        least = request.min_extranonce_size if isinstance(request, OpenExtendedMiningChannel) else 0
+        if least > MAX_EXTRANONCE - SLICE_SIZE:
+            raise MinExtranonceSizeTooLarge(f"{least} bytes do not fit any coinbase")
 
     async def _opening(self, request: OpenRequest, tlvs: tuple[Tlv, ...]) -> None:
         try:
@@ -246,7 +259,7 @@ class Downstream:
         except ChannelsFull:
             self._refuse(request, CapacityExhausted.code)
             return
-        except (MiningError, ProxyError, MalformedTlv) as error:
+        except (MiningError, ProxyError) as error:
             log.info("a channel is refused", extra={"reason": str(error)})
             self._refuse(request, error.code)
             return
@@ -289,7 +302,7 @@ class Downstream:
         return channel
 
     def _refuse(self, request: OpenRequest, code: str) -> None:
-        self._edge.meters.refused.labels(code).inc()
+        self._edge.meters.refusal(code)
         self.transmit(OpenMiningChannelError(request.request_id, code))
 
     # Ending

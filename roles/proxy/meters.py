@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from protocols.mining import errors
-from roles.proxy.errors import Overloaded
+from roles.proxy.errors import Overloaded, StoreFailed, UpstreamAway
 
 _REASONS = frozenset(
     {
@@ -18,6 +18,22 @@ _REASONS = frozenset(
         errors.DuplicateShare.code,
         Overloaded.code,
         errors.NoVerdict.code,
+    }
+)
+
+
+_OPEN_REASONS = frozenset(
+    {
+        errors.UnknownUser.code,
+        errors.InvalidUserIdentity.code,
+        errors.InvalidNominalHashrate.code,
+        errors.MaxTargetOutOfRange.code,
+        errors.MinExtranonceSizeTooLarge.code,
+        errors.StandardJobsRequired.code,
+        errors.CapacityExhausted.code,
+        Overloaded.code,
+        StoreFailed.code,
+        UpstreamAway.code,
     }
 )
 
@@ -65,6 +81,10 @@ class Meters:
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
             registry=registry,
         )
+
+    def refusal(self, code: str) -> None:
+        """Count a channel that is not opened; codes unknown here are counted together."""
+        self.refused.labels(code if code in _OPEN_REASONS else "other").inc()
 
     def rejection(self, code: str, by: str) -> None:
         """Count a rejected share; `by` is edge or upstream, codes unknown here are counted together."""

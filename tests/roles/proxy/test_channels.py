@@ -1,3 +1,5 @@
+from struct import pack
+
 import pytest
 
 from protocols.bitcoin.secp256k1 import public_key
@@ -135,6 +137,38 @@ async def test_more_extranonce_than_is_left_behind_the_slice_is_refused(proxy: H
     assert (await miner.open_extended(least=12)).extranonce_size == 12
 
 
+async def test_more_extranonce_than_the_wire_can_ask_for_is_refused(proxy: House) -> None:
+    miner = await proxy.miner()
+    code = await refusal(miner, OpenExtendedMiningChannel(7, "alice", 1e12, EASY, 0xFFFF))
+    assert code == "min-extranonce-size-too-large"
+    await miner.open_extended()
+
+
+@pytest.mark.parametrize("rate", [float("nan"), float("inf"), -1.0])
+async def test_a_hash_rate_that_is_no_number_is_refused_by_its_code(proxy: House, rate: float) -> None:
+    miner = await proxy.miner()
+    await miner.open_extended()
+    await miner.first_work()
+    code = "invalid-nominal-hashrate"
+    for message, place, answer in (
+        (OpenExtendedMiningChannel(5, "alice", 0.0, EASY, 2), 10, OpenMiningChannelError(5, code)),
+        (OpenStandardMiningChannel(6, "alice", 0.0, EASY), 10, OpenMiningChannelError(6, code)),
+        (UpdateChannel(2, 0.0, EASY), 4, UpdateChannelError(2, code)),
+    ):
+        frame = encode(message)
+        payload = frame.payload[:place] + pack("<f", rate) + frame.payload[place + 4 :]
+        miner.connection.send(frame._replace(payload=payload))
+        assert await miner.expect(type(answer)) == answer
+    assert proxy.metric("proxy_opens_refused_total", reason=code) == 2
+
+
+async def test_codes_that_only_the_pool_knows_are_counted_together(proxy: House, pool: ScriptedPool) -> None:
+    miner = await proxy.miner()
+    pool.refuse_opens = "a mood"
+    assert await refusal(miner, OpenExtendedMiningChannel(7, "alice", 1e12, EASY, 2)) == "a mood"
+    assert proxy.metric("proxy_opens_refused_total", reason="other") == 1
+
+
 async def test_channels_of_one_connection_are_bounded(start: Start) -> None:
     house = await start(limits={"channels_per_connection": 1})
     miner = await house.miner()
@@ -239,7 +273,21 @@ async def test_a_key_sent_along_that_is_none_is_refused(proxy: House, keys: list
     miner = await proxy.miner(extensions=(EXTENSION,))
     tlvs = tuple(Tlv(EXTENSION, TLV_CHANNEL_KEY, key) for key in keys)
     code = await refusal(miner, OpenExtendedMiningChannel(7, "alice", 1e12, EASY, 2), tlvs)
-    assert code in {"invalid-user-identity", "malformed-tlv"}
+    assert code == "invalid-user-identity"
+
+
+async def test_two_keys_with_one_share_are_refused_and_the_miner_goes_on(
+    proxy: House, pool: ScriptedPool
+) -> None:
+    miner = await proxy.miner(extensions=(EXTENSION,))
+    await miner.open_extended()
+    job, tip = await miner.first_work()
+    key = Tlv(EXTENSION, TLV_SHARE_KEY, FOREIGN)
+    miner.send(miner.mine(job, tip), (key, key))
+    assert (await miner.expect(SubmitSharesError)).error_code == "invalid-user-identity"
+    miner.send(miner.mine(job, tip))
+    await miner.expect(SubmitSharesSuccess)
+    assert pool.share_keys == []
 
 
 async def test_a_notice_for_a_foreign_key_goes_on_to_who_understands_it(
