@@ -17,7 +17,8 @@ from protocols.noise.authority import public_of
 from roles.credit.acceptor import ISSUANCE_LIMITS
 from roles.credit.issuer import Issuer
 from roles.credit.issuer_key import issuer_secret
-from roles.credit.ledger import Entry, Ledger, LedgerRow, Pricing
+from roles.credit.ledger import Ledger
+from roles.credit.ledger_rows import Entry, LedgerRow, Pricing
 from roles.credit.schema import LEDGER
 from roles.runtime.authority import authority_secret
 from roles.runtime.state import role_state

@@ -33,7 +33,8 @@ from protocols.sv2.errors import MalformedMessage, SetupFailed, Sv2Error, Unexpe
 from protocols.sv2.frame import Frame
 from protocols.sv2.layout import Message
 from protocols.sv2.setup import ClientSetup
-from roles.credit.ledger import Ledger, LedgerRow
+from roles.credit.ledger import Ledger
+from roles.credit.ledger_rows import LedgerRow
 from roles.runtime.backoff import Backoff
 from roles.runtime.errors import ConnectionLost, StorageError
 

@@ -9,7 +9,7 @@ from protocols.ehash.messages import CreditRefused, QuoteNotice
 from protocols.ehash.shift import Unit
 from protocols.sv2.codec import encode
 from protocols.sv2.frame import Frame
-from roles.credit.ledger import LedgerRow
+from roles.credit.ledger_rows import LedgerRow
 from roles.pool.meters import Meters
 
 MAX_ROUTES = 100_000

@@ -17,7 +17,8 @@ from protocols.sv2.codec import TEMPLATE_DISTRIBUTION, Catalogue
 from protocols.sv2.limits import FrameLimits
 from roles.credit.issuer import Issuer, IssuerMetrics
 from roles.credit.issuer_key import issuer_secret
-from roles.credit.ledger import Ledger, LedgerMetrics, Pricing
+from roles.credit.ledger import Ledger, LedgerMetrics
+from roles.credit.ledger_rows import Pricing
 from roles.node_client.client import NodeClient
 from roles.pool.admission import Admission
 from roles.pool.blocks import BlockDesk

@@ -20,7 +20,8 @@ from protocols.sv2.errors import MalformedTlv
 from protocols.sv2.layout import Message
 from protocols.sv2.mining import SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard
 from protocols.sv2.tlv import Tlv, find_tlv
-from roles.credit.ledger import Entry, Fate, Ledger, Record
+from roles.credit.ledger import Ledger
+from roles.credit.ledger_rows import Entry, Fate, Record
 from roles.pool.admission import is_key
 from roles.pool.blocks import BlockDesk
 from roles.pool.meters import Meters

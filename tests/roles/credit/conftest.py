@@ -10,7 +10,8 @@ from protocols.bitcoin.header import Header
 from protocols.bitcoin.secp256k1 import public_key
 from protocols.bitcoin.target import MAX_TARGET
 from protocols.ehash.amount import Valuation
-from roles.credit.ledger import Entry, Ledger, Pricing
+from roles.credit.ledger import Ledger
+from roles.credit.ledger_rows import Entry, Pricing
 from roles.credit.schema import LEDGER
 from roles.runtime.storage import Database
 

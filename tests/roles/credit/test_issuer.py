@@ -22,7 +22,8 @@ from protocols.sv2.codec import encode
 from protocols.sv2.connection import SetupConnection, SetupConnectionError, SetupConnectionSuccess
 from protocols.sv2.frame import Frame
 from roles.credit.issuer import Issuer, IssuerTiming
-from roles.credit.ledger import Ledger, LedgerRow
+from roles.credit.ledger import Ledger
+from roles.credit.ledger_rows import LedgerRow
 from roles.runtime.backoff import Backoff
 from roles.runtime.errors import ConnectFailed, ConnectionLost
 

@@ -8,8 +8,9 @@ from protocols.bitcoin.secp256k1 import public_key
 from protocols.ehash.amount import Valuation
 from protocols.ehash.errors import CreditCode
 from roles.credit.errors import LedgerUnusable
-from roles.credit.ledger import Fate, Pricing, Record
-from roles.runtime.storage import IntegrityError, open_readonly
+from roles.credit.ledger_rows import Fate, Pricing, Record
+from roles.runtime.errors import CommitFailed
+from roles.runtime.storage import Database, IntegrityError, open_readonly
 
 KEY = public_key(bytes(31) + b"\x02")
 OTHER = public_key(bytes(31) + b"\x03")
@@ -186,3 +187,57 @@ async def test_a_batch_with_an_impossible_row_is_not_recorded_at_all(
             await ledger.append([make_entry(2), make_entry(3, amount=amount)])
     assert ledger.last_seq == 1
     assert await ledger.append([make_entry(2)]) == [Record(Fate.RECORDED, 2)]
+
+
+async def test_one_callers_impossible_row_does_not_harm_those_who_write_at_the_same_time(
+    open_ledger: Any, make_entry: Any
+) -> None:
+    ledger = await open_ledger()
+    first = asyncio.ensure_future(ledger.append([make_entry(0)]))
+    await asyncio.sleep(0)
+    batches = [[make_entry(1), make_entry(2)], [make_entry(3), make_entry(4, amount=0)], [make_entry(5)]]
+    writes = [ledger.append(batch) for batch in batches]
+    good, bad, late = await asyncio.gather(*writes, return_exceptions=True)
+    assert await first == [Record(Fate.RECORDED, 1)]
+    assert good == [Record(Fate.RECORDED, 2), Record(Fate.RECORDED, 3)]
+    assert isinstance(bad, IntegrityError)
+    assert late == [Record(Fate.RECORDED, 4)]
+
+
+async def test_a_failed_commit_fails_every_caller_and_the_next_write_goes_on(
+    open_ledger: Any, make_entry: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = await open_ledger()
+
+    async def fail(*_: object) -> None:
+        raise CommitFailed("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "write", fail)
+        fates = await asyncio.gather(
+            *(ledger.append([make_entry(number)]) for number in range(3)), return_exceptions=True
+        )
+    assert [type(fate) for fate in fates] == [CommitFailed] * 3
+    assert await ledger.append([make_entry(0)]) == [Record(Fate.RECORDED, 1)]
+
+
+async def test_a_caller_who_leaves_takes_nothing_from_the_others(open_ledger: Any, make_entry: Any) -> None:
+    ledger = await open_ledger()
+    tasks = [asyncio.ensure_future(ledger.append([make_entry(number)])) for number in range(3)]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    assert [await tasks[0], await tasks[2]] == [[Record(Fate.RECORDED, 1)], [Record(Fate.RECORDED, 3)]]
+    assert ledger.last_seq == 3
+
+
+async def test_a_fault_of_ours_is_raised_to_whoever_waits(
+    open_ledger: Any, make_entry: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = await open_ledger()
+    handled: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: handled.append(context))
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "write", None)
+        with pytest.raises(TypeError):
+            await ledger.append([make_entry(1)])
+    assert await ledger.append([make_entry(1)]) == [Record(Fate.RECORDED, 1)]
