@@ -10,6 +10,7 @@ from roles.regtest_node.block_view import difficulty_json
 from roles.regtest_node.chain import header_of
 from roles.regtest_node.errors import (
     DESERIALIZATION_ERROR,
+    INTERNAL_ERROR,
     INVALID_ADDRESS_OR_KEY,
     INVALID_PARAMETER,
     NOT_CONNECTED,
@@ -95,6 +96,8 @@ async def _generate(rpc: Rpc, count: int, script: bytes, tries: int) -> list[str
     # One visit to the thread a block, so that others get their turn.
     found: list[str] = []
     while len(found) < count and tries > 0:
+        if rpc.stopping.is_set():
+            raise RpcError(NOT_CONNECTED, "Shutting down")
         solved = await rpc.call(_mine, script, tries)
         if solved is None:
             break
@@ -111,7 +114,8 @@ def _mine(node: Node, script: bytes, tries: int) -> tuple[bytes, int] | None:
     raw, block_hash, hashes = solved
     reason = node.state.submit(raw)
     if reason is not None:
-        raise RuntimeError(f"the node refused its own block: {reason}")
+        # As after tens of thousands of blocks in a row: each sixth takes a second of the two hours ahead.
+        raise RpcError(INTERNAL_ERROR, f"ProcessNewBlock, block not accepted: {reason}")
     return block_hash, hashes
 
 

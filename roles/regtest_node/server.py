@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
+from logging import getLogger
 from typing import Final, cast
 
 from roles.regtest_node.cookie import Cookie
@@ -13,6 +14,8 @@ from roles.regtest_node.http_request import Head, HttpFault, RequestReader
 from roles.regtest_node.jsonrpc import Reply, answer
 from roles.regtest_node.metrics import Metrics
 from roles.regtest_node.rpc import Rpc
+
+log = getLogger(__name__)
 
 _CHALLENGE: Final = ('WWW-Authenticate: Basic realm="jsonrpc"',)
 _WRONG_PASSWORD_S: Final = 0.25
@@ -94,6 +97,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._head: Head | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._is_choked = False
         self.task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -119,10 +123,20 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Reads on, or keeps what comes early while a request is under way."""
         self._reader.receive(data)
-        if self.task is None:
+        if self.task is None and not self._is_choked:
             self._advance()
-        elif self._reader.buffered > self._server.bounds.body_bytes:
-            self.close()
+        elif self._reader.buffered > _SMALL_BODY and self._transport is not None:
+            self._transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        """Begins nothing more for a client that does not read."""
+        self._is_choked = True
+
+    def resume_writing(self) -> None:
+        """Goes on with what such a client has asked meanwhile."""
+        self._is_choked = False
+        if self.task is None:
+            self._go_on()
 
     def close(self) -> None:
         """Hangs up once what is written has been sent."""
@@ -176,11 +190,17 @@ class Connection(asyncio.Protocol):
 
     def _served(self, task: asyncio.Task[None]) -> None:
         self.task = None
-        if not task.cancelled():
-            # A fault of ours: shown by the loop's handler, and the client is not left waiting.
-            task.result()
-        if self._transport is not None and not self._transport.is_closing():
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("a request could not be answered", exc_info=error)
+            self.close()
+        if self._transport is not None:
             self._wait(_IDLE_S)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self._transport is not None and not self._transport.is_closing() and not self._is_choked:
+            self._transport.resume_reading()
             self._advance()
 
     def _refuse(self, refusal: _Refusal, *, keep_alive: bool) -> None:
@@ -207,7 +227,11 @@ class Connection(asyncio.Protocol):
     def _wait(self, seconds: float) -> None:
         """Hangs up on a client that sends nothing for so long."""
         self._rest()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self.close)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._give_up)
+
+    def _give_up(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
 
     def _rest(self) -> None:
         if self._timer is not None:

@@ -257,6 +257,42 @@ async def test_more_requests_than_the_queue_holds_are_answered_503(
     assert waiting
 
 
+async def test_a_client_that_does_not_read_is_served_no_further(
+    client: Client, daemon: Daemon[RegtestNodeSettings, PoolSide]
+) -> None:
+    def answered() -> float:
+        labels = {"method": "help", "outcome": "ok"}
+        return daemon.metrics.get_sample_value("hashpool_node_requests_total", labels) or 0.0
+
+    asking = request(client, b'{"method":"help","id":"' + b"x" * 50_000 + b'"}')
+    async with raw(client) as (reader, writer):
+        for _ in range(200):
+            writer.write(asking)
+        before, now = -1.0, 0.0
+        while now > before:
+            before = now
+            await asyncio.sleep(0.1)
+            now = answered()
+        assert 0 < now < 200
+        for _ in range(200):
+            assert await status_of(reader) == 200
+    assert answered() == 200
+
+
+async def test_a_fault_in_answering_is_logged_and_ends_the_connection(
+    client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(_body: bytes, _execute: Any) -> Reply:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(server, "answer", broken)
+    async with raw(client) as (reader, writer):
+        writer.write(request(client))
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+    assert "a request could not be answered" in caplog.text
+
+
 async def test_metrics_count_calls_blocks_and_refusals(
     client: Client, daemon: Daemon[RegtestNodeSettings, PoolSide]
 ) -> None:
