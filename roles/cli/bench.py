@@ -13,6 +13,7 @@ import orjson
 BENCHMARKS: Final[dict[str, str]] = {
     "shares": "what a share costs the pool",
     "mint": "what minting and swapping tokens costs the mint",
+    "edge": "what a miner costs translator and proxy",
 }
 
 

@@ -73,7 +73,9 @@ def report(state: Path, baseline: Baseline, gauges: Gauges) -> dict[str, Any]:
     return {
         "shares": {
             "accepted": accepted,
-            "rejected": int(gauges.grown("pool", "hashpool_pool_shares_rejected_total")),
+            "rejected": int(
+                gauges.grown("translator", "hashpool_translator_shares_total", result="rejected")
+            ),
             "unknown": int(gauges.grown("translator", "hashpool_translator_shares_total", result="unknown")),
         },
         "quotes": {"issued": issued, "pending": pending},

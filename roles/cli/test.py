@@ -21,7 +21,7 @@ def main(argv: list[str]) -> int:
     suites = [
         ["tests", "--ignore=tests/functional", "-n", options.workers, "--cov=protocols", "--cov-branch",
          "--cov-fail-under=100", "--cov-report=term-missing:skip-covered"],
-        ["tests/functional", "-n", options.workers],
+        ["tests/functional", "-n", options.workers, "--dist", "loadfile"],
     ]  # fmt: skip
     codes = [run(suite, environment) for suite in suites]
     return max(codes)

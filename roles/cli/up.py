@@ -58,8 +58,8 @@ def parse(argv: list[str]) -> Options:
     given = parser.parse_args(argv)
     if given.seconds is not None and given.seconds <= 0:
         parser.error("--for takes a number of seconds above 0")
-    if not -1024 <= given.port_offset <= 30000:
-        parser.error("--port-offset takes -1024 to 30000")
+    if not -2300 <= given.port_offset <= 30000:
+        parser.error("--port-offset takes -2300 to 30000")
     if given.backtrace:
         os.environ["HASHPOOL_BACKTRACE"] = "1"
     named = given.state or (Path(os.environ["HASHPOOL_STATE"]) if "HASHPOOL_STATE" in os.environ else None)

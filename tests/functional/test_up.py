@@ -99,6 +99,7 @@ def test_a_second_up_on_the_same_state_says_that_one_is_running(tmp_path: Path) 
 def test_a_taken_port_is_named_with_its_holder_and_the_setting_that_moves_it(tmp_path: Path) -> None:
     offset = free_offset()
     with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind(("127.0.0.1", 34254 + offset))
         holder.listen()
         done = run_cli("up", "--state", str(tmp_path / "state"), "--port-offset", str(offset))
