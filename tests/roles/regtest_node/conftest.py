@@ -17,8 +17,6 @@ from shared_config.regtest_node import RegtestNodeSettings
 from tests.roles.regtest_node.client import Client
 from tests.roles.regtest_node.forge import Clock, Forge
 
-pytest.importorskip("pbk", reason="needs py-bitcoinkernel, the node extra")
-
 
 @pytest.fixture
 def clock() -> Clock:
