@@ -37,7 +37,7 @@ class TemplateServer:
     """Gives every client the same template, and all of them a new tip when it is asked to."""
 
     def __init__(self, path_nodes: int = PATH_NODES) -> None:
-        self._path = tuple(sha256(bytes((number,))) for number in range(path_nodes))
+        self._path_nodes = path_nodes
         self._tip = 0
         self._clients: set[Sv2Connection] = set()
 
@@ -65,23 +65,28 @@ class TemplateServer:
             self._clients.discard(connection)
 
     def _offer(self, connection: Sv2Connection) -> None:
-        template_id = self._tip + 1
-        template = NewTemplate(
-            template_id=template_id,
-            future_template=True,
-            version=0x20000000,
-            coinbase_tx_version=2,
-            coinbase_prefix=HEIGHT_PUSH,
-            coinbase_tx_input_sequence=0xFFFFFFFF,
-            coinbase_tx_value_remaining=REWARD,
-            coinbase_tx_outputs_count=1,
-            coinbase_tx_outputs=COMMITMENT,
-            coinbase_tx_locktime=0,
-            merkle_path=self._path,
-        )
+        template = new_template(self._tip + 1, self._path_nodes)
         previous = sha256(b"tip" + self._tip.to_bytes(4, "little"))
-        tip = SetNewPrevHash(template_id, previous, int(time.time()), REGTEST_BITS, from_bits(REGTEST_BITS))
+        bits = REGTEST_BITS
+        tip = SetNewPrevHash(template.template_id, previous, int(time.time()), bits, from_bits(bits))
         connection.send(encode(template), encode(tip))
+
+
+def new_template(template_id: int, path_nodes: int = PATH_NODES) -> NewTemplate:
+    """A template to be activated by a tip, behind a merkle path of so many nodes."""
+    return NewTemplate(
+        template_id=template_id,
+        future_template=True,
+        version=0x20000000,
+        coinbase_tx_version=2,
+        coinbase_prefix=HEIGHT_PUSH,
+        coinbase_tx_input_sequence=0xFFFFFFFF,
+        coinbase_tx_value_remaining=REWARD,
+        coinbase_tx_outputs_count=1,
+        coinbase_tx_outputs=COMMITMENT,
+        coinbase_tx_locktime=0,
+        merkle_path=tuple(sha256(bytes((number,))) for number in range(path_nodes)),
+    )
 
 
 @asynccontextmanager

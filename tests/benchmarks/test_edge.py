@@ -1,0 +1,20 @@
+"""The edge's benchmark at tiny counts: that it runs, and what it tells."""
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from roles.cli.__main__ import main
+
+
+@pytest.mark.functional
+def test_the_edge_benchmark_tells_its_figures_on_the_last_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["bench", "edge", "--json", "--miners", "3", "--each", "1", "--state", str(tmp_path)]) == 0
+    figures = orjson.loads(capsys.readouterr().out.splitlines()[-1])
+    wanted = {"miners", "cpu_us_per_share", "added_latency_ms", "kib_per_miner", "job_fanout_ms", "load"}
+    assert set(figures) >= wanted
+    assert figures["miners"] == 3
+    assert not list(tmp_path.iterdir())
