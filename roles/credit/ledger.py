@@ -6,7 +6,7 @@ result. Shares of the same tip and hash are the same share, whichever channel or
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -31,16 +31,35 @@ class LedgerMetrics:
         )
 
 
-_Result = Record | StorageError | IntegrityError
-
-
 @dataclass(slots=True)
 class _Gathered:
-    """Entries of several callers that share a write; `ends` tells where each caller's end."""
+    """Entries of several callers that share a write; each waits with the place where its entries end."""
 
-    entries: list[Entry]
-    done: "asyncio.Future[list[_Result]]"
-    ends: list[int] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    waiters: "list[tuple[asyncio.Future[list[Record]], int]]" = field(default_factory=list)
+
+    def settle(self, records: list[Record]) -> None:
+        """Give each caller its records."""
+        start = 0
+        for waiter, end in self.waiters:
+            # Whoever has left meanwhile takes nothing from the others.
+            if not waiter.done():
+                waiter.set_result(records[start:end])
+            start = end
+
+    def fail(self, error: BaseException) -> None:
+        """Tell each caller that nothing was stored."""
+        for waiter, _ in self.waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
+
+    def apart(self) -> "Iterator[_Gathered]":
+        """The same for each caller alone."""
+        start = 0
+        for waiter, end in self.waiters:
+            entries = self.entries[start:end]
+            yield _Gathered(entries, [(waiter, len(entries))])
+            start = end
 
 
 class Ledger:
@@ -107,18 +126,13 @@ class Ledger:
         """
         gathered = self._gathered
         if gathered is None:
-            gathered = self._gathered = _Gathered([], asyncio.get_running_loop().create_future())
+            gathered = self._gathered = _Gathered()
             if self._writer is None:
                 self._writer = asyncio.ensure_future(self._write_gathered())
-        start = len(gathered.entries)
+        waiter: asyncio.Future[list[Record]] = asyncio.get_running_loop().create_future()
         gathered.entries += entries
-        gathered.ends.append(len(gathered.entries))
-        # Others wait for the same result: whoever is cancelled must not take it from them.
-        results = (await asyncio.shield(gathered.done))[start : start + len(entries)]
-        records = [result for result in results if isinstance(result, Record)]
-        if len(records) != len(entries):
-            raise next(result for result in results if isinstance(result, Exception))
-        return records
+        gathered.waiters.append((waiter, len(gathered.entries)))
+        return await waiter
 
     async def _write_gathered(self) -> None:
         """Write what came together while the write before was under way, one write at a time."""
@@ -130,31 +144,20 @@ class Ledger:
             self._writer = None
 
     async def _settle(self, gathered: _Gathered) -> None:
-        results: list[_Result]
         try:
-            results = [*await self._write(gathered.entries)]
-        except StorageError as error:
-            results = [error] * len(gathered.entries)
+            gathered.settle(await self._write(gathered.entries))
         except IntegrityError:
-            results = await self._write_apart(gathered)
+            # One caller's entries cannot be stored, and the others must not suffer for it.
+            for each in gathered.apart():
+                try:
+                    each.settle(await self._write(each.entries))
+                except (StorageError, IntegrityError) as error:
+                    each.fail(error)
+        except StorageError as error:
+            gathered.fail(error)
         except BaseException as error:
-            if isinstance(error, Exception):
-                gathered.done.set_exception(error)
-            else:
-                gathered.done.cancel()
+            gathered.fail(error if isinstance(error, Exception) else asyncio.CancelledError())
             raise
-        gathered.done.set_result(results)
-
-    async def _write_apart(self, gathered: _Gathered) -> list[_Result]:
-        """One caller's entries cannot be stored, and the others must not suffer for it."""
-        results: list[_Result] = []
-        for end in gathered.ends:
-            entries = gathered.entries[len(results) : end]
-            try:
-                results += await self._write(entries)
-            except (StorageError, IntegrityError) as error:
-                results += [error] * len(entries)
-        return results
 
     async def _write(self, entries: Sequence[Entry]) -> list[Record]:
         now = int(self._clock() * 1000)

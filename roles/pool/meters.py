@@ -17,12 +17,6 @@ class Meters:
         self.work = Counter(
             "hashpool_pool_share_work", "Expected hashes of the shares accepted.", registry=registry
         )
-        self.recording = Histogram(
-            "hashpool_pool_share_recording_seconds",
-            "From the verdict on a batch of shares until it is durable.",
-            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
-            registry=registry,
-        )
         self.blocks = Counter("hashpool_pool_blocks_found", "Blocks found.", registry=registry)
         self.blocks_by_status = Gauge(
             "hashpool_pool_blocks",

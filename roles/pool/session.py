@@ -98,8 +98,15 @@ class Session:
         self._push([message for member in self._members.values() for message in member.refresh(workshop)])
 
     def adjust(self) -> None:
-        """Send new targets to the channels whose shares ask for one."""
-        self._push(self._adjusted(self._members.values()))
+        """Send new targets to the channels whose shares, or whose silence, ask for one."""
+        now = self._floor.monotonic()
+        messages: list[Message] = []
+        for member in self._members.values():
+            changed = member.adjust(self._floor.workshop, now)
+            if changed:
+                self._floor.meters.retargets.inc()
+                messages += changed
+        self._push(messages)
 
     def tell(self, frames: Sequence[Frame]) -> None:
         """Send frames, unless the connection has just ended."""
@@ -188,19 +195,16 @@ class Session:
         settled, errors = await self._floor.desk.record(judged)
         replies = [encode(error) for error in errors]
         now = self._floor.monotonic()
-        members: dict[MinerChannel, None] = {}
         for share in settled:
             member = share.member
             if member.channel.channel_id not in self._members:
                 continue
             if share.work:
                 member.vardiff.accepted(share.work, now)
-                members[member] = None
             if share.seq and EXTENSION in self._setup.extensions:
                 route = Route(self, member.channel.channel_id, share.sequence_number)
                 self._floor.notices.expect(share.seq, route)
             replies += self._acknowledge(share)
-        replies += map(encode, self._adjusted(members))
         if replies:
             self._connection.send(*replies)
 
@@ -217,16 +221,6 @@ class Session:
         self._flush = None
         answers = (member.acks.flush() for member in self._members.values())
         self._push([answer for answer in answers if answer is not None])
-
-    def _adjusted(self, members: Iterable[MinerChannel]) -> list[Message]:
-        now = self._floor.monotonic()
-        messages: list[Message] = []
-        for member in members:
-            changed = member.adjust(self._floor.workshop, now)
-            if changed:
-                self._floor.meters.retargets.inc()
-                messages += changed
-        return messages
 
     # Everything else
 

@@ -93,8 +93,7 @@ class ShareDesk:
         records: list[Record] = []
         if entries:
             try:
-                with self._meters.recording.time():
-                    records = await self._ledger.append(entries)
+                records = await self._ledger.append(entries)
             except StorageError as error:
                 _log.error("shares cannot be stored", extra={"shares": len(judged), "reason": str(error)})
                 return [], [self._not_stored(share, error) for share in judged]
@@ -130,6 +129,7 @@ class ShareDesk:
         settled: list[Settled] = []
         errors: list[Message] = []
         fates = iter(records)
+        accepted = total = 0
         for share in judged:
             fate, seq = next(fates) if share.is_recorded else (Fate.RECORDED, 0)
             if fate is Fate.DUPLICATE:
@@ -141,9 +141,12 @@ class ShareDesk:
                 seq = work = 0
             else:
                 work = work_of(share.verdict.job.target)
-                self._meters.accepted.inc()
-                self._meters.work.inc(work)
+                accepted += 1
+                total += work
             settled.append(Settled(share.member, share.sequence_number, seq, work))
+        if accepted:
+            self._meters.accepted.inc(accepted)
+            self._meters.work.inc(total)
         return settled, errors
 
     def _not_stored(self, share: Judged, cause: StorageError) -> Message:

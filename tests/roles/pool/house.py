@@ -537,7 +537,7 @@ class Channel:
         """A share of a job that meets its target, with a hash of at least `low`; not sent."""
         job = job or self.active
         limit = self.targets[job.job_id] if target is None else target
-        extranonce = self.nonce.to_bytes(16, "big")
+        extranonce = self.nonce.to_bytes(16 if self.is_standard else self.success.extranonce_size, "big")
         assert self.tip
         while True:
             self.nonce += 1
