@@ -156,7 +156,7 @@ class Acceptor:
 
     async def _greet(self, connection: IssuerConnection, hello: IssuerHello) -> Standing:
         if hello.identity not in self._issuers:
-            raise UnknownIssuer(f"no [[issuers]] has the identity {hello.identity.hex()}")
+            raise UnknownIssuer(f"no [[issuers]] of mint.toml has the identity {hello.identity.hex()}")
         try:
             verify_hello(hello.identity, hello.signature, connection.handshake_hash, self._authority)
         except IdentityRefused as error:

@@ -33,6 +33,7 @@ from protocols.sv2.errors import MalformedMessage, SetupFailed, Sv2Error, Unexpe
 from protocols.sv2.frame import Frame
 from protocols.sv2.layout import Message
 from protocols.sv2.setup import ClientSetup
+from roles.credit.errors import FalseIdentity, LedgerBehind, UnknownIssuer
 from roles.credit.ledger import Ledger
 from roles.credit.ledger_rows import LedgerRow
 from roles.runtime.backoff import Backoff
@@ -148,14 +149,17 @@ class Issuer:
             await self._backoff.wait()
 
     def _failed(self, error: Exception) -> None:
-        self.failure = str(error) or type(error).__name__
-        self._metrics.failures.labels(type(error).__name__).inc()
+        reason = str(error) or type(error).__name__
         refused = isinstance(error, SetupFailed)
+        # Said once; a hundred attempts that fail alike are no news.
+        level = logging.ERROR if refused else logging.WARNING
         _log.log(
-            logging.ERROR if refused else logging.WARNING,
+            logging.DEBUG if reason == self.failure else level,
             "the mint refuses this issuer" if refused else "the mint is away",
-            extra={"reason": self.failure},
+            extra={"reason": reason},
         )
+        self.failure = reason
+        self._metrics.failures.labels(type(error).__name__).inc()
 
     async def _serve(self) -> None:
         connection = await self._dial()
@@ -319,6 +323,14 @@ _SETUP = SetupConnection(
 )
 
 
+_CURES = {
+    UnknownIssuer.code: "its mint.toml needs this pool's identity in [[issuers]]: hashpool keys show pool",
+    FalseIdentity.code: "mint.authority_key here must be the key of that mint: hashpool keys show mint",
+    LedgerBehind.code: "the ledger was restored from an old backup: restore a newer one",
+}
+"""What a person can do about a refusal."""
+
+
 def _credits(rows: list[LedgerRow]) -> Credits:
     first = rows[0]
     wire = tuple(
@@ -337,5 +349,8 @@ def _code(number: int) -> CreditCode:
 def _decode(frame: Frame) -> Message:
     message, _ = ISSUANCE.decode(frame)
     if isinstance(message, SetupConnectionError):
-        raise SetupFailed(f"the mint answers {message.error_code!r}", message.error_code, message.flags)
+        cure = _CURES.get(message.error_code, "the mint's log says more")
+        raise SetupFailed(
+            f"the mint answers {message.error_code!r} ({cure})", message.error_code, message.flags
+        )
     return message

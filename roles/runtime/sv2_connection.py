@@ -15,13 +15,13 @@ from collections.abc import Awaitable, Callable
 
 from prometheus_client import CollectorRegistry
 
-from protocols.noise.errors import NoiseError
+from protocols.noise.errors import CertificateOutOfDate, HandshakeForged, NoiseError, WrongAuthority
 from protocols.noise.handshake import ACT1_SIZE, ACT2_SIZE, Initiator, Session
 from protocols.noise.transport import Transport
 from protocols.sv2.errors import Sv2Error
 from protocols.sv2.frame import Frame, frame_from
 from roles.runtime.dial import CONNECT_S, dial
-from roles.runtime.errors import AuthorityRequired
+from roles.runtime.errors import AuthorityRequired, ConnectFailed
 from roles.runtime.listen import listen
 from roles.runtime.noise_identity import CERTIFICATE_S, NoiseIdentity, fresh_secret
 from roles.runtime.peer_server import PeerServer, ServerLimits, ServerMetrics
@@ -156,9 +156,22 @@ async def connect(
             )
         _log.warning("nobody vouches for the peer: no authority key", extra={"peer": str(address)})
     bounds = limits or StreamLimits()
-    return await dial(
-        address, lambda owner: DialledConnection(owner, bounds, limit, authority, clock), timeout
-    )
+    try:
+        return await dial(
+            address, lambda owner: DialledConnection(owner, bounds, limit, authority, clock), timeout
+        )
+    except ConnectFailed as error:
+        if error.code not in _CURES:
+            raise
+        raise ConnectFailed(f"{error} ({_CURES[error.code]})", code=error.code) from error
+
+
+_CURES = {
+    WrongAuthority.code: "authority_key here must be the key that `hashpool keys show` prints there",
+    CertificateOutOfDate.code: "see that the clocks of both machines are right",
+    HandshakeForged.code: "is it the port of a Stratum V2 server?",
+}
+"""What a person can do about a handshake that failed."""
 
 
 def serve(

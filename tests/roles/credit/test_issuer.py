@@ -316,6 +316,19 @@ async def test_terms_that_cannot_be_are_not_worked_on(issuer: Issuer, mint: Mint
     await mint.accept()
 
 
+async def test_a_refusal_says_what_a_person_can_do_about_it(
+    issuer: Issuer, mint: Mint, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        await mint.accept()
+        mint.say(SetupConnectionError(0, "unknown-issuer"))
+        await mint.closed()
+    assert "'unknown-issuer'" in issuer.failure
+    assert "hashpool keys show pool" in issuer.failure
+    told = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert len(told) == 1
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -138,6 +138,8 @@ def test_a_server_with_another_authority_key_is_not_spoken_to(run: Callable[[Sce
             with pytest.raises(ConnectFailed, match="expected authority key") as failed:
                 await connect(server.address, other, limit=LIMIT)
             assert failed.value.code == "wrong-authority"
+            assert str(server.address) in str(failed.value)
+            assert "`hashpool keys show`" in str(failed.value)
             await dial(server)
 
     run(scenario)
@@ -149,6 +151,7 @@ def test_an_expired_certificate_is_refused(run: Callable[[Scenario], None]) -> N
             with pytest.raises(ConnectFailed, match="ran out") as failed:
                 await dial(server)
             assert failed.value.code == "certificate-out-of-date"
+            assert "clocks of both machines" in str(failed.value)
             connection = await dial(server, clock=lambda: time.time() - 48 * 3600)
             assert connection.is_open
 
@@ -292,6 +295,7 @@ def test_a_server_that_answers_with_garbage_is_not_spoken_to(run: Callable[[Scen
             with pytest.raises(ConnectFailed) as failed:
                 await connect(address, AUTHORITY, limit=LIMIT)
             assert failed.value.code == "handshake-forged"
+            assert "is it the port of a Stratum V2 server?" in str(failed.value)
 
     run(scenario)
 
