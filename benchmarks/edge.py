@@ -15,6 +15,7 @@ from statistics import median
 from typing import Final
 
 from benchmarks.closed_loop import percentile
+from benchmarks.errors import SharesLost
 from benchmarks.machine import cpu_seconds, file_system, resident_kib
 from benchmarks.site import DaemonProcess, Site, open_site
 from benchmarks.sv1_miner import Sv1Miner, connect
@@ -37,11 +38,7 @@ LIMITS: Final[dict[str, object]] = {
     "limits.connections_per_host": 100_000,
     "limits.shares_per_s": 1_000_000,
 }
-PROXY: Final = LIMITS | {"limits.channels_per_connection": 65_535}
-
-
-class SharesLost(Exception):
-    """The pool has not seen every share that the miners were told is accepted."""
+PROXY: Final[dict[str, object]] = LIMITS | {"limits.channels_per_connection": 65_535}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
 
+from benchmarks.errors import CreditLost
 from benchmarks.site import Site
 from protocols.bitcoin.hashing import sha256, sha256d
 from protocols.bitcoin.header import Header
@@ -26,10 +27,6 @@ from roles.runtime.storage import Database
 from roles.runtime.sv2_connection import Sv2Connection, connect
 
 CONFIRM_S = 60.0
-
-
-class CreditLost(Exception):
-    """The mint refused or never confirmed a row of valid work."""
 
 
 class Workshop:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from struct import Struct
 from typing import Final, TypeVar, cast
 
+from benchmarks.errors import PoolRefused
 from benchmarks.share_maker import MinerWork
 from protocols.bitcoin.target import MAX_TARGET
 from protocols.noise.handshake import ACT2_SIZE, Initiator
@@ -40,10 +41,6 @@ _LIMIT = FrameLimits(MINING)
 _SUCCESS = SubmitSharesSuccess.msg_type
 _COUNT = Struct("<8xI")
 _SETUP = SetupConnection(PROTOCOL_MINING, VERSION, VERSION, 0, "", 0, "benchmark", "", "", "")
-
-
-class PoolRefused(Exception):
-    """The pool answered something else than it should, or went away."""
 
 
 class MinerLink(asyncio.Protocol):

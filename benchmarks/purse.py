@@ -7,16 +7,13 @@ from itertools import count
 
 import orjson
 
+from benchmarks.errors import SignatureForged
 from protocols.cashu import dleq, quote_signature
 from protocols.cashu.bdhke import blind, unblind
 from protocols.cashu.deterministic import SecretSource
 from protocols.cashu.fields import as_array, as_object
 from protocols.cashu.keyset import Keyset
 from protocols.cashu.models import BlindedMessage, BlindSignature, Proof
-
-
-class SignatureForged(Exception):
-    """A blind signature whose DLEQ proof does not hold."""
 
 
 @dataclass(slots=True)

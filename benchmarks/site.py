@@ -16,6 +16,7 @@ from typing import Final
 
 import aiohttp
 
+from benchmarks.errors import DaemonFailed
 from roles.cli.checkout import home
 from roles.cli.fleet import ADDRESSES, PORT, SHARED_ADDRESSES, Fleet
 from roles.cli.keys import public_halves
@@ -27,10 +28,6 @@ LAST_LINES: Final = 20
 OFFSETS: Final = range(1_000, 20_000, 97)
 
 _LOOP = re.compile(r" loop=(\w+)")
-
-
-class DaemonFailed(Exception):
-    """A daemon did not become ready, or ended by itself; the text holds the end of its log."""
 
 
 @dataclass(slots=True)

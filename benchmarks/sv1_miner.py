@@ -7,6 +7,7 @@ from itertools import count, islice
 from struct import Struct
 from typing import Final, cast
 
+from benchmarks.errors import EdgeRefused
 from protocols.bitcoin.hashing import sha256d
 from protocols.bitcoin.target import from_difficulty
 from protocols.sv1.line import UPSTREAM_LIMIT, LineSplitter, Overlong
@@ -23,10 +24,6 @@ WORK_S: Final = 30.0
 STALL_S: Final = 60.0
 
 _NONCE = Struct("<I")
-
-
-class EdgeRefused(Exception):
-    """The translator did not let the miner mine, or refused a valid share."""
 
 
 class Sv1Miner(asyncio.Protocol):

@@ -10,6 +10,7 @@ import aiohttp
 import orjson
 
 from benchmarks.closed_loop import OperationFailed, Round, drive
+from benchmarks.errors import NotServing
 from benchmarks.issuer import LinkedIssuer, Workshop, linked_issuer
 from benchmarks.machine import cpu_seconds
 from benchmarks.purse import Basket, Purse
@@ -25,10 +26,6 @@ MINERS: Final = tuple(bytes(31) + bytes((number,)) for number in range(1, 17))
 """Secrets of the keys that lock the quotes: nothing is won by knowing them."""
 CONNECTIONS: Final = 256
 REQUEST_S: Final = 30.0
-
-
-class NotServing(Exception):
-    """The mint does not offer what is measured."""
 
 
 class Till:

@@ -18,6 +18,7 @@ BENCHMARKS: Final[dict[str, str]] = {
 
 
 EX_UNAVAILABLE: Final = 69
+EX_SOFTWARE: Final = 70
 
 
 class Benchmark(Protocol):
@@ -46,10 +47,15 @@ def main(argv: list[str]) -> int:
             modules[name] = cast("Benchmark", importlib.import_module(f"benchmarks.{name}"))
             modules[name].add_arguments(chosen)
     options = parser.parse_args(argv)
+    from benchmarks.errors import BenchmarkFailed
     from benchmarks.machine import Load
 
     load = Load()
-    figures = modules[options.name].run(options)
+    try:
+        figures = modules[options.name].run(options)
+    except BenchmarkFailed as error:
+        print(f"hashpool bench: {error}", file=sys.stderr)
+        return EX_SOFTWARE
     figures["load"] = load.told()
     if options.json:
         print(orjson.dumps(figures).decode())

@@ -5,6 +5,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from benchmarks import edge
 from roles.cli.__main__ import main
 
 
@@ -18,3 +19,12 @@ def test_the_edge_benchmark_tells_its_figures_on_the_last_line(
     assert set(figures) >= wanted
     assert figures["miners"] == 3
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.functional
+def test_a_daemon_that_does_not_start_is_told_with_its_log(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(edge.PROXY, "limits.connections", 0)
+    assert main(["bench", "edge", "--miners", "1", "--each", "1", "--state", str(tmp_path)]) == 70
+    assert "must be" in capsys.readouterr().err
