@@ -140,8 +140,16 @@ class Ledger:
             while (gathered := self._gathered) is not None:
                 self._gathered = None
                 await self._settle(gathered)
+        except asyncio.CancelledError:
+            left, self._gathered = self._gathered, None
+            if left is not None:
+                left.fail(asyncio.CancelledError())
+            raise
         finally:
+            # A fault of ours ends this writer; who has come meanwhile must not wait for nobody.
             self._writer = None
+            if self._gathered is not None:
+                self._writer = asyncio.ensure_future(self._write_gathered())
 
     async def _settle(self, gathered: _Gathered) -> None:
         try:

@@ -13,7 +13,8 @@
     │   ├── SchemaMismatch        the store's schema is newer than this program, or was changed (EX_DATAERR)
     │   └── AuthorityRequired     a connection that nobody vouches for, and nobody allowed (EX_CONFIG)
     ├── StorageError
-    │   ├── CommitFailed          the group commit failed: nothing of its batch is stored
+    │   ├── CommitFailed          the disk did not take a write, or the batch that it was part of
+    │   ├── ReadFailed            the disk did not give what was to be read
     │   └── StorageClosed         the store has been closed
     ├── HttpRefusal               what an HTTP handler answers instead of a result
     └── ConnectionLost            a peer is gone, or was cut off; carries `code`, a word for metrics
@@ -99,7 +100,13 @@ class StorageError(RuntimeFault):
 
 
 class CommitFailed(StorageError):
-    """The commit of a batch failed, so that none of its writes is stored; the cause says why."""
+    """The disk failed, so that a write, or none of those that shared its commit, is stored; the cause says
+    why.
+    """
+
+
+class ReadFailed(StorageError):
+    """The disk failed while the store was read; the cause says why."""
 
 
 class StorageClosed(StorageError):

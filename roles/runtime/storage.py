@@ -24,7 +24,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from roles.runtime.errors import CommitFailed, DatabaseInUse, DatabaseUnusable, StorageClosed
+from roles.runtime.errors import CommitFailed, DatabaseInUse, DatabaseUnusable, ReadFailed, StorageClosed
 from roles.runtime.migration import Migration, migrate
 
 __all__ = ["Connection", "Database", "DatabaseError", "IntegrityError", "Migration", "Row", "open_readonly"]
@@ -36,6 +36,20 @@ MAX_WAITING = 8192
 """Writes (and reads) that may wait; more callers wait for room before they are queued."""
 
 _BUSY_MS = 10_000
+_DISK_FAULTS = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""What is no mistake of the program, and may pass."""
 _PRAGMAS = (
     f"PRAGMA busy_timeout = {_BUSY_MS}",
     "PRAGMA journal_mode = WAL",
@@ -158,7 +172,7 @@ class Database:
 
         What ``fn`` raises is raised here and undoes that write alone. ``fn`` must not begin, commit or roll
         back. A caller who is cancelled does not know whether the write took place; it does. Raises
-        CommitFailed when the batch could not be committed, StorageClosed after `close`.
+        CommitFailed when the disk did not take the write or its batch, StorageClosed after `close`.
         """
         loop = asyncio.get_running_loop()
         item = _Write(fn, loop.create_future(), loop)
@@ -172,7 +186,8 @@ class Database:
     async def read(self, fn: Callable[[Connection], T]) -> T:
         """Run ``fn`` on the reader thread, in one snapshot that holds every write whose result was delivered.
 
-        ``fn`` must fetch what it needs: a cursor is of no use once it has returned.
+        ``fn`` must fetch what it needs: a cursor is of no use once it has returned. Raises ReadFailed when
+        the disk fails, StorageClosed after `close`.
         """
         loop = asyncio.get_running_loop()
         return await self._bounded(lambda: loop.run_in_executor(self._readers, self._snapshot, fn))
@@ -208,11 +223,18 @@ class Database:
         return await asyncio.shield(future)
 
     def _snapshot(self, fn: Callable[[Connection], T]) -> T:
-        self._reader.execute("BEGIN")
         try:
-            return fn(self._reader)
-        finally:
-            self._reader.execute("ROLLBACK")
+            self._reader.execute("BEGIN")
+            try:
+                return fn(self._reader)
+            finally:
+                # Some errors of the disk have ended the snapshot already.
+                if self._reader.in_transaction:
+                    self._reader.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            if not _is_disk_fault(error):
+                raise
+            raise ReadFailed(f"{self.path} cannot be read: {error}") from error
 
     def _write_batches(self) -> None:
         while (first := self._queue.get()) is not None:
@@ -242,7 +264,7 @@ class Database:
             with contextlib.suppress(sqlite3.Error):
                 self._writer.execute("ROLLBACK")
             for item in batch:
-                if item.error is None:
+                if item.error is None or _is_disk_fault(item.error):
                     item.error = CommitFailed(f"{self.path}: nothing of this batch was stored: {error}")
                     item.error.__cause__ = error
             self._meter.failures.labels("commit").inc(len(batch))
@@ -262,6 +284,10 @@ class Database:
             cause = item.error or sqlite3.ProgrammingError("a write ended the transaction itself")
             raise sqlite3.OperationalError(f"the transaction was lost: {cause}") from cause
         if item.error is not None:
+            if _is_disk_fault(item.error):
+                failed = CommitFailed(f"{self.path}: nothing of this write was stored: {item.error}")
+                failed.__cause__ = item.error
+                item.error = failed
             self._writer.execute("ROLLBACK TO item")
         self._writer.execute("RELEASE item")
 
@@ -296,6 +322,11 @@ class _ReadOnly(Connection):
     def __exit__(self, *_: object) -> Literal[False]:
         self.close()
         return False
+
+
+def _is_disk_fault(error: BaseException) -> bool:
+    # The low byte is the error's family.
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _DISK_FAULTS
 
 
 def _connect(path: str) -> Connection:

@@ -241,3 +241,29 @@ async def test_a_fault_of_ours_is_raised_to_whoever_waits(
         with pytest.raises(TypeError):
             await ledger.append([make_entry(1)])
     assert await ledger.append([make_entry(1)]) == [Record(Fate.RECORDED, 1)]
+
+
+async def test_shares_that_come_during_a_fault_of_ours_are_recorded_after_it(
+    open_ledger: Any, make_entry: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = await open_ledger()
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    write = Database.write
+    faults = iter([RuntimeError("a fault")])
+
+    second: asyncio.Future[Any] | None = None
+
+    async def fail_once(*arguments: Any) -> Any:
+        nonlocal second
+        for fault in faults:
+            second = asyncio.ensure_future(ledger.append([make_entry(2)]))
+            await asyncio.sleep(0)
+            raise fault
+        return await write(*arguments)
+
+    monkeypatch.setattr(Database, "write", fail_once)
+    with pytest.raises(RuntimeError, match="a fault"):
+        await ledger.append([make_entry(1)])
+    assert second is not None
+    assert await asyncio.wait_for(second, 5) == [Record(Fate.RECORDED, 1)]
+    assert await asyncio.wait_for(ledger.append([make_entry(3)]), 5) == [Record(Fate.RECORDED, 2)]

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from sqlite3 import SQLITE_IOERR_READ, OperationalError
 
 import pytest
 
@@ -14,10 +15,11 @@ from roles.runtime.errors import (
     CommitFailed,
     DatabaseInUse,
     DatabaseUnusable,
+    ReadFailed,
     SchemaMismatch,
     StorageClosed,
 )
-from roles.runtime.storage import Connection, Database, IntegrityError, open_readonly
+from roles.runtime.storage import Connection, Database, DatabaseError, IntegrityError, open_readonly
 
 ROOT = Path(__file__).parents[3]
 MIGRATIONS = [
@@ -157,6 +159,36 @@ async def test_a_full_disk_fails_writes_and_they_work_again_when_there_is_room(t
         await database.write(lambda c: c.execute("PRAGMA max_page_count = 1000000").fetchone())
         await database.write(add("x" * 9000))
         assert len(await database.read(texts)) == 1
+
+
+async def test_a_disk_that_fails_in_the_midst_of_a_statement_fails_as_storage_and_leaves_others_alone(
+    tmp_path: Path,
+) -> None:
+    async with Database.open(tmp_path / "a.sqlite", MIGRATIONS) as database:
+        (pages,) = await database.write(lambda c: c.execute("PRAGMA page_count").fetchone())
+        await database.write(lambda c: c.execute(f"PRAGMA max_page_count = {pages}").fetchone())
+        outcomes = await asyncio.gather(
+            database.write(add("x" * 9000)), database.write(add("small")), return_exceptions=True
+        )
+        assert isinstance(outcomes[0], CommitFailed)
+        assert isinstance(outcomes[0].__cause__, DatabaseError)
+        assert outcomes[1] == 1 or isinstance(outcomes[1], CommitFailed)
+
+
+async def test_a_disk_that_cannot_be_read_is_told_as_such_and_a_mistake_in_sql_is_not(tmp_path: Path) -> None:
+    def fail(_: Connection) -> None:
+        error = OperationalError("disk I/O error")
+        error.sqlite_errorcode = SQLITE_IOERR_READ
+        raise error
+
+    async with Database.open(tmp_path / "a.sqlite", MIGRATIONS) as database:
+        with pytest.raises(ReadFailed, match="disk I/O error"):
+            await database.read(fail)
+        with pytest.raises(OperationalError, match="syntax"):
+            await database.read(lambda c: c.execute("SELEC"))
+        with pytest.raises(OperationalError, match="syntax"):
+            await database.write(lambda c: c.execute("SELEC"))
+        assert await database.read(texts) == []
 
 
 async def test_many_concurrent_writers_share_commits_and_keep_their_order(tmp_path: Path) -> None:
