@@ -51,7 +51,7 @@ from roles.proxy.slices import SLICE_SIZE, Slices
 from roles.proxy.verdicts import printable
 from roles.proxy.watch import UpstreamWatch
 from roles.runtime.errors import ConnectionLost
-from roles.stratum.connection import FrameConnection
+from roles.runtime.sv2_connection import Sv2Connection
 from roles.stratum.errors import ChannelsFull
 from roles.stratum.hash_rate import refuse_hash_rate
 from roles.stratum.pace import Pace
@@ -83,7 +83,7 @@ class Downstream:
 
     def __init__(
         self,
-        connection: FrameConnection,
+        connection: Sv2Connection,
         *,
         edge: Edge,
         registrar: Registrar,
@@ -233,7 +233,7 @@ class Downstream:
         try:
             self._check(request)
         except (OpenRefused, ProxyError) as error:
-            self._refuse(request, error.code)
+            self._refuse(request, error.code, str(error))
             return
         task = asyncio.get_running_loop().create_task(self._opening(request, tlvs))
         self._openings.add(task)
@@ -256,12 +256,11 @@ class Downstream:
         try:
             attribution = await self._registrar.attribute(request.user_identity, tlvs)
             channel = self._begin(request, attribution)
-        except ChannelsFull:
-            self._refuse(request, CapacityExhausted.code)
+        except ChannelsFull as error:
+            self._refuse(request, CapacityExhausted.code, str(error))
             return
         except (MiningError, ProxyError) as error:
-            log.info("a channel is refused", extra={"reason": str(error)})
-            self._refuse(request, error.code)
+            self._refuse(request, error.code, str(error))
             return
         try:
             async with asyncio.timeout(self._bounds.opening_s):
@@ -270,7 +269,7 @@ class Downstream:
             code = UpstreamAway.code
         if code:
             self._drop(channel, "not opened")
-            self._refuse(request, printable(code))
+            self._refuse(request, printable(code), "by the upstream")
 
     def _opening_done(self, task: asyncio.Task[None]) -> None:
         self._openings.discard(task)
@@ -301,7 +300,9 @@ class Downstream:
         self._edge.meters.channels.labels(channel.kind).inc()
         return channel
 
-    def _refuse(self, request: OpenRequest, code: str) -> None:
+    def _refuse(self, request: OpenRequest, code: str, reason: str) -> None:
+        about = {"peer": self._connection.peer, "code": code, "reason": reason}
+        log.info("a channel is refused", extra=about)
         self._edge.meters.refusal(code)
         self.transmit(OpenMiningChannelError(request.request_id, code))
 

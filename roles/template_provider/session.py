@@ -100,15 +100,20 @@ class Session:
                 return
             announcer = asyncio.get_running_loop().create_task(self._announce(changed))
             # Whatever ends the announcements ends the connection, and with it the reading below.
-            announcer.add_done_callback(lambda _: self._connection.close())
+            announcer.add_done_callback(self._silenced)
             try:
                 while True:
                     for frame in await self._connection.receive_batch():
                         await self._take(frame, changed)
             finally:
+                # What ends the reading is why the connection ends.
+                announcer.remove_done_callback(self._silenced)
                 announcer.cancel()
                 with suppress(asyncio.CancelledError, ConnectionLost):
                     await announcer
+
+    def _silenced(self, _announcer: asyncio.Task[None]) -> None:
+        self._connection.close()
 
     async def _set_up(self) -> bool:
         try:

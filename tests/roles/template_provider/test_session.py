@@ -450,7 +450,10 @@ async def test_messages_that_mean_nothing_here_are_passed_over(provider: Provide
     assert provider.count("ignored_messages_total") == 3
 
 
-async def test_malformed_and_oversized_frames_end_their_connection_only(provider: Provider) -> None:
+async def test_malformed_and_oversized_frames_end_their_connection_only_and_the_log_says_why(
+    provider: Provider, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     for frame in (
         Frame(0, channel=False, msg_type=0x76, payload=b"\0"),
         Frame(0, channel=False, msg_type=0x73, payload=bytes(100_000)),
@@ -461,6 +464,11 @@ async def test_malformed_and_oversized_frames_end_their_connection_only(provider
         client.connection.send(frame)
         await client.hear_end()
     await (await provider.client()).hear_template()
+    told = [record.__dict__["reason"] for record in caplog.records if record.msg == "a peer is gone"]
+    assert len(told) == 3
+    assert "SubmitSolution" in told[0]
+    assert "100000 bytes" in told[1]
+    assert "100000 bytes" in told[2]
 
 
 async def test_a_client_that_says_nothing_is_let_go(provider: Provider) -> None:
