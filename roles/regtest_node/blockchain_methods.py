@@ -17,31 +17,31 @@ from roles.regtest_node.utxo import Outpoint
 TOPIC = "Blockchain"
 
 
-def getbestblockhash(node: Node) -> Json:
+def _getbestblockhash(node: Node) -> Json:
     return display(node.state.tip.hash)
 
 
-def getblockcount(node: Node) -> Json:
+def _getblockcount(node: Node) -> Json:
     return node.state.tip.height
 
 
-def getdifficulty(node: Node) -> Json:
+def _getdifficulty(node: Node) -> Json:
     return as_float(difficulty(from_bits(header_of(node.state.tip).bits)))
 
 
-def getblockhash(node: Node, height: Json) -> Json:
+def _getblockhash(node: Node, height: Json) -> Json:
     wanted = whole(height)
     if not 0 <= wanted <= node.state.tip.height:
         raise RpcError(INVALID_PARAMETER, "Block height out of range")
     return display(node.state.kernel.at(wanted).hash)
 
 
-def getblockheader(node: Node, blockhash: str, verbose: Json) -> Json:
+def _getblockheader(node: Node, blockhash: str, verbose: Json) -> Json:
     entry = known_block(node, blockhash)
     return header_json(node.state, entry, _count(node, entry)) if verbose else entry.header.hex()
 
 
-def getblock(node: Node, blockhash: str, verbosity: Json) -> Json:
+def _getblock(node: Node, blockhash: str, verbosity: Json) -> Json:
     level = int(verbosity) if isinstance(verbosity, bool) else whole(verbosity)
     entry = known_block(node, blockhash)
     raw = node.state.kernel.block(entry)
@@ -52,7 +52,7 @@ def getblock(node: Node, blockhash: str, verbosity: Json) -> Json:
     return block_json(node.state, entry, parse_block(raw)[1], detailed=level > 1)
 
 
-def getblockchaininfo(node: Node) -> Json:
+def _getblockchaininfo(node: Node) -> Json:
     state = node.state
     header = header_of(state.tip)
     stored = [file.stat().st_size for file in (state.directory.chain / "blocks").glob("*.dat")]
@@ -73,7 +73,7 @@ def getblockchaininfo(node: Node) -> Json:
     }
 
 
-def gettxout(node: Node, txid: str, n: Json, include_mempool: Json) -> Json:
+def _gettxout(node: Node, txid: str, n: Json, include_mempool: Json) -> Json:
     state = node.state
     outpoint = Outpoint(hash_from(txid, "txid"), whole(n, least=0, most=0xFFFFFFFF))
     coin = state.utxo.get(outpoint)
@@ -110,7 +110,7 @@ _HASH = Parameter("blockhash", (Kind.STRING,), "The block's hash")
 
 METHODS = (
     Method(
-        "getbestblockhash", TOPIC, "The hash of the last block of the active chain.", (), getbestblockhash
+        "getbestblockhash", TOPIC, "The hash of the last block of the active chain.", (), _getbestblockhash
     ),
     Method(
         "getblock",
@@ -120,27 +120,27 @@ METHODS = (
             _HASH,
             Parameter("verbosity|verbose", (Kind.NUMBER, Kind.BOOL), "0, 1 or 2", required=False, default=1),
         ),
-        getblock,
+        _getblock,
     ),
-    Method("getblockchaininfo", TOPIC, "The state of the chain.", (), getblockchaininfo),
+    Method("getblockchaininfo", TOPIC, "The state of the chain.", (), _getblockchaininfo),
     Method(
-        "getblockcount", TOPIC, "The height of the active chain; the genesis block is 0.", (), getblockcount
+        "getblockcount", TOPIC, "The height of the active chain; the genesis block is 0.", (), _getblockcount
     ),
     Method(
         "getblockhash",
         TOPIC,
         "The hash of the active chain's block at a height.",
         (Parameter("height", (Kind.NUMBER,), "The height"),),
-        getblockhash,
+        _getblockhash,
     ),
     Method(
         "getblockheader",
         TOPIC,
         "A block header: as object, or as hex.",
         (_HASH, Parameter("verbose", (Kind.BOOL,), "false for hex", required=False, default=True)),
-        getblockheader,
+        _getblockheader,
     ),
-    Method("getdifficulty", TOPIC, "The difficulty of the last block.", (), getdifficulty),
+    Method("getdifficulty", TOPIC, "The difficulty of the last block.", (), _getdifficulty),
     Method(
         "gettxout",
         TOPIC,
@@ -156,6 +156,6 @@ METHODS = (
                 default=True,
             ),
         ),
-        gettxout,
+        _gettxout,
     ),
 )

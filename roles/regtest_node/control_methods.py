@@ -10,7 +10,7 @@ VERSION = 319_900
 """bitcoind's number for the consensus library's version, 31.99."""
 
 
-async def help_(rpc: Rpc, command: str | None) -> Json:
+async def _help(rpc: Rpc, command: str | None) -> Json:
     if command is not None:
         method = rpc.methods.get(command)
         return method.help if method else f"help: unknown command: {command}"
@@ -23,16 +23,16 @@ async def help_(rpc: Rpc, command: str | None) -> Json:
     )
 
 
-async def uptime(rpc: Rpc) -> Json:
+async def _uptime(rpc: Rpc) -> Json:
     return rpc.uptime
 
 
-async def stop(rpc: Rpc, _wait: Json) -> Json:
+async def _stop(rpc: Rpc, _wait: Json) -> Json:
     rpc.stopping.set()
     return "regtest_node stopping"
 
 
-async def getnetworkinfo(_rpc: Rpc) -> Json:
+async def _getnetworkinfo(_rpc: Rpc) -> Json:
     return {
         "version": VERSION,
         "subversion": "/Satoshi:31.99.0(hashpool regtest_node)/",
@@ -55,21 +55,21 @@ async def getnetworkinfo(_rpc: Rpc) -> Json:
 
 METHODS = (
     Method(
-        "getnetworkinfo", "Network", "What is known of the network: this node has none.", (), getnetworkinfo
+        "getnetworkinfo", "Network", "What is known of the network: this node has none.", (), _getnetworkinfo
     ),
     Method(
         "help",
         TOPIC,
         "All methods, or one in full.",
         (Parameter("command", (Kind.STRING,), "The method", required=False),),
-        help_,
+        _help,
     ),
     Method(
         "stop",
         TOPIC,
         "Stops the node.",
         (Parameter("wait", (Kind.NUMBER,), "Ignored", required=False),),
-        stop,
+        _stop,
     ),
-    Method("uptime", TOPIC, "Seconds since the start.", (), uptime),
+    Method("uptime", TOPIC, "Seconds since the start.", (), _uptime),
 )

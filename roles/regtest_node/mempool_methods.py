@@ -44,7 +44,7 @@ _COIN = 100_000_000
 _REPLACEABLE = FINAL_SEQUENCE - 1
 
 
-def sendrawtransaction(node: Node, hexstring: str, maxfeerate: Json, maxburnamount: Json) -> Json:
+def _sendrawtransaction(node: Node, hexstring: str, maxfeerate: Json, maxburnamount: Json) -> Json:
     transaction = _transaction_from(hexstring)
     limit = _fee_rate(maxfeerate)
     burn_limit = _satoshi(maxburnamount)
@@ -67,7 +67,7 @@ def sendrawtransaction(node: Node, hexstring: str, maxfeerate: Json, maxburnamou
     return display(transaction.txid)
 
 
-def testmempoolaccept(node: Node, rawtxs: list[Json], maxfeerate: Json) -> Json:
+def _testmempoolaccept(node: Node, rawtxs: list[Json], maxfeerate: Json) -> Json:
     if not 1 <= len(rawtxs) <= MAX_TESTED:
         raise RpcError(INVALID_PARAMETER, f"Array must contain between 1 and {MAX_TESTED} transactions.")
     if not all(isinstance(each, str) for each in rawtxs):
@@ -76,7 +76,7 @@ def testmempoolaccept(node: Node, rawtxs: list[Json], maxfeerate: Json) -> Json:
     return [_tested(node.state, _transaction_from(each), limit) for each in rawtxs]
 
 
-def getrawtransaction(node: Node, txid: str, verbosity: Json, blockhash: str | None) -> Json:
+def _getrawtransaction(node: Node, txid: str, verbosity: Json, blockhash: str | None) -> Json:
     wanted, state = hash_from(txid, "parameter 1"), node.state
     if blockhash is None:
         entry = state.mempool.get(wanted)
@@ -109,7 +109,7 @@ def getrawtransaction(node: Node, txid: str, verbosity: Json, blockhash: str | N
     raise RpcError(INVALID_ADDRESS_OR_KEY, "No such transaction found in the provided block")
 
 
-def getrawmempool(node: Node, verbose: Json, mempool_sequence: Json) -> Json:
+def _getrawmempool(node: Node, verbose: Json, mempool_sequence: Json) -> Json:
     pool = node.state.mempool
     if verbose:
         if mempool_sequence:
@@ -119,14 +119,14 @@ def getrawmempool(node: Node, verbose: Json, mempool_sequence: Json) -> Json:
     return {"txids": txids, "mempool_sequence": pool.updates} if mempool_sequence else txids
 
 
-def getmempoolentry(node: Node, txid: str) -> Json:
+def _getmempoolentry(node: Node, txid: str) -> Json:
     entry = node.state.mempool.get(hash_from(txid, "txid"))
     if entry is None:
         raise RpcError(INVALID_ADDRESS_OR_KEY, "Transaction not in mempool")
     return _entry_json(node.state, entry)
 
 
-def getmempoolinfo(node: Node) -> Json:
+def _getmempoolinfo(node: Node) -> Json:
     pool = node.state.mempool
     return {
         "loaded": True,
@@ -242,8 +242,8 @@ _MAX_FEE_RATE = Parameter(
 )
 
 METHODS = (
-    Method("getmempoolentry", POOL_TOPIC, "A transaction of the mempool.", (_TXID,), getmempoolentry),
-    Method("getmempoolinfo", POOL_TOPIC, "The state of the mempool.", (), getmempoolinfo),
+    Method("getmempoolentry", POOL_TOPIC, "A transaction of the mempool.", (_TXID,), _getmempoolentry),
+    Method("getmempoolinfo", POOL_TOPIC, "The state of the mempool.", (), _getmempoolinfo),
     Method(
         "getrawmempool",
         POOL_TOPIC,
@@ -252,7 +252,7 @@ METHODS = (
             Parameter("verbose", (Kind.BOOL,), "true for an object", required=False, default=False),
             Parameter("mempool_sequence", (Kind.BOOL,), "true to add it", required=False, default=False),
         ),
-        getrawmempool,
+        _getrawmempool,
     ),
     Method(
         "getrawtransaction",
@@ -263,7 +263,7 @@ METHODS = (
             Parameter("verbosity|verbose", (Kind.NUMBER, Kind.BOOL), "0 for hex", required=False, default=0),
             Parameter("blockhash", (Kind.STRING,), "The block to look into", required=False),
         ),
-        getrawtransaction,
+        _getrawtransaction,
     ),
     Method(
         "sendrawtransaction",
@@ -280,13 +280,13 @@ METHODS = (
                 default=0,
             ),
         ),
-        sendrawtransaction,
+        _sendrawtransaction,
     ),
     Method(
         "testmempoolaccept",
         TOPIC,
         "Whether the mempool would take transactions, each for itself.",
         (Parameter("rawtxs", (Kind.ARRAY,), "Transactions as hex"), _MAX_FEE_RATE),
-        testmempoolaccept,
+        _testmempoolaccept,
     ),
 )

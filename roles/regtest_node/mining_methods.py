@@ -34,7 +34,7 @@ DEFAULT_TRIES = 1_000_000
 HASH_RATE_WINDOW = 120
 
 
-async def getblocktemplate(rpc: Rpc, request: dict[str, Json]) -> Json:
+async def _getblocktemplate(rpc: Rpc, request: dict[str, Json]) -> Json:
     mode = request.get("mode", "template")
     if mode is None:
         mode = "template"
@@ -54,7 +54,7 @@ async def getblocktemplate(rpc: Rpc, request: dict[str, Json]) -> Json:
     return await rpc.call(_template)
 
 
-async def generatetoaddress(rpc: Rpc, nblocks: Json, address: str, maxtries: Json) -> Json:
+async def _generatetoaddress(rpc: Rpc, nblocks: Json, address: str, maxtries: Json) -> Json:
     try:
         script = script_from_address(address, Network.REGTEST)
     except AddressError as error:
@@ -62,7 +62,7 @@ async def generatetoaddress(rpc: Rpc, nblocks: Json, address: str, maxtries: Jso
     return await _generate(rpc, whole(nblocks), script, whole(maxtries))
 
 
-async def generatetodescriptor(rpc: Rpc, num_blocks: Json, descriptor: str, maxtries: Json) -> Json:
+async def _generatetodescriptor(rpc: Rpc, num_blocks: Json, descriptor: str, maxtries: Json) -> Json:
     try:
         script = script_from_descriptor(descriptor, Network.REGTEST)
     except BitcoinError as error:
@@ -70,14 +70,14 @@ async def generatetodescriptor(rpc: Rpc, num_blocks: Json, descriptor: str, maxt
     return await _generate(rpc, whole(num_blocks), script, whole(maxtries))
 
 
-def submitblock(node: Node, hexdata: str, _dummy: Json) -> Json:
+def _submitblock(node: Node, hexdata: str, _dummy: Json) -> Json:
     try:
         return node.state.submit(_block_from(hexdata))
     except UndecodableBlock as error:
         raise RpcError(DESERIALIZATION_ERROR, "Block decode failed") from error
 
 
-def getmininginfo(node: Node) -> Json:
+def _getmininginfo(node: Node) -> Json:
     state = node.state
     bits = header_of(state.tip).bits
     return {
@@ -187,7 +187,7 @@ METHODS = (
             Parameter("address", (Kind.STRING,), "Who is paid"),
             _TRIES,
         ),
-        generatetoaddress,
+        _generatetoaddress,
     ),
     Method(
         "generatetodescriptor",
@@ -198,7 +198,7 @@ METHODS = (
             Parameter("descriptor", (Kind.STRING,), "Who is paid"),
             _TRIES,
         ),
-        generatetodescriptor,
+        _generatetodescriptor,
     ),
     Method(
         "getblocktemplate",
@@ -209,9 +209,9 @@ METHODS = (
                 "template_request", (Kind.OBJECT,), 'rules (must hold "segwit"), longpollid, mode, data'
             ),
         ),
-        getblocktemplate,
+        _getblocktemplate,
     ),
-    Method("getmininginfo", TOPIC, "The state of mining.", (), getmininginfo),
+    Method("getmininginfo", TOPIC, "The state of mining.", (), _getmininginfo),
     Method(
         "submitblock",
         TOPIC,
@@ -220,6 +220,6 @@ METHODS = (
             Parameter("hexdata", (Kind.STRING,), "The block as hex"),
             Parameter("dummy", (), "Ignored", required=False),
         ),
-        submitblock,
+        _submitblock,
     ),
 )
