@@ -4,6 +4,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from protocols.bitcoin.hashing import sha256d
+from protocols.bitcoin.header import ROLLABLE_VERSION_BITS
 from protocols.sv1.errors import ErrorCode, Rejection
 from protocols.sv1.requests import Submit
 from protocols.translation.extranonce import Layout
@@ -54,6 +55,10 @@ def judge(
     lowest, version = min(hashes, key=lambda pair: int.from_bytes(pair[0], "little"))
     number = int.from_bytes(lowest, "little")
     if number > max(work.target, miner_target):
+        rollable = ROLLABLE_VERSION_BITS if work.rolling_allowed else 0
+        if share.version_bits & ~(rollable | work.version):
+            # The miner may well have found a hash, of a version that nobody takes.
+            raise Rejection(ErrorCode.OTHER, "Invalid version bits")
         raise Rejection(ErrorCode.LOW_DIFFICULTY, "Above target")
     extranonce = work.padding + extranonce1 + share.extranonce2
     return JudgedShare(version, lowest, extranonce, number <= work.target)

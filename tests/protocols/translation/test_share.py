@@ -113,6 +113,25 @@ def test_bits_on_a_job_that_must_not_be_rolled_are_not_counted() -> None:
     assert verdict(share(version_bits=0x6000), work(rolling=False)).version == 0x20000000
 
 
+@pytest.mark.parametrize(
+    ("bits", "rolling", "code", "text"),
+    [
+        (0x00000001, True, 20, "Invalid version bits"),
+        (0x80000000, True, 20, "Invalid version bits"),
+        (0x00006000, False, 20, "Invalid version bits"),
+        (0x00006000, True, 23, "Above target"),
+        (0x20006000, True, 23, "Above target"),
+        (0x20000000, False, 23, "Above target"),
+    ],
+)
+def test_a_share_that_misses_with_bits_that_nobody_may_roll_is_told_so(
+    bits: int, rolling: bool, code: int, text: str
+) -> None:
+    with pytest.raises(Rejection) as caught:
+        verdict(share(version_bits=bits), work(target=0, rolling=rolling))
+    assert (caught.value.code, caught.value.text) == (code, text)
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     st.builds(

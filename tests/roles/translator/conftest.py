@@ -43,7 +43,7 @@ from roles.translator.miner import MinerTerms
 from roles.translator.translator import Translator
 from shared_config.address import Address
 
-PATIENCE = 5.0
+PATIENCE = 20.0
 EASY = (1 << 252) - 1
 DIFFICULTY_ONE = 0xFFFF << 208
 NTIME = 1_700_000_000
