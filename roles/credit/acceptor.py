@@ -30,6 +30,7 @@ from protocols.sv2.layout import Message
 from protocols.sv2.limits import FrameLimits
 from protocols.sv2.setup import ServerSetup, refusal
 from roles.credit.errors import FalseIdentity, UnknownIssuer
+from roles.runtime import crash
 
 HELLO_S = 10.0
 DRAIN_S = 30.0
@@ -181,6 +182,7 @@ class Acceptor:
                 raise MalformedMessage(f"{len(message.rows)} rows in a frame, at most {MAX_CREDITS} may be")
             results = await self._book.settle(hello.identity, hello.store_id, message)
             connection.send(encode(results))
+            crash.once_sent("mint.results-sent")
             async with asyncio.timeout(DRAIN_S):
                 await connection.drain()
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from protocols.ehash.amount import Valuation
 from protocols.ehash.shift import FIRST_SHIFT
+from roles.runtime import crash
 from roles.runtime.storage import Connection, Row
 
 STORE_ID_SIZE = 16
@@ -130,6 +131,7 @@ def append(
             for entry in attributed
         ],
     ).rowcount
+    crash.at("pool.shares-written")
     if len(attributed) == len(entries) == inserted:
         return [Record(Fate.RECORDED, seq) for seq in range(before + 1, before + inserted + 1)]
     return [*_settle(connection, entries, tips, before, moment)]

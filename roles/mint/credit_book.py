@@ -18,6 +18,7 @@ from roles.mint.meters import Meters
 from roles.mint.seed import MintSeed
 from roles.mint.settlement import OK, LedgerState, Settlement, check_shift, settle
 from roles.mint.signatory import Signatory
+from roles.runtime import crash
 from roles.runtime.storage import Database
 
 CACHED_KEYS = 16_384
@@ -74,7 +75,9 @@ class MintCreditBook:
             settlement = await self._signatory.run_always(
                 lambda: settle(priced, rows, bound=bound, now_ms=int(now * 1000), name_quote=self._name_quote)
             )
+            crash.at("mint.credits-judged")
             verdicts = await self._database.write(lambda c: ledger_rows.store(c, state, settlement, int(now)))
+        crash.at("mint.credits-durable")
         codes = [(verdict.seq, int(verdict.code)) for verdict in verdicts if verdict.code != OK]
         self._count(identity, settlement, [verdict.credit for verdict in verdicts], codes)
         return _results(settlement.state.acked_seq, old + codes, settlement.hold)

@@ -11,6 +11,7 @@ from roles.mint import keyset_rows
 from roles.mint.keysets import KeysetBook, MintKeyset
 from roles.mint.seed import MintSeed
 from roles.mint.settlement import LedgerState, Settlement, Verdict
+from roles.runtime import crash
 from roles.runtime.storage import Connection
 
 
@@ -115,6 +116,7 @@ def store(
     )
     if cursor.rowcount != 1:
         raise RuntimeError(f"ledger {after.ledger_no} was settled by two at once")
+    crash.at("mint.credits-written")
     return verdicts
 
 

@@ -20,6 +20,7 @@ from roles.mint.quote import Quote
 from roles.mint.request import MintRequest, Sizes, SwapRequest, read_outputs, read_points, read_quote_ids
 from roles.mint.seed import MintSeed
 from roles.mint.signatory import Signatory
+from roles.runtime import crash
 from roles.runtime.storage import Database
 
 SHARE_LIMIT = 100
@@ -170,9 +171,11 @@ class Teller:
             return points, signatory.sign(request.outputs, self._book)
 
         points, signatures = await self._signatory.run(work)
+        crash.at("mint.swap-signed")
         stored = await self._database.write(
             lambda c: transaction.store_swap(c, request, points, signatures, book=self._book, now=now)
         )
+        crash.at("mint.swap-durable")
         self._meters.swapped(request) if stored else self._meters.replays.inc()
         return signatures
 
@@ -186,8 +189,10 @@ class Teller:
             return signatory.sign(request.outputs, self._book)
 
         signatures = await self._signatory.run(work)
+        crash.at("mint.tokens-signed")
         stored = await self._database.write(
             lambda c: transaction.store_mint(c, request, portions, signatures, book=self._book, now=now)
         )
+        crash.at("mint.tokens-durable")
         self._meters.minted(portions) if stored else self._meters.replays.inc()
         return signatures

@@ -17,6 +17,7 @@ from roles.mint.errors import CountersBrokenError
 from roles.mint.keysets import KeysetBook
 from roles.mint.request import MintRequest, SwapRequest
 from roles.mint.rules import Portion, sums_by_keyset
+from roles.runtime import crash
 from roles.runtime.storage import Connection, Row
 
 KEYSET_LIMIT = (1 << 63) - 1
@@ -52,6 +53,7 @@ def store_swap(
     for keyset_id, amount in sums_by_keyset(request.inputs).items():
         _redeem(connection, book.get(keyset_id).number, amount)
     _keep(connection, request.outputs, signatures, book, request_no)
+    crash.at("mint.swap-written")
     return True
 
 
@@ -85,6 +87,7 @@ def store_mint(
             (request_no, row["quote_no"], portion.amount),
         )
     _keep(connection, request.outputs, signatures, book, request_no)
+    crash.at("mint.tokens-written")
     return True
 
 

@@ -18,6 +18,7 @@ from roles.node_client.errors import NodeError
 from roles.pool.meters import Meters
 from roles.pool.template_link import Origin, TransactionShelf
 from roles.pool.workshop import script_height
+from roles.runtime import crash
 from roles.runtime.errors import StorageError
 from roles.runtime.storage import Connection, Database, Row
 
@@ -113,7 +114,9 @@ class BlockDesk:
         coinbase = prefix + verdict.extranonce + suffix
         origin = cast("Origin", work.origin)
         solution = SubmitSolution(origin[1], header.version, header.time, header.nonce, coinbase)
+        crash.at("pool.block-found")
         sent = self._provider.submit(verdict.share_hash, origin, solution)
+        crash.once_sent("pool.solution-sent")
         self._meters.blocks.inc()
         height = script_height(work.prefix[_SCRIPT_AT:])
         _log.info("a block is found", extra={"hash": display(verdict.share_hash), "height": height})
@@ -203,6 +206,7 @@ class BlockDesk:
         changed = [(block, row) for block in self._followed if (row := _values(block)) != block.stored]
         if changed:
             await self._database.write(lambda connection: _save(connection, [row for _, row in changed]))
+            crash.at("pool.block-stored")
             for block, row in changed:
                 block.stored = row
             await self._tell()

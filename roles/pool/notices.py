@@ -11,6 +11,7 @@ from protocols.sv2.codec import encode
 from protocols.sv2.frame import Frame
 from roles.credit.ledger_rows import LedgerRow
 from roles.pool.meters import Meters
+from roles.runtime import crash
 
 MAX_ROUTES = 100_000
 
@@ -60,6 +61,7 @@ class Notices:
                 self._meters.notices.inc()
         for recipient, batch in frames.items():
             recipient.tell(batch)
+            crash.once_sent("pool.notices-sent")
 
     def refused(self, row: LedgerRow, code: CreditCode) -> None:
         """The mint settled a row by refusing it."""

@@ -5,6 +5,7 @@ import logging
 from dataclasses import dataclass
 
 from protocols.mining.extranonce import PrefixAllocator
+from roles.runtime import crash
 from roles.runtime.errors import StorageError
 from roles.runtime.storage import Connection, Database
 
@@ -87,6 +88,7 @@ class PrefixBook:
         limit = max(self._allocator.reserved, self._allocator.position + CHUNK)
         row = (self._server_id, limit, self._tip, self._allocator.tip_position)
         await self._database.write(lambda connection: connection.execute(_STORE, row).rowcount)
+        crash.at("pool.prefixes-stored")
         self._allocator.reserve(limit)
 
 

@@ -33,6 +33,7 @@ from roles.pool.floor import Floor
 from roles.pool.miner_channel import MinerChannel
 from roles.pool.notices import Route
 from roles.pool.share_desk import Judged, Settled
+from roles.runtime import crash
 from roles.runtime.errors import ConnectionLost
 from roles.runtime.sv2_connection import Sv2Connection
 from roles.stratum.hash_rate import refuse_hash_rate
@@ -221,6 +222,7 @@ class Session:
         self._flush = None
         answers = (member.acks.flush() for member in self._members.values())
         self._push([answer for answer in answers if answer is not None])
+        crash.once_sent("pool.shares-acknowledged")
 
     # Everything else
 

@@ -27,6 +27,7 @@ from roles.pool.blocks import BlockDesk
 from roles.pool.meters import Meters
 from roles.pool.miner_channel import MinerChannel
 from roles.pool.terms import Terms
+from roles.runtime import crash
 from roles.runtime.errors import StorageError
 
 _log = logging.getLogger(__name__)
@@ -92,11 +93,13 @@ class ShareDesk:
         entries = [_entry(share) for share in judged if share.is_recorded]
         records: list[Record] = []
         if entries:
+            crash.at("pool.shares-judged")
             try:
                 records = await self._ledger.append(entries)
             except StorageError as error:
                 _log.error("shares cannot be stored", extra={"shares": len(judged), "reason": str(error)})
                 return [], [self._not_stored(share, error) for share in judged]
+            crash.at("pool.shares-durable")
         return self._settle(judged, records)
 
     def refuse(self, channel_id: int, sequence_number: int, error: ShareRefused) -> SubmitSharesError:

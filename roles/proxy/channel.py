@@ -40,6 +40,7 @@ from roles.proxy.jobs import EdgeJobs, FutureJob, origin_of, work_from
 from roles.proxy.meters import Meters
 from roles.proxy.slices import SLICE_SIZE
 from roles.proxy.verdicts import Verdicts
+from roles.runtime import crash
 from roles.stratum.errors import ChannelNotOpen, SubmissionsFull
 from roles.stratum.mining_client import MiningClient
 from roles.stratum.submissions import Outcome
@@ -282,6 +283,7 @@ class EdgeChannel(ABC):
             settle=partial(self._settle, share.sequence_number, verdict, asyncio.get_running_loop().time()),
             tlvs=() if key is None else (Tlv(EXTENSION, TLV_SHARE_KEY, key),),
         )
+        crash.once_sent("proxy.share-forwarded")
         if key is not None and key != self._attribution.key:
             self._foreign_shares[verdict.share_hash] = None
             if len(self._foreign_shares) > MAX_FOREIGN_SHARES:
@@ -302,6 +304,7 @@ class EdgeChannel(ABC):
             self._jobs.seen.forget(verdict.share_hash)
             self._verdicts.lost(sequence)
             return
+        crash.at("proxy.verdict-heard")
         self._edge.meters.verdict.observe(asyncio.get_running_loop().time() - since)
         if word.outcome is Outcome.REFUSED:
             self._verdicts.refused(sequence, word.code, "upstream")
@@ -311,6 +314,7 @@ class EdgeChannel(ABC):
     # Ehash
 
     def _notice(self, message: QuoteNotice) -> None:
+        crash.at("proxy.notice-heard")
         index = self._attribution.key_index
         foreign = self._foreign_shares.pop(message.share_hash, self) is None
         if index is not None and not foreign:

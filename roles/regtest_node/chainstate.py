@@ -22,6 +22,7 @@ from roles.regtest_node.kernel import Entry, Kernel
 from roles.regtest_node.mempool import Mempool, MempoolEntry
 from roles.regtest_node.mempool_file import Remembered
 from roles.regtest_node.utxo import UtxoIndex
+from roles.runtime import crash
 
 log = getLogger(__name__)
 
@@ -89,7 +90,9 @@ class Chainstate:
     def checkpoint(self) -> None:
         """Brings the indexes on disk up to date, in 30 to 500 ms; raises KernelFault."""
         coins_file.write(self.directory.coins, self.tip.hash, self.utxo.coins)
+        crash.at("regtest_node.coins-written")
         if self.kernel.reopen():
+            crash.at("regtest_node.indexes-written")
             self._journal.clear()
 
     @property
@@ -117,9 +120,12 @@ class Chainstate:
         bitcoind.
         """
         block = self._completed(raw)
+        crash.at("regtest_node.block-received")
         verdict = self.kernel.submit(block)
         if verdict.stored:
+            crash.at("regtest_node.block-stored")
             self._journal.append(block)
+            crash.at("regtest_node.block-journalled")
         self._follow()
         return verdict.bip22()
 
@@ -200,6 +206,7 @@ class Chainstate:
         replayed = 0
         for block in self._journal.replay():
             self.kernel.submit(block)
+            crash.at("regtest_node.block-replayed")
             replayed += 1
         if replayed:
             log.info("blocks of the last run were given to the kernel again", extra={"blocks": replayed})
@@ -220,8 +227,10 @@ class Chainstate:
                 return
         log.info("the chain's indexes are made anew from its blocks")
         unfinished.touch()
+        crash.at("regtest_node.rebuild-marked")
         self.kernel.open(rebuild=True)
         if self.kernel.reopen():
+            crash.at("regtest_node.rebuild-done")
             unfinished.unlink()
 
     def _load_coins(self) -> None:

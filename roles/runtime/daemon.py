@@ -26,7 +26,7 @@ from typing import Any, Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 
-from roles.runtime import log, sysexits
+from roles.runtime import crash, log, sysexits
 from roles.runtime.errors import OperatorError
 from roles.runtime.health import HealthServer
 from roles.runtime.process import die_with_parent, harden
@@ -91,6 +91,7 @@ def run(spec: DaemonSpec[C, S], argv: list[str] | None = None) -> int:
         return sysexits.OK
     log.configure(spec.name, loaded.config.log.format, loaded.config.log.level)
     try:
+        crash.arm(os.environ.get(crash.VARIABLE, ""))
         harden()
         state = role_state(state_root(arguments.state), spec.name)
         daemon = Daemon(spec.name, loaded.config, loaded.shared, state)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from protocols.bitcoin.hashing import display
 from roles.node_client.errors import NodeError, NodeMalformed, NodeRefused
+from roles.runtime import crash
 from roles.runtime.backoff import Backoff
 from roles.template_provider.meters import Meters
 from roles.template_provider.solution import Block
@@ -72,7 +73,9 @@ class Submitter:
 
     async def _settle(self, block: Block, peer: str) -> None:
         fields = {"hash": display(block.hash), "height": block.height, "peer": peer}
+        crash.at("template_provider.solution-heard")
         verdict = await self._judge(block, fields)
+        crash.at("template_provider.block-judged")
         self._meters.solutions.labels(verdict or "accepted").inc()
         if verdict is None:
             _log.info("block accepted", extra={**fields, "value_sat": block.value})

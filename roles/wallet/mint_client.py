@@ -11,6 +11,7 @@ from protocols.cashu.errors import CashuError
 from protocols.cashu.fields import as_array, as_object
 from protocols.cashu.keyset import Keyset
 from protocols.cashu.models import BlindedMessage, BlindSignature
+from roles.runtime import crash
 from roles.wallet.errors import MintDishonest, MintRefused, MintUnreachable
 from roles.wallet.mint_api import METHOD, KeysetHead, MintInfo, QuoteState, read_page
 
@@ -19,6 +20,7 @@ T = TypeVar("T")
 ANSWER_LIMIT = 16 * 1024 * 1024
 BATCH_PATH = f"/v1/mint/{METHOD}/batch"
 SINGLE_PATH = f"/v1/mint/{METHOD}"
+_MINTING = {BATCH_PATH, SINGLE_PATH}
 _DETAIL_LIMIT = 200
 
 
@@ -173,6 +175,8 @@ class MintClient:
                 timeout=self._timeout,
                 allow_redirects=False,
             ) as response:
+                if path in _MINTING:
+                    crash.at("wallet.request-sent")
                 answer = bytearray()
                 async for chunk in response.content.iter_chunked(65536):
                     answer += chunk

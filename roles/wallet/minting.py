@@ -10,6 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from roles.runtime import crash
 from roles.runtime.errors import StorageError
 from roles.runtime.storage import Connection
 from roles.wallet import purse, quote, request
@@ -150,7 +151,9 @@ class Minter:
             for heard, heard_ms in notices:
                 quote.learn(connection, [heard], "notice", heard_ms)
 
+        crash.at("wallet.notices-taken")
         await self._database.write(store)
+        crash.at("wallet.notices-stored")
 
     async def _mint_unit(self, unit: str, info: MintInfo) -> None:
         now = self._clock_ms()
@@ -169,6 +172,7 @@ class Minter:
             await self._database.write(lambda c: quote.drop(c, [item.share_hash for item in nameless]))
             return
         first = await self._database.write(lambda c: request.reserve(c, keyset.keyset_id, len(amounts)))
+        crash.at("wallet.counters-reserved")
         outputs = self._keyring.outputs(keyset.keyset_id, first, amounts)
         path, body = compose(
             named,
@@ -187,7 +191,9 @@ class Minter:
             quote.carry(connection, [(item.share_hash, item.quote_id) for item in named], kept.request_id)
             return kept
 
-        await self._send(await self._database.write(keep))
+        kept = await self._database.write(keep)
+        crash.at("wallet.request-stored")
+        await self._send(kept)
 
     def _name(self, quotes: Sequence[Quote], info: MintInfo) -> tuple[list[LockedQuote], list[Quote]]:
         named: list[LockedQuote] = []
@@ -260,7 +266,9 @@ class Minter:
             request.settle(connection, kept.request_id, "answered", now)
             return total, heard
 
+        crash.at("wallet.request-answered")
         total, heard = await self._database.write(receive)
+        crash.at("wallet.request-settled")
         self._meters.requests.labels("answered").inc()
         self._meters.minted.inc(total)
         self._meters.balance.inc(total)

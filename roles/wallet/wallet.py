@@ -9,6 +9,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from roles.runtime import crash
 from roles.runtime.storage import Connection, Database
 from roles.wallet import identity, purse, quote
 from roles.wallet.discovery import Discovery
@@ -61,6 +62,7 @@ class Wallet:
         claimed = await self.kit.database.write(
             lambda c: identity.claim(c, name, derive, limit=limit, now_ms=now)
         )
+        crash.at("wallet.identity-stored")
         if len(self._identities) < _IDENTITIES_REMEMBERED:
             self._identities[name] = claimed
         return claimed

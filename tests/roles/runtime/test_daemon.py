@@ -132,6 +132,15 @@ def test_what_a_person_can_mend_ends_it_in_words_with_the_cure(tmp_path: Path) -
     assert "sample_daemon.py" not in daemon.said
 
 
+def test_a_crash_point_that_is_none_is_refused_at_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HASHPOOL_CRASH_AT", "pool.share-durable")
+    daemon = finished(tmp_path)
+    assert daemon.process.returncode == sysexits.CONFIG
+    assert "did you mean pool.shares-durable?" in daemon.said
+
+
 def test_a_service_that_ends_untold_is_a_fault(tmp_path: Path) -> None:
     daemon = finished(tmp_path, "end")
     assert daemon.process.returncode == sysexits.SOFTWARE
