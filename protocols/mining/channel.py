@@ -2,13 +2,13 @@
 
 from abc import ABC, abstractmethod
 
-from protocols.mining.errors import BadExtranonceSize
+from protocols.mining.errors import BadExtranonceSize, UnknownJob
 from protocols.mining.extranonce import ROLLABLE_SIZE, standard_extranonce
-from protocols.mining.job import Job, JobStore, Tip, Work
+from protocols.mining.group import NOTHING, Group, extended_job
+from protocols.mining.job import MAX_PAST, GroupJob, Job, JobStore, Tip, Work
 from protocols.mining.share import SeenShares, Verdict, check_time, check_version, extended_root, judge
 from protocols.sv2.layout import Message
 from protocols.sv2.mining import (
-    NewExtendedMiningJob,
     NewMiningJob,
     OpenExtendedMiningChannelSuccess,
     OpenStandardMiningChannelSuccess,
@@ -18,53 +18,120 @@ from protocols.sv2.mining import (
     SubmitSharesStandard,
 )
 
+MAX_VIEWS = 16
+"""Group jobs that a channel remembers with its own merkle root; more of them are made again."""
+
 
 class Channel(ABC):
     """One channel: its extranonce prefix (4 bytes), locking key, target, jobs and shares of the present tip.
 
-    `revision` counts the targets that it has had. Work given to it must be built with that number in its
-    coinbase.
+    `group` is what it shares with the other channels of its connection; without one it is alone. Work given
+    to it must carry the group's present revision in its coinbase. `jobs` are those sent to the channel
+    itself; those sent to the group are its own as well, under the target that it had at their revision.
     """
 
     def __init__(
-        self, channel_id: int, prefix: bytes, *, target: int, max_target: int, key: bytes | None = None
+        self,
+        channel_id: int,
+        prefix: bytes,
+        *,
+        target: int,
+        max_target: int,
+        key: bytes | None = None,
+        group: Group | None = None,
     ) -> None:
         self.channel_id = channel_id
         self.prefix = prefix
         self.key = key
         self.target = target
         self.max_target = max_target
-        self.revision = 0
         self.version_rolling = True
-        self.jobs = JobStore()
+        self.group = group or Group()
+        self.jobs: JobStore[Job] = JobStore(self.group.ids)
         self.seen = SeenShares()
+        self._given = NOTHING
+        self._targets = [(self.group.revision, target)]
+        self._views: dict[int, Job] = {}
+
+    @property
+    def revision(self) -> int:
+        """The revision of work to be given to the channel now."""
+        return self.group.revision
 
     def retarget(self, target: int) -> SetTarget:
-        """A new target, for work that differs: the caller sends a job of the new revision with it."""
+        """A new target, for work that differs: the caller sends a job of the present revision with it.
+
+        The revision is raised unless the channel has been given nothing of it yet.
+        """
         self.target = target
-        self.revision += 1
+        if max(self._given, self.group.given) >= self.group.revision:
+            self.group.revise()
+        if self._targets[-1][0] == self.group.revision:
+            del self._targets[-1]
+        self._targets.append((self.group.revision, target))
+        del self._targets[:-MAX_PAST]
         return SetTarget(self.channel_id, target)
 
     def begin(self, work: Work, tip: Tip) -> tuple[Message, SetNewPrevHash]:
-        """The first work of a tip: a future job and what activates it; earlier jobs are stale."""
+        """The first work of a tip: a future job and what activates it; earlier jobs are stale.
+
+        Raises ValueError for work of another revision than the present one.
+        """
         job = self._job(work, tip)
         self.jobs.queue(job)
         self.jobs.activate(job.job_id)
-        self.seen.clear()
+        self._turn()
         activation = SetNewPrevHash(self.channel_id, job.job_id, tip.previous, tip.min_ntime, tip.bits)
         return self._announce(job, None), activation
 
     def follow(self, work: Work) -> Message:
-        """Other work of the present tip, to start on at once; raises RuntimeError before the first tip."""
-        if self.jobs.active is None:
+        """Other work of the present tip, to start on at once.
+
+        Raises RuntimeError before the first tip, and ValueError as `begin` does.
+        """
+        active = self.jobs.active or self.group.jobs.active
+        if active is None:
             raise RuntimeError("a channel without a tip cannot be given more work")
-        job = self._job(work, self.jobs.active.tip)
+        job = self._job(work, active.tip)
         self.jobs.replace(job)
         return self._announce(job, job.tip.min_ntime)
 
+    def retire(self) -> None:
+        """The group has another tip: what went to the channel itself is stale."""
+        self.jobs.retire()
+        self._turn()
+
+    def find(self, job_id: int) -> Job:
+        """The job that a share is for, sent to the channel or to the group; raises StaleShare, UnknownJob."""
+        job = self._views.get(job_id)
+        if job is not None:
+            return job
+        try:
+            return self.jobs.find(job_id)
+        except UnknownJob:
+            shared = self.group.jobs.find(job_id)
+        return self._view(shared)
+
+    def _view(self, shared: GroupJob) -> Job:
+        """A job of the group as this channel has it."""
+        revision = shared.work.revision
+        target = next((target for since, target in reversed(self._targets) if since <= revision), None)
+        if target is None:
+            raise UnknownJob(f"job {shared.job_id} was sent before this channel was open, or too long ago")
+        job = Job(shared.job_id, shared.work, shared.tip, target, self._root(shared.work))
+        self._views[job.job_id] = job
+        if len(self._views) > MAX_VIEWS:
+            del self._views[next(iter(self._views))]
+        return job
+
+    def _turn(self) -> None:
+        self.seen.clear()
+        self._views.clear()
+        del self._targets[:-1]
+
     def _job(self, work: Work, tip: Tip) -> Job:
-        if work.revision != self.revision:
-            raise ValueError(f"work of revision {work.revision} for a channel of revision {self.revision}")
+        self.group.check(work)
+        self._given = work.revision
         return Job(self.jobs.next_id(), work, tip, self.target, self._root(work))
 
     @abstractmethod
@@ -84,9 +151,16 @@ class StandardChannel(Channel):
     """A channel whose client changes the header only; its extranonce is prefix and zeros, 20 bytes."""
 
     def __init__(
-        self, channel_id: int, prefix: bytes, *, target: int, max_target: int, key: bytes | None = None
+        self,
+        channel_id: int,
+        prefix: bytes,
+        *,
+        target: int,
+        max_target: int,
+        key: bytes | None = None,
+        group: Group | None = None,
     ) -> None:
-        super().__init__(channel_id, prefix, target=target, max_target=max_target, key=key)
+        super().__init__(channel_id, prefix, target=target, max_target=max_target, key=key, group=group)
         self.extranonce = standard_extranonce(prefix)
 
     def open_success(self, request_id: int, group_channel_id: int) -> Message:
@@ -96,7 +170,7 @@ class StandardChannel(Channel):
 
     def judge(self, share: SubmitSharesStandard, key: bytes | None, now: int) -> Verdict:
         """The verdict on a share for `key` at `now` (unix seconds); raises ShareRefused."""
-        job = self.jobs.find(share.job_id)
+        job = self.find(share.job_id)
         check_time(share.ntime, job.tip, now)
         check_version(share.version, job.work.version, rolling=self.version_rolling)
         return judge(job, job.root or b"", self.extranonce, share=share, key=key, seen=self.seen)
@@ -120,7 +194,7 @@ class ExtendedChannel(Channel):
 
     def judge(self, share: SubmitSharesExtended, key: bytes | None, now: int) -> Verdict:
         """The verdict on a share for `key` at `now` (unix seconds); raises ShareRefused."""
-        job = self.jobs.find(share.job_id)
+        job = self.find(share.job_id)
         if len(share.extranonce) != self.extranonce_size:
             raise BadExtranonceSize(
                 f"{len(share.extranonce)} bytes of extranonce, {self.extranonce_size} agreed"
@@ -136,14 +210,4 @@ class ExtendedChannel(Channel):
         return None
 
     def _announce(self, job: Job, min_ntime: int | None) -> Message:
-        work = job.work
-        return NewExtendedMiningJob(
-            self.channel_id,
-            job.job_id,
-            min_ntime,
-            work.version,
-            self.version_rolling,
-            work.merkle_path,
-            work.prefix,
-            work.suffix,
-        )
+        return extended_job(self.channel_id, job, min_ntime, version_rolling=self.version_rolling)

@@ -2,11 +2,13 @@
 
 A job is future until its tip arrives, active, past while a later job of the same tip is active, and stale
 when the next tip has come; ids of older tips are unknown. The coinbase of a job carries the revision of its
-channel's target, so that work under two targets can never be the same work (one piece of work has one price).
+channel's target, so that work under two targets can never be the same work (one piece of work has one price;
+how channels of a connection share revisions and jobs stands in `group`).
 """
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from protocols.bitcoin.coinbase import CoinbaseTemplate, coinbase_parts
 from protocols.bitcoin.errors import CoinbaseError
@@ -92,41 +94,61 @@ def build_work(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Job:
+class GroupJob:
+    """Work under an id, for whoever it was sent to."""
+
+    job_id: int
+    work: Work
+    tip: Tip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job(GroupJob):
     """Work under an id of a channel, with the target by which its shares are judged and credited for good.
 
     `root` is the merkle root where the extranonce is fixed, as on standard channels.
     """
 
-    job_id: int
-    work: Work
-    tip: Tip
     target: int
     root: bytes | None = None
 
 
-class JobStore:
-    """The jobs of one channel, by id and state; bounded in all of them."""
+J = TypeVar("J", bound=GroupJob)
+
+
+class JobIds:
+    """Ids that no job of a connection has had, U32, from 1."""
 
     def __init__(self) -> None:
-        self.active: Job | None = None
-        self._last_id = 0
-        self._future: dict[int, Job] = {}
-        self._past: dict[int, Job] = {}
+        self._last = 0
+
+    def next(self) -> int:
+        """The next id; after the last comes 1 again."""
+        self._last = self._last % 0xFFFFFFFF + 1
+        return self._last
+
+
+class JobStore(Generic[J]):
+    """The jobs of one channel or group, by id and state; bounded in all of them."""
+
+    def __init__(self, ids: JobIds | None = None) -> None:
+        self.active: J | None = None
+        self._ids = ids or JobIds()
+        self._future: dict[int, J] = {}
+        self._past: dict[int, J] = {}
         self._stale: frozenset[int] = frozenset()
 
     def next_id(self) -> int:
-        """A job id that no job of this channel has had, U32."""
-        self._last_id = self._last_id % 0xFFFFFFFF + 1
-        return self._last_id
+        """An id for a job of this store, U32."""
+        return self._ids.next()
 
-    def queue(self, job: Job) -> None:
+    def queue(self, job: J) -> None:
         """Keep a future job until a tip names it; the oldest goes when there are more than 8."""
         self._future[job.job_id] = job
         if len(self._future) > MAX_FUTURE:
             del self._future[next(iter(self._future))]
 
-    def activate(self, job_id: int) -> Job:
+    def activate(self, job_id: int) -> J:
         """A new tip: the named future job is active, active and past ones are stale, other future ones are
         gone.
 
@@ -135,16 +157,21 @@ class JobStore:
         job = self._future.get(job_id)
         if job is None:
             raise UnknownJob(f"job {job_id} is no future job of this channel")
+        self.retire()
+        self.active = job
+        return job
+
+    def retire(self) -> None:
+        """Another tip, without work on it: active and past jobs are stale, future ones are gone."""
         retired = set(self._past)
         if self.active is not None:
             retired.add(self.active.job_id)
         self._stale = frozenset(retired)
         self._past = {}
         self._future = {}
-        self.active = job
-        return job
+        self.active = None
 
-    def replace(self, job: Job) -> None:
+    def replace(self, job: J) -> None:
         """A job of the same tip to start on at once; the one before it stays good until the tip changes."""
         if self.active is not None:
             self._past[self.active.job_id] = self.active
@@ -152,7 +179,7 @@ class JobStore:
                 del self._past[next(iter(self._past))]
         self.active = job
 
-    def find(self, job_id: int) -> Job:
+    def find(self, job_id: int) -> J:
         """The job that shares may be made for; raises StaleShare and UnknownJob."""
         if self.active is not None and self.active.job_id == job_id:
             return self.active

@@ -50,7 +50,7 @@ class EdgeJobs:
 
     def __init__(self) -> None:
         self.seen = SeenShares()
-        self._store = JobStore()
+        self._store: JobStore[Job] = JobStore()
         self._future: dict[int, FutureJob] = {}
         self._is_live = False
 

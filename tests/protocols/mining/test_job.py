@@ -9,6 +9,7 @@ from protocols.mining.job import (
     MAX_FUTURE,
     MAX_PAST,
     Job,
+    JobIds,
     JobStore,
     Template,
     Tip,
@@ -18,12 +19,12 @@ from protocols.mining.job import (
 )
 
 
-def job(store: JobStore, work: Work, tip: Tip) -> Job:
+def job(store: JobStore[Job], work: Work, tip: Tip) -> Job:
     return Job(store.next_id(), work, tip, 1)
 
 
 def test_a_job_is_future_then_active_then_past_then_stale_then_unknown(make_work: Any, make_tip: Any) -> None:
-    store, work = JobStore(), make_work()
+    store, work = JobStore[Job](), make_work()
     first, second, third, fourth = (job(store, work, make_tip()) for _ in range(4))
     store.queue(first)
     with pytest.raises(UnknownJob):
@@ -49,7 +50,7 @@ def test_a_job_is_future_then_active_then_past_then_stale_then_unknown(make_work
 def test_only_a_future_job_can_be_activated_and_others_are_dropped_then(
     make_work: Any, make_tip: Any
 ) -> None:
-    store, work = JobStore(), make_work()
+    store, work = JobStore[Job](), make_work()
     first, second = (job(store, work, make_tip()) for _ in range(2))
     store.queue(first)
     store.queue(second)
@@ -60,7 +61,7 @@ def test_only_a_future_job_can_be_activated_and_others_are_dropped_then(
 
 
 def test_the_oldest_future_and_past_jobs_give_way(make_work: Any, make_tip: Any) -> None:
-    store, work = JobStore(), make_work()
+    store, work = JobStore[Job](), make_work()
     queued = [job(store, work, make_tip()) for _ in range(MAX_FUTURE + 1)]
     for one in queued:
         store.queue(one)
@@ -76,17 +77,41 @@ def test_the_oldest_future_and_past_jobs_give_way(make_work: Any, make_tip: Any)
 
 
 def test_a_job_may_start_without_a_tip_before_it(make_work: Any, make_tip: Any) -> None:
-    store = JobStore()
+    store = JobStore[Job]()
     first = job(store, make_work(), make_tip())
     store.replace(first)
     assert store.find(first.job_id) is first
 
 
 def test_job_ids_are_never_zero_and_start_again_after_the_last() -> None:
-    store = JobStore()
-    assert store.next_id() == 1
-    store._last_id = 0xFFFFFFFF
-    assert store.next_id() == 1
+    ids = JobIds()
+    assert ids.next() == 1
+    ids._last = 0xFFFFFFFF
+    assert ids.next() == 1
+
+
+def test_stores_with_common_ids_never_give_the_same_one() -> None:
+    ids = JobIds()
+    one, other = JobStore[Job](ids), JobStore[Job](ids)
+    assert [one.next_id(), other.next_id(), one.next_id()] == [1, 2, 3]
+
+
+def test_a_tip_without_work_leaves_nothing_to_mine_on(make_work: Any, make_tip: Any) -> None:
+    store, work = JobStore[Job](), make_work()
+    first, second, third = (job(store, work, make_tip()) for _ in range(3))
+    store.replace(first)
+    store.replace(second)
+    store.queue(third)
+    store.retire()
+    assert store.active is None
+    for stale in (first, second):
+        with pytest.raises(StaleShare):
+            store.find(stale.job_id)
+    with pytest.raises(UnknownJob):
+        store.activate(third.job_id)
+    store.retire()
+    with pytest.raises(UnknownJob):
+        store.find(first.job_id)
 
 
 def test_the_coinbase_says_pool_and_revision(make_template: Any) -> None:

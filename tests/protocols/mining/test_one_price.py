@@ -1,5 +1,6 @@
 """One piece of work has one price, and an expected hash earns its share of a unit whatever a miner does."""
 
+import contextlib
 import os
 import random
 from collections.abc import Callable
@@ -15,9 +16,10 @@ from protocols.mining.channel import Channel, ExtendedChannel, StandardChannel
 from protocols.mining.credit_target import CreditRule
 from protocols.mining.errors import ShareRefused
 from protocols.mining.extranonce import PrefixAllocator
+from protocols.mining.group import Group
 from protocols.mining.job import Job, Template, Tip, Work, build_work
 from protocols.mining.share import Verdict
-from protocols.sv2.mining import SubmitSharesExtended
+from protocols.sv2.mining import NewExtendedMiningJob, SubmitSharesExtended
 
 LONG = bool(os.environ.get("HASHPOOL_TEST_LONG"))
 NOW = 1_700_000_000
@@ -27,16 +29,23 @@ Space = tuple[bytes, ...]
 
 
 class Pool:
-    """What a pool does with its channels: templates, tips, targets, openings and closings."""
+    """What a pool does with its channels: templates, tips, targets, openings and closings.
+
+    Connections are by turns grouped, so that work goes to the group, and not.
+    """
 
     def __init__(self, make_template: Callable[..., Template], make_tip: Callable[..., Tip]) -> None:
         self.make_template, self.make_tip = make_template, make_tip
         self.prefixes = PrefixAllocator(1, position=0, tip_position=0, reserved=1 << 30)
+        self.connections = [Group() for _ in range(3)]
         self.channels: list[AnyChannel] = []
         self.template = make_template(1)
         self.tip = make_tip(1)
         self.jobs: list[tuple[AnyChannel, Job]] = []
         self.next_id = 2
+
+    def is_grouped(self, connection: Group) -> bool:
+        return connection is not self.connections[0]
 
     def work(self, revision: int) -> Work:
         from protocols.bitcoin.transaction import TxOut
@@ -47,15 +56,20 @@ class Pool:
         assert channel.jobs.active
         self.jobs.append((channel, channel.jobs.active))
 
-    def open(self, kind: type[StandardChannel] | type[ExtendedChannel], target: int) -> None:
-        channel = kind(self.next_id, self.prefixes.grant(), target=target, max_target=MAX_TARGET)
+    def open(self, kind: type[StandardChannel] | type[ExtendedChannel], target: int, which: int = 0) -> None:
+        group = self.connections[which % len(self.connections)]
+        channel = kind(self.next_id, self.prefixes.grant(), target=target, max_target=MAX_TARGET, group=group)
         self.next_id += 1
         self.channels.append(channel)
-        channel.begin(self.work(0), self.tip)
+        channel.begin(self.work(channel.revision), self.tip)
+        if self.is_grouped(group):
+            group.join(channel)
         self.note(channel)
 
     def close(self, index: int) -> None:
-        self.prefixes.release(self.channels.pop(index).prefix)
+        channel = self.channels.pop(index)
+        channel.group.leave(channel)
+        self.prefixes.release(channel.prefix)
 
     def retarget(self, index: int, target: int) -> None:
         channel = self.channels[index]
@@ -65,16 +79,29 @@ class Pool:
 
     def new_template(self, number: int) -> None:
         self.template = self.make_template(number)
-        for channel in self.channels:
-            channel.follow(self.work(channel.revision))
-            self.note(channel)
+        self._send(lambda group, work: group.follow(work, self.tip), lambda each, work: each.follow(work))
 
     def new_tip(self, number: int) -> None:
         self.tip = self.make_tip(number)
         self.prefixes.new_tip()
-        for channel in self.channels:
-            channel.begin(self.work(channel.revision), self.tip)
-            self.note(channel)
+        self._send(
+            lambda group, work: group.begin(work, self.tip)[0], lambda each, work: each.begin(work, self.tip)
+        )
+
+    def _send(
+        self,
+        to_group: Callable[[Group, Work], NewExtendedMiningJob],
+        to_channel: Callable[[AnyChannel, Work], object],
+    ) -> None:
+        for group in self.connections:
+            members = [each for each in self.channels if each.group is group]
+            if self.is_grouped(group):
+                sent = to_group(group, self.work(group.revision))
+                self.jobs += [(each, each.find(sent.job_id)) for each in members]
+                continue
+            for each in members:
+                to_channel(each, self.work(each.revision))
+                self.note(each)
 
 
 def header_space(channel: Channel, job: Job) -> Space:
@@ -104,7 +131,7 @@ def test_a_header_space_has_one_target_whatever_job_channel_or_connection(
     for action, which, value in actions:
         index = which % len(pool.channels) if pool.channels else 0
         if action <= 1 or not pool.channels:
-            pool.open((StandardChannel, ExtendedChannel)[which % 2], from_work(1 << value))
+            pool.open((StandardChannel, ExtendedChannel)[which % 2], from_work(1 << value), value)
         elif action == 2:
             pool.close(index)
         elif action <= 6:
@@ -114,9 +141,16 @@ def test_a_header_space_has_one_target_whatever_job_channel_or_connection(
             pool.new_template(which)
         else:
             pool.new_tip(pool.tip.previous[0] % 250 + 1)
+        # What a channel does not know any more has no price at all.
+        for channel, job in pool.jobs:
+            with contextlib.suppress(ShareRefused):
+                assert channel.find(job.job_id).target == job.target
     prices: dict[Space, int] = {}
     for channel, job in pool.jobs:
         assert prices.setdefault(header_space(channel, job), job.target) == job.target
+    for group in pool.connections:
+        sent = {(job.job_id, id(job.work)) for channel, job in pool.jobs if channel.group is group}
+        assert len({job_id for job_id, _ in sent}) == len(sent)
 
 
 class Adversary:
@@ -163,10 +197,10 @@ class Adversary:
         return float(sum(price - 1 for price in self.hashed.values()) ** 0.5 / len(self.hashed))
 
 
-def attack(pool: Pool, seed: int, rounds: int, *, differing: bool) -> Adversary:
+def attack(pool: Pool, seed: int, rounds: int, *, differing: bool, grouped: bool = False) -> Adversary:
     """Retarget one channel again and again; without `differing` the work stays the same under each target."""
     adversary = Adversary(random.Random(seed))
-    pool.open(ExtendedChannel, from_work(128))
+    pool.open(ExtendedChannel, from_work(128), int(grouped))
     channel = pool.channels[0]
     assert isinstance(channel, ExtendedChannel)
     for number in range(rounds):
@@ -177,6 +211,8 @@ def attack(pool: Pool, seed: int, rounds: int, *, differing: bool) -> Adversary:
             channel.retarget(target)
             channel.follow(replace(pool.work(0), revision=channel.revision))
             pool.note(channel)
+        if number % 3 == 2 and differing:
+            pool.new_template(number % 4)
         if number % 10 == 9:
             pool.new_tip(number // 10 % 250 + 2)
             adversary.kept.clear()
@@ -187,12 +223,15 @@ def attack(pool: Pool, seed: int, rounds: int, *, differing: bool) -> Adversary:
     return adversary
 
 
+@pytest.mark.parametrize("grouped", [False, True], ids=["alone", "in a group"])
 def test_an_adversary_who_sees_the_hash_chooses_the_job_and_waits_gains_nothing(
-    make_template: Callable[..., Template], make_tip: Callable[..., Tip]
+    make_template: Callable[..., Template], make_tip: Callable[..., Tip], grouped: bool
 ) -> None:
     seed = int(os.environ.get("HASHPOOL_TEST_SEED", "20240917"))
     print(f"seed {seed}")
-    adversary = attack(Pool(make_template, make_tip), seed, 4000 if LONG else 200, differing=True)
+    adversary = attack(
+        Pool(make_template, make_tip), seed, 4000 if LONG else 200, differing=True, grouped=grouped
+    )
     assert adversary.deviation < (0.03 if LONG else 0.1)
     assert adversary.gain == pytest.approx(1, abs=4 * adversary.deviation)
 

@@ -54,7 +54,7 @@ class Granted:
     prefix: bytes
     size: int
     target: int
-    jobs: JobStore = field(default_factory=JobStore)
+    jobs: JobStore[Job] = field(default_factory=JobStore)
     seen: SeenShares = field(default_factory=SeenShares)
     heard: list[SubmitSharesExtended] = field(default_factory=list)
     accepted: list[Verdict] = field(default_factory=list)
