@@ -150,12 +150,8 @@ class Mint:
             limit=ISSUANCE_LIMITS,
             setting="issuance_address",
             metrics=ServerMetrics(self._daemon.metrics, "issuance"),
-            server_limits=ServerLimits(
-                connections=config.limits.connections,
-                beginners=config.limits.handshakes_at_once,
-                begin_s=config.limits.handshake_s,
-            ),
-            stream_limits=StreamLimits(unsent=config.limits.send_buffer_bytes),
+            server_limits=ServerLimits.of(config.limits),
+            stream_limits=StreamLimits.of(config.limits),
         )
 
     def _info(self) -> MintInfo:

@@ -22,7 +22,6 @@ from protocols.sv2.errors import InvalidFloat, SetupRefused, UnknownMessage
 from protocols.sv2.extensions import EXTENSION_NEGOTIATION
 from protocols.sv2.frame import Frame
 from protocols.sv2.layout import Message
-from protocols.sv2.limits import FrameLimits
 from protocols.sv2.mining import (
     CloseChannel,
     OpenExtendedMiningChannel,
@@ -59,9 +58,6 @@ from roles.stratum.pace import Pace
 log = logging.getLogger(__name__)
 
 CATALOGUE = MINING.with_messages(*MINING_MESSAGES)
-FRAME_LIMITS = FrameLimits(CATALOGUE)
-OPENINGS = 1_024
-"""Open requests of one connection that may be unanswered."""
 FIRST_CHANNEL = GROUP_ID + 1
 MAX_EXTRANONCE = 32
 """Bytes of a full extranonce that any server may grant."""
@@ -71,11 +67,16 @@ BURST_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class DownstreamBounds:
-    """Channels of one connection, its shares a second, and seconds that an open request may wait."""
+    """Channels of one connection, open requests that wait, its shares a second; and in seconds how long an
+    open request, the set-up and a connection without a channel may take.
+    """
 
-    channels: int = 1_000
-    shares_per_s: float = 1_000.0
+    channels: int = 16_384
+    open_requests: int = 1_024
+    shares_per_s: float = 5_000.0
     opening_s: float = 5.0
+    setup_s: float = 10.0
+    idle_s: float = 3_600.0
 
 
 class Downstream:
@@ -119,7 +120,7 @@ class Downstream:
         """Serve; raises ConnectionLost at the end, and Sv2Error for what is no SV2 at all."""
         try:
             while True:
-                frames = await self._connection.receive_batch()
+                frames = await self._await_frames()
                 for frame in frames:
                     self._receive(frame)
                 if self._owed:
@@ -131,6 +132,22 @@ class Downstream:
                 task.cancel()
             for channel in tuple(self._channels.values()):
                 self._drop(channel, "the miner has gone")
+
+    async def _await_frames(self) -> list[Frame]:
+        """What has arrived; raises ConnectionLost after too long without set-up, or without a channel."""
+        if self._channels:
+            return await self._connection.receive_batch()
+        is_set_up = self._setup.client is not None
+        try:
+            async with asyncio.timeout(self._bounds.idle_s if is_set_up else self._bounds.setup_s):
+                return await self._connection.receive_batch()
+        except TimeoutError:
+            if self._channels:
+                # It was still being opened when the waiting began.
+                return []
+            code, text = ("idle", "no channel") if is_set_up else ("setup-timeout", "no SetupConnection")
+            self._connection.close(f"{text} for too long", code=code)
+            raise ConnectionLost(f"{text} for too long", code=code) from None
 
     # What a channel uses
 
@@ -242,7 +259,7 @@ class Downstream:
     def _check(self, request: OpenRequest) -> None:
         if self._watch.is_released:
             raise UpstreamAway("there is no upstream to mine at")
-        if len(self._openings) >= OPENINGS:
+        if len(self._openings) >= self._bounds.open_requests:
             raise Overloaded("too many open requests are unanswered")
         client = self._setup.client
         standard_only = client is not None and client.flags & REQUIRES_STANDARD_JOBS
