@@ -36,6 +36,7 @@ OPENING: Final = 32
 LIMITS: Final[dict[str, object]] = {
     "limits.connections": 100_000,
     "limits.connections_per_host": 100_000,
+    "limits.connections_per_subnet": 100_000,
     "limits.shares_per_s": 1_000_000,
 }
 PROXY: Final[dict[str, object]] = LIMITS | {"limits.channels_per_connection": 65_535}

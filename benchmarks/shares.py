@@ -51,6 +51,7 @@ POOL: Final[dict[str, object]] = {
     "vardiff.shares_per_minute": SHARES_PER_MINUTE,
     "limits.connections": 100_000,
     "limits.connections_per_host": 100_000,
+    "limits.connections_per_subnet": 100_000,
     "limits.shares_per_s": 1_000_000,
 }
 

@@ -23,6 +23,15 @@ class WalletSettings(Settings):
     request_s: float = Field(default=15.0, ge=0.5, le=300)
 
 
+class EdgeLimits(MiningLimits):
+    """Bounds on the connections of miners and translators."""
+
+    # A translator whose miners are away for the night has no channel.
+    idle_s: float = Field(default=86_400.0, ge=0.1, le=864_000)
+    open_requests: int = Field(default=1_024, ge=1, le=65_535)
+    """Of one connection, that wait for the pool's answer; more are refused."""
+
+
 class ProxySettings(DaemonSettings):
     """The proxy: SV2 to the miners, SV2 to the pool, and the wallet that holds their ehash."""
 
@@ -42,7 +51,7 @@ class ProxySettings(DaemonSettings):
     opening_s: float = Field(default=5.0, ge=0.1, le=60)
     """How long a miner's request for a channel waits for the pool's answer."""
     wallet: WalletSettings = WalletSettings()
-    limits: MiningLimits = MiningLimits()
+    limits: EdgeLimits = EdgeLimits()
 
     def review(self, shared: MinerSide) -> Iterator[Finding]:
         """The pool must be known by its key."""

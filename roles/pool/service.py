@@ -28,7 +28,7 @@ from roles.pool.meters import Meters
 from roles.pool.notices import Notices
 from roles.pool.prefixes import PrefixBook
 from roles.pool.schema import MIGRATIONS
-from roles.pool.session import FRAME_LIMITS, Session
+from roles.pool.session import Session
 from roles.pool.share_desk import ShareDesk
 from roles.pool.template_link import TemplateLink
 from roles.pool.terms import Terms
@@ -39,6 +39,7 @@ from roles.runtime.peer_server import PeerServer, ServerLimits, ServerMetrics
 from roles.runtime.peer_stream import StreamLimits
 from roles.runtime.storage import Database
 from roles.runtime.sv2_connection import ServedConnection, Sv2Connection, connect, serve
+from roles.stratum.client_messages import CLIENT_FRAMES
 from shared_config.address import Address
 from shared_config.pool import PoolSettings
 from shared_config.pool_side import PoolSide
@@ -103,6 +104,7 @@ def terms_of(config: PoolSettings, shared: PoolSide) -> Terms:
         ack_size=config.acknowledgement.shares,
         ack_delay_s=config.acknowledgement.delay_ms / 1000,
         setup_s=config.limits.handshake_s,
+        idle_s=config.limits.idle_s,
     )
 
 
@@ -213,17 +215,12 @@ class Pool:
             config.listen_address,
             secret,
             handle,
-            limit=FRAME_LIMITS,
+            limit=CLIENT_FRAMES,
             setting="listen_address",
             certificate_s=config.certificate_validity_s,
             metrics=ServerMetrics(self._daemon.metrics, "pool"),
-            server_limits=ServerLimits(
-                connections=config.limits.connections,
-                per_host=config.limits.connections_per_host,
-                beginners=config.limits.handshakes_at_once,
-                begin_s=config.limits.handshake_s,
-            ),
-            stream_limits=StreamLimits(unsent=config.limits.send_buffer_bytes),
+            server_limits=ServerLimits.of(config.limits),
+            stream_limits=StreamLimits.of(config.limits),
         )
 
     def _work_changed(self, is_new_tip: bool) -> None:

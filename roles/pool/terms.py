@@ -18,8 +18,8 @@ class Terms:
     keyless: bool = True
     users: frozenset[str] | None = None
     flags: int = REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING
-    channels: int = 1_000
-    shares_per_s: int = 1_000
+    channels: int = 16_384
+    shares_per_s: int = 5_000
     ack_size: int = MAX_BATCH
     ack_delay_s: float = MAX_DELAY_MS / 1000
     setup_s: float = 10.0

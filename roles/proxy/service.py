@@ -7,9 +7,10 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from protocols.ehash.messages import EXTENSION
+from protocols.sv2.limits import FrameLimits
 from roles.proxy.attribution import Registrar
 from roles.proxy.channel import Edge
-from roles.proxy.downstream import CATALOGUE, FRAME_LIMITS, Downstream, DownstreamBounds
+from roles.proxy.downstream import CATALOGUE, Downstream, DownstreamBounds
 from roles.proxy.meters import Meters
 from roles.proxy.slices import Slices
 from roles.proxy.watch import UpstreamWatch
@@ -20,6 +21,7 @@ from roles.runtime.peer_server import ServerLimits, ServerMetrics
 from roles.runtime.peer_stream import StreamLimits
 from roles.runtime.secret import SecretFile
 from roles.runtime.sv2_connection import Sv2Connection, connect, serve
+from roles.stratum.client_messages import CLIENT_FRAMES
 from roles.stratum.client_metrics import ClientMetrics
 from roles.stratum.mining_client import MiningClient
 from roles.stratum.mining_setup import ClientIdentity
@@ -31,6 +33,7 @@ from shared_config.miner_side import MinerSide
 from shared_config.proxy import ProxySettings
 
 MINT_CONDITION = "mint"
+MAX_CHANNELS = 16_384
 
 ProxyDaemon = Daemon[ProxySettings, MinerSide]
 
@@ -48,8 +51,11 @@ async def service(daemon: ProxyDaemon) -> None:
         slices = Slices(secrets.randbits(32))
         bounds = DownstreamBounds(
             channels=limits.channels_per_connection,
+            open_requests=limits.open_requests,
             shares_per_s=limits.shares_per_s,
             opening_s=daemon.config.opening_s,
+            setup_s=limits.handshake_s,
+            idle_s=limits.idle_s,
         )
 
         async def serve_miner(connection: Sv2Connection) -> None:
@@ -61,17 +67,12 @@ async def service(daemon: ProxyDaemon) -> None:
             daemon.config.listen_address,
             authority_secret(daemon.state),
             serve_miner,
-            limit=FRAME_LIMITS,
+            limit=CLIENT_FRAMES,
             setting="listen_address",
             certificate_s=daemon.config.certificate_validity_s,
             metrics=ServerMetrics(daemon.metrics, "downstream"),
-            server_limits=ServerLimits(
-                connections=limits.connections,
-                per_host=limits.connections_per_host,
-                beginners=limits.handshakes_at_once,
-                begin_s=limits.handshake_s,
-            ),
-            stream_limits=StreamLimits(unsent=limits.send_buffer_bytes),
+            server_limits=ServerLimits.of(limits),
+            stream_limits=StreamLimits.of(limits),
         )
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(part) for part in (wallet.run(), client.run(), server.run())]
@@ -125,11 +126,13 @@ def _client(daemon: ProxyDaemon, watch: UpstreamWatch) -> MiningClient:
         watch.changed(connected, client.failure)
 
     client = MiningClient(
-        partial(connect, pool.address, pool.authority_key, limit=FRAME_LIMITS),
+        partial(connect, pool.address, pool.authority_key, limit=FrameLimits(CATALOGUE)),
         ClientIdentity(pool.address.host, pool.address.port, device="proxy"),
         extensions=(EXTENSION,),
         catalogue=CATALOGUE,
         metrics=ClientMetrics(daemon.metrics),
         on_change=changed,
+        # What the pool gives one connection by default.
+        channel_limit=MAX_CHANNELS,
     )
     return client

@@ -1,6 +1,7 @@
 """A listener that gives each peer a task, and bounds their number and the time they take to begin."""
 
 import asyncio
+import ipaddress
 import logging
 import socket
 from collections import Counter as Counts
@@ -16,6 +17,7 @@ from roles.runtime.errors import ConnectionLost
 from roles.runtime.listen import BACKLOG, bound
 from roles.runtime.peer_stream import PeerStream, StreamOwner
 from shared_config.address import Address
+from shared_config.limits import ConnectionLimits
 
 ORDINARY = frozenset({"peer-closed", "closed", "reset"})
 
@@ -26,10 +28,11 @@ S = TypeVar("S", bound=PeerStream[Any])
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """How many peers, how many from one host, how many that have not begun, and seconds to begin.
+    """How many peers, how many from one host and one subnet, how many that have not begun, seconds to begin.
 
-    Where more than `beginners` have not begun, those that have had `patience_s` go first, so that a crowd
-    that comes back at once is let in and silent peers stand in nobody's way.
+    A subnet is a /24 of IPv4 or a /64 of IPv6: a customer of a network has all of the latter. Where more than
+    `beginners` have not begun, those that have had `patience_s` go first, so that a crowd that comes back at
+    once is let in and silent peers stand in nobody's way.
     """
 
     connections: int = 10_000
@@ -37,6 +40,18 @@ class ServerLimits:
     beginners: int = 64
     begin_s: float = 10.0
     patience_s: float = 1.0
+    per_subnet: int = 4_000
+
+    @classmethod
+    def of(cls, limits: ConnectionLimits) -> "ServerLimits":
+        """As the configuration has them."""
+        return cls(
+            connections=limits.connections,
+            per_host=limits.connections_per_host,
+            per_subnet=limits.connections_per_subnet,
+            beginners=limits.handshakes_at_once,
+            begin_s=limits.handshake_s,
+        )
 
 
 class ServerMetrics:
@@ -72,6 +87,7 @@ class PeerServer(Generic[S]):
         self._metrics = metrics
         self._streams: set[PeerStream[Any]] = set()
         self._hosts: Counts[str] = Counts()
+        self._subnets: Counts[str] = Counts()
         self._served: set[PeerStream[Any]] = set()
         self._beginners: dict[PeerStream[Any], tuple[float, asyncio.TimerHandle]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -110,12 +126,17 @@ class PeerServer(Generic[S]):
     def made(self, stream: PeerStream[Any]) -> None:
         self._streams.add(stream)
         self._metrics.open.inc()
+        subnet = subnet_of(stream.host)
         self._hosts[stream.host] += 1
+        self._subnets[subnet] += 1
         if len(self._streams) > self._limits.connections:
             stream.abort("too many connections", code="too-many-connections")
             return
         if self._hosts[stream.host] > self._limits.per_host:
             stream.abort("too many connections from this host", code="too-many-of-host")
+            return
+        if self._subnets[subnet] > self._limits.per_subnet:
+            stream.abort("too many connections from this subnet", code="too-many-of-subnet")
             return
         loop = asyncio.get_running_loop()
         self._make_room(loop.time() - self._limits.patience_s)
@@ -137,9 +158,8 @@ class PeerServer(Generic[S]):
         self._begun(stream)
         self._served.discard(stream)
         self._streams.discard(stream)
-        self._hosts[stream.host] -= 1
-        if not self._hosts[stream.host]:
-            del self._hosts[stream.host]
+        _take_off(self._hosts, stream.host)
+        _take_off(self._subnets, subnet_of(stream.host))
         self._metrics.open.dec()
         self._metrics.ended.labels(code).inc()
         _log.log(
@@ -184,3 +204,22 @@ class PeerServer(Generic[S]):
             _log.error("serving a peer failed", exc_info=error, extra={"peer": stream.peer})
             stream.close("serving the peer failed", code="fault")
         stream.close()
+
+
+def subnet_of(host: str) -> str:
+    """The /24 of an IPv4 address, the /64 of an IPv6 one; what is no address stands for itself."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is None:
+            return str(ipaddress.IPv6Network((address, 64), strict=False))
+        address = address.ipv4_mapped
+    return str(ipaddress.IPv4Network((address, 24), strict=False))
+
+
+def _take_off(counts: Counts[str], name: str) -> None:
+    counts[name] -= 1
+    if not counts[name]:
+        del counts[name]

@@ -13,6 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 from roles.runtime.errors import ConnectionLost
 from shared_config.address import Address
+from shared_config.limits import ConnectionLimits
 
 ITEM_COST = 256
 LINGER_S = 3.0
@@ -23,10 +24,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """Bytes of items received and not taken, each counted with 256 more; bytes written and not yet sent."""
+    """Bytes of items received and not taken, each counted with 256 more; bytes written and not yet sent; how
+    many seconds a peer may take nothing of them once they are many.
+    """
 
     unread: int = 1 << 18
     unsent: int = 1 << 22
+    stall_s: float = 30.0
+
+    @classmethod
+    def of(cls, limits: ConnectionLimits) -> "StreamLimits":
+        """As the configuration has them."""
+        return cls(unsent=limits.send_buffer_bytes, stall_s=limits.send_stall_s)
 
 
 class StreamOwner(Protocol):
@@ -59,6 +68,8 @@ class PeerStream(asyncio.Protocol, Generic[T]):
         self._receiver: asyncio.Future[None] | None = None
         self._drainers: list[asyncio.Future[None]] = []
         self._is_full = False
+        self._written = 0
+        self._stall: asyncio.TimerHandle | None = None
         self._goners: list[asyncio.Future[None]] = []
         self._linger: asyncio.TimerHandle | None = None
         self.reason: tuple[str, str] | None = None
@@ -159,6 +170,8 @@ class PeerStream(asyncio.Protocol, Generic[T]):
         if transport.get_write_buffer_size() > self._limits.unsent:
             self.abort(f"the peer has not read {transport.get_write_buffer_size()} bytes", code="not-reading")
             self._check()
+        # Before the write, which may find the buffer full and look at both.
+        self._written += len(data)
         transport.write(data)
 
     def _check(self) -> None:
@@ -189,9 +202,11 @@ class PeerStream(asyncio.Protocol, Generic[T]):
 
     def pause_writing(self) -> None:
         self._is_full = True
+        self._watch_stall()
 
     def resume_writing(self) -> None:
         self._is_full = False
+        self._no_stall()
         _release(self._drainers)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -201,6 +216,7 @@ class PeerStream(asyncio.Protocol, Generic[T]):
             self._end("reset", f"the connection broke: {exc}")
         if self._linger:
             self._linger.cancel()
+        self._no_stall()
         self._transport = None
         _release(self._goners)
         self._owner.lost(self)
@@ -224,6 +240,21 @@ class PeerStream(asyncio.Protocol, Generic[T]):
             self._is_reading = True
             if self._transport and not self.reason:
                 self._transport.resume_reading()
+
+    def _watch_stall(self) -> None:
+        taken = self._written - self.unsent
+        self._stall = self._loop.call_later(self._limits.stall_s, self._look_for_stall, taken)
+
+    def _look_for_stall(self, taken: int) -> None:
+        if self._written - self.unsent <= taken:
+            self.abort(f"the peer has taken nothing for {self._limits.stall_s:g} s", code="not-reading")
+        else:
+            self._watch_stall()
+
+    def _no_stall(self) -> None:
+        if self._stall:
+            self._stall.cancel()
+            self._stall = None
 
     def _end(self, code: str, text: str) -> bool:
         if self.reason:

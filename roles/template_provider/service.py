@@ -43,12 +43,8 @@ async def service(daemon: Daemon[TemplateProviderSettings, PoolSide]) -> None:
             limit=LIMIT,
             setting="listen_address",
             metrics=ServerMetrics(daemon.metrics, "template_provider"),
-            server_limits=ServerLimits(
-                connections=settings.limits.connections,
-                beginners=settings.limits.handshakes_at_once,
-                begin_s=settings.limits.handshake_s,
-            ),
-            stream_limits=StreamLimits(unsent=settings.limits.send_buffer_bytes),
+            server_limits=ServerLimits.of(settings.limits),
+            stream_limits=StreamLimits.of(settings.limits),
             certificate_s=settings.certificate_validity_s,
         )
         _log.info(

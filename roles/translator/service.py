@@ -76,13 +76,8 @@ async def service(daemon: Daemon[TranslatorSettings, MinerSide]) -> None:
         setting="listen_address",
         metrics=ServerMetrics(daemon.metrics, "sv1"),
         line_limit=config.limits.line_bytes,
-        server_limits=ServerLimits(
-            config.limits.connections,
-            config.limits.connections_per_host,
-            config.limits.handshakes_at_once,
-            config.limits.handshake_s,
-        ),
-        stream_limits=StreamLimits(unsent=config.limits.send_buffer_bytes),
+        server_limits=ServerLimits.of(config.limits),
+        stream_limits=StreamLimits.of(config.limits),
     )
     async with asyncio.TaskGroup() as group:
         mining = group.create_task(client.run())

@@ -21,7 +21,7 @@ from protocols.sv2.mining import CloseChannel, SubmitSharesStandard
 from roles.runtime import peer_stream
 from roles.runtime.errors import AuthorityRequired, ConnectFailed, ConnectionLost, PortInUse
 from roles.runtime.noise_identity import NoiseIdentity
-from roles.runtime.peer_server import PeerServer, ServerLimits, ServerMetrics
+from roles.runtime.peer_server import PeerServer, ServerLimits, ServerMetrics, subnet_of
 from roles.runtime.peer_stream import StreamLimits
 from roles.runtime.sv2_connection import ServedConnection, Sv2Connection, connect, serve
 from shared_config.address import Address
@@ -243,6 +243,7 @@ def test_a_crowd_that_comes_back_at_once_is_let_in(run: Callable[[Scenario], Non
     [
         (ServerLimits(connections=1), "too-many-connections"),
         (ServerLimits(per_host=1), "too-many-of-host"),
+        (ServerLimits(per_subnet=1), "too-many-of-subnet"),
     ],
 )
 def test_more_connections_than_allowed_are_turned_away(
@@ -547,3 +548,62 @@ def test_a_peer_that_does_not_take_the_rest_is_dropped_after_the_linger(
 def test_a_port_in_use_is_said_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(PortInUse, match="in use"):
         serve(Address(*taken.getsockname()), SECRET, echo, limit=LIMIT, setting="listen")
+
+
+def test_a_peer_that_takes_nothing_is_cut_after_a_while_however_little_there_is_for_it(
+    run: Callable[[Scenario], None],
+) -> None:
+    async def scenario() -> None:
+        outcome: list[ConnectionLost] = []
+
+        async def fill(connection: Sv2Connection) -> None:
+            block = Frame(0, False, 0x25, bytes(60_000))
+            try:
+                # As much as the operating system takes, and a little more, which nobody ever reads.
+                while not connection.unsent:
+                    connection.send(block)
+                    await asyncio.sleep(0)
+                connection.send(block, block)
+                await connection.receive()
+            except ConnectionLost as error:
+                outcome.append(error)
+
+        async with serving(fill, stream_limits=StreamLimits(stall_s=0.2)) as server:
+            await dial(server, limits=StreamLimits(unread=1000))
+            await until(lambda: bool(outcome))
+            assert outcome[0].code == "not-reading"
+            assert "0.2 s" in str(outcome[0])
+
+    run(scenario)
+
+
+def test_a_peer_that_reads_slowly_is_not_cut(run: Callable[[Scenario], None]) -> None:
+    async def scenario() -> None:
+        blocks = 40
+
+        async def pour(connection: Sv2Connection) -> None:
+            connection.send(*[Frame(0, False, 0x25, bytes(60_000))] * blocks)
+            await connection.receive()
+
+        async with serving(pour, stream_limits=StreamLimits(stall_s=0.3)) as server:
+            slow = await dial(server, limits=StreamLimits(unread=1000))
+            for _ in range(blocks):
+                await slow.receive()
+                await asyncio.sleep(0.02)
+            assert slow.is_open
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("host", "subnet"),
+    [
+        ("192.0.2.77", "192.0.2.0/24"),
+        ("::ffff:192.0.2.78", "192.0.2.0/24"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+    ],
+)
+def test_a_subnet_is_what_one_customer_of_a_network_has(host: str, subnet: str) -> None:
+    assert subnet_of(host) == subnet
