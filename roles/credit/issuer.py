@@ -1,7 +1,8 @@
 """The issuer's end of the issuance link: a cursor over the ledger, moved by what the mint has settled.
 
-Nothing is queued: what is not settled is read from the ledger again, after every loss of the link, from where
-the mint says that it stands.
+Nothing is queued: what is not settled is read from the ledger again, after every loss of the link. Rows whose
+results may have been lost with a link are sent again, too: the mint gives the same results for them, so that
+no refusal goes unheard, and sees if the ledger is not the one that it knows.
 """
 
 import asyncio
@@ -36,6 +37,7 @@ from protocols.sv2.setup import ClientSetup
 from roles.credit.errors import FalseIdentity, LedgerBehind, UnknownIssuer
 from roles.credit.ledger import Ledger
 from roles.credit.ledger_rows import LedgerRow
+from roles.runtime import crash
 from roles.runtime.backoff import Backoff
 from roles.runtime.errors import ConnectionLost, StorageError
 
@@ -132,6 +134,7 @@ class Issuer:
         self._metrics = metrics or IssuerMetrics(CollectorRegistry())
         self._timing = timing or IssuerTiming()
         self._backoff = backoff or Backoff(first_s=0.1, limit_s=5.0)
+        self._heard: int | None = None
         self.failure = "not connected yet"
 
     async def run(self) -> None:
@@ -166,10 +169,12 @@ class Issuer:
         try:
             async with asyncio.timeout(self._timing.hello):
                 terms = await self._introduce(connection)
+            heard = terms.acked_seq - terms.window * MAX_CREDITS if self._heard is None else self._heard
             handover = Handover(
                 connection,
                 self._ledger,
                 terms,
+                heard=max(0, min(heard, terms.acked_seq)),
                 listener=self._listener,
                 metrics=self._metrics,
                 timing=self._timing,
@@ -179,7 +184,10 @@ class Issuer:
             self.failure = ""
             self._backoff.reset()
             _log.info("the mint is there", extra={"acked_seq": terms.acked_seq, "mint": terms.mint_url})
-            await handover.run()
+            try:
+                await handover.run()
+            finally:
+                self._heard = handover.acked
         finally:
             self._metrics.connected.set(0)
             connection.close()
@@ -210,7 +218,11 @@ class Issuer:
 
 
 class Handover:
-    """One connection's conversation after the hello: frames of rows out, results in, in the same order."""
+    """One connection's conversation after the hello: frames of rows out, results in, in the same order.
+
+    `heard` is the last row whose result is known here, at most the mint's `acked_seq`; `acked` moves on from
+    it.
+    """
 
     def __init__(
         self,
@@ -218,6 +230,7 @@ class Handover:
         ledger: Ledger,
         terms: IssuerHelloSuccess,
         *,
+        heard: int,
         listener: CreditListener,
         metrics: IssuerMetrics,
         timing: IssuerTiming,
@@ -229,10 +242,12 @@ class Handover:
         self._metrics = metrics
         self._timing = timing
         self._holds = Backoff(first_s=timing.hold_first, limit_s=timing.hold_limit)
-        self._acked = self._sent = terms.acked_seq
+        self.acked = self._sent = heard
+        self._settled = terms.acked_seq
         self._unanswered: deque[list[LedgerRow]] = deque()
         self._is_held = False
         self._patience = asyncio.timeout(None)
+        self._is_listening = False
 
     async def run(self) -> None:
         """Hand over until the link breaks; raises ConnectionLost, Sv2Error, TimeoutError or StorageError."""
@@ -246,11 +261,13 @@ class Handover:
             grown.clear()
             while self._may_send():
                 rows = await self._ledger.rows_after(self._sent, MAX_CREDITS)
-                if not self._unanswered:
-                    self._patience.reschedule(asyncio.get_running_loop().time() + self._timing.answer)
+                crash.at("pool.credits-read")
                 self._unanswered.append(rows)
                 self._sent = rows[-1].seq
+                if len(self._unanswered) == 1:
+                    self._be_patient()
                 self._connection.send(encode(_credits(rows)))
+                crash.once_sent("pool.credits-sent")
                 await self._connection.drain()
             await grown.wait()
 
@@ -260,31 +277,44 @@ class Handover:
 
     async def _receive(self) -> None:
         async with self._patience:
-            while True:
-                results = _decode(await self._connection.receive())
-                if not isinstance(results, CreditResults) or not self._unanswered:
-                    raise UnexpectedMessage(f"{type(results).__name__} that answers no credits")
-                await self._settle(self._unanswered.popleft(), results)
-                loop = asyncio.get_running_loop()
-                self._patience.reschedule(loop.time() + self._timing.answer if self._unanswered else None)
-                # The sender waits for rows, and may have waited for this answer.
-                self._ledger.grown.set()
+            self._is_listening = True
+            try:
+                while True:
+                    results = _decode(await self._connection.receive())
+                    if not isinstance(results, CreditResults) or not self._unanswered:
+                        raise UnexpectedMessage(f"{type(results).__name__} that answers no credits")
+                    await self._settle(self._unanswered.popleft(), results)
+                    self._be_patient()
+                    # The sender waits for rows, and may have waited for this answer.
+                    self._ledger.grown.set()
+            finally:
+                self._is_listening = False
+
+    def _be_patient(self) -> None:
+        """Give the mint its time for the next answer from now on, where it owes one."""
+        # The sender may still run while the receiver has ended.
+        if self._is_listening and not self._patience.expired():
+            now = asyncio.get_running_loop().time()
+            self._patience.reschedule(now + self._timing.answer if self._unanswered else None)
 
     async def _settle(self, rows: list[LedgerRow], results: CreditResults) -> None:
         up_to = results.up_to_seq
         codes = {result.seq: _code(result.code) for result in results.results}
         hold = codes.pop(up_to + 1, None)
         complete = up_to == rows[-1].seq
-        if not self._acked <= up_to <= rows[-1].seq or (hold is not None and not hold.holds):
+        if not self.acked <= up_to <= rows[-1].seq or (hold is not None and not hold.holds):
             raise UnexpectedMessage(f"results up to row {up_to} for rows up to {rows[-1].seq}")
         if not complete and hold is None:
             raise UnexpectedMessage(f"row {up_to + 1} is neither settled nor held")
-        settled = [row for row in rows if self._acked < row.seq <= up_to]
+        settled = [row for row in rows if self.acked < row.seq <= up_to]
         refusals = [(row, codes[row.seq]) for row in settled if row.seq in codes]
+        crash.at("pool.results-heard")
         if refusals:
             await self._ledger.refuse((row.seq, code) for row, code in refusals)
-        self._acked = up_to
-        self._ledger.metrics.acked.set(up_to)
+            crash.at("pool.refusals-stored")
+        self.acked = up_to
+        crash.at("pool.cursor-moved")
+        self._ledger.metrics.acked.set(max(up_to, self._settled))
         self._listener.confirmed([row for row in settled if row.seq not in codes])
         for row, code in refusals:
             _log.error("the mint refuses a credit", extra={"seq": row.seq, "code": code.label})
@@ -300,13 +330,14 @@ class Handover:
         # Frames behind the held row are answered with a hold, too; only then are the rows sent again.
         if not self._is_held:
             self._metrics.holds.labels(code.label).inc()
-            _log.warning("the mint lets credits wait", extra={"seq": self._acked + 1, "code": code.label})
+            _log.warning("the mint lets credits wait", extra={"seq": self.acked + 1, "code": code.label})
         self._is_held = True
 
     def _resume(self) -> None:
-        self._is_held = False
-        self._sent = self._acked
-        self._ledger.grown.set()
+        if self._is_held:
+            self._is_held = False
+            self._sent = self.acked
+            self._ledger.grown.set()
 
 
 _SETUP = SetupConnection(

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from protocols.bitcoin.secp256k1 import public_key
 from protocols.ehash.errors import CreditCode
@@ -21,7 +22,7 @@ from protocols.ehash.messages import (
 from protocols.sv2.codec import encode
 from protocols.sv2.connection import SetupConnection, SetupConnectionError, SetupConnectionSuccess
 from protocols.sv2.frame import Frame
-from roles.credit.issuer import Issuer, IssuerTiming
+from roles.credit.issuer import Handover, Issuer, IssuerMetrics, IssuerTiming
 from roles.credit.ledger import Ledger
 from roles.credit.ledger_rows import LedgerRow
 from roles.runtime.backoff import Backoff
@@ -246,9 +247,79 @@ async def test_what_is_not_settled_is_sent_again_after_a_loss_of_the_link(
     mint.away = False
     # The mint had stored the first two before its answer was lost.
     await mint.link(acked=2)
-    assert seqs(await mint.credits()) == [3]
+    assert seqs(await mint.credits()) == [1, 2, 3]
     mint.settle(3)
-    assert await listener.next() == [(3, None)]
+    assert await listener.next(3) == [(1, None), (2, None), (3, None)]
+    mint.pipe.arriving.put_nowait(None)
+    await mint.link(acked=3)
+    await ledger.append([make_entry(4)])
+    assert seqs(await mint.credits()) == [4]
+
+
+async def test_a_refusal_whose_answer_was_lost_is_heard_on_the_next_link(
+    issuer: Issuer, mint: Mint, ledger: Ledger, listener: Listener, make_entry: Any
+) -> None:
+    await ledger.append([make_entry(number) for number in range(1, 4)])
+    await mint.link()
+    await mint.credits()
+    mint.pipe.arriving.put_nowait(None)
+    await mint.link(acked=3)
+    assert seqs(await mint.credits()) == [1, 2, 3]
+    assert ledger.metrics.acked._value.get() == 3
+    mint.settle(3, (2, CreditCode.BAD_KEY))
+    assert await listener.next(3) == [(1, None), (3, None), (2, CreditCode.BAD_KEY)]
+    assert await refusals(ledger) == [(2, CreditCode.BAD_KEY)]
+
+
+async def test_after_a_restart_the_mint_is_asked_again_about_what_may_have_been_unanswered(
+    ledger: Ledger, mint: Mint, listener: Listener, timing: IssuerTiming, make_entry: Any
+) -> None:
+    for start in (1, 1001, 2001):
+        await ledger.append([make_entry(number) for number in range(start, start + 1000)])
+    issuer = Issuer(ledger, SECRET, MINT, mint.dial, listener=listener, timing=timing)
+    task = asyncio.create_task(issuer.run())
+    await mint.link(acked=2500, window=2)
+    assert (await mint.credits()).first_seq == 501
+    mint.settle(1500, (600, CreditCode.BAD_WORK))
+    assert (await mint.credits()).first_seq == 1501
+    mint.settle(2500)
+    await listener.next(2000)
+    assert ledger.metrics.acked._value.get() == 2500
+    assert await refusals(ledger) == [(600, CreditCode.BAD_WORK)]
+    assert (await mint.credits()).first_seq == 2501
+    task.cancel()
+
+
+async def test_a_link_that_is_lost_while_rows_are_read_is_no_more_than_lost(
+    ledger: Ledger, listener: Listener, make_entry: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ledger.append([make_entry(1)])
+    rows = await ledger.rows_after(0, 1)
+
+    async def at_once(*_: int) -> list[LedgerRow]:
+        return rows
+
+    monkeypatch.setattr(ledger, "rows_after", at_once)
+    pipe = Pipe(b"")
+    pipe.arriving.put_nowait(None)
+    handover = Handover(
+        pipe,
+        ledger,
+        IssuerHelloSuccess(0, 0, 4, "", QUOTE_KEY),
+        heard=0,
+        listener=listener,
+        metrics=IssuerMetrics(CollectorRegistry()),
+        timing=IssuerTiming(),
+    )
+    with pytest.raises(ExceptionGroup) as caught:
+        await handover.run()
+    assert caught.value.split(ConnectionLost)[1] is None
+
+
+async def refusals(ledger: Ledger) -> list[tuple[int, int]]:
+    """Seq and code of the refusals that the ledger keeps."""
+    kept = await ledger._database.read(lambda c: c.execute("SELECT seq, code FROM refusal").fetchall())
+    return [tuple(row) for row in kept]
 
 
 async def test_refused_rows_are_recorded_told_and_passed(
@@ -259,8 +330,7 @@ async def test_refused_rows_are_recorded_told_and_passed(
     await mint.credits()
     mint.settle(3, (2, CreditCode.BAD_KEY))
     assert await listener.next(3) == [(1, None), (3, None), (2, CreditCode.BAD_KEY)]
-    refused = await ledger._database.read(lambda c: c.execute("SELECT seq, code FROM refusal").fetchall())
-    assert [tuple(row) for row in refused] == [(2, 2)]
+    assert await refusals(ledger) == [(2, CreditCode.BAD_KEY)]
     assert ledger.metrics.refused._value.get() == 1
 
 
