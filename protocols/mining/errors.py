@@ -25,6 +25,7 @@
         ├── InvalidVersionBit           a version bit that miners may not roll
         ├── DifficultyTooLow
         ├── DuplicateShare
+        ├── TooManyShares               more than a channel may submit; it was not looked at
         └── NoVerdict               from a proxy only: its own upstream went before it answered
 """
 
@@ -161,6 +162,12 @@ class DuplicateShare(ShareRefused):
     """The same header has been accepted before, for another key or for none."""
 
     code = "duplicate-share"
+
+
+class TooManyShares(ShareRefused):
+    """The channel submits faster than it may, whatever its target; the share was not looked at."""
+
+    code = "too-many-shares"
 
 
 class NoVerdict(ShareRefused):

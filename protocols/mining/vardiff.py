@@ -19,6 +19,10 @@ ALARM_SETTLED = 9.0
 JUMP = log(1.5)
 DRIFT = log(1.15)
 MIN_PAUSE = 2.0
+RUSH = 8.0
+"""Times the wanted rate at which a miner's target changes at once."""
+RUSH_SHARES = 16
+RUSH_LEAST_S = 0.1
 
 
 class Vardiff:
@@ -57,9 +61,23 @@ class Vardiff:
         self._short_work += work
         self._short_count += 1
 
+    @property
+    def heard(self) -> bool:
+        """Whether a share has been accepted since the start, or since the last `restart`."""
+        return self._heard
+
+    def is_rushed(self, current: int, now: float) -> bool:
+        """Whether shares of `current` hashes come so fast that `wanted` should be asked now."""
+        if self._short_count < RUSH_SHARES:
+            return False
+        elapsed = max(RUSH_LEAST_S, now - self._short_start)
+        return self._short_work > RUSH * current * self._rate * elapsed
+
     def wanted(self, current: int, now: float) -> int | None:
         """How many hashes a share should take, when that differs enough from the `current` number."""
         self._advance(now)
+        if self.is_rushed(current, now):
+            return self._restart_from_short(max(RUSH_LEAST_S, now - self._short_start), now)
         if now - self._changed < MIN_PAUSE:
             return None
         return self._after_jump(current, now) or self._after_drift(current, now)
@@ -87,6 +105,13 @@ class Vardiff:
             self._watch(now)
         return None
 
+    def _restart_from_short(self, elapsed: float, now: float) -> int:
+        self._work, self._time = self._short_work, elapsed
+        self._count = self._squares = self._short_count
+        wanted = self._settle(self._short_count + 1, now)
+        self._watch(now)
+        return wanted
+
     def _after_drift(self, current: int, now: float) -> int | None:
         # After a long silence the squares vanish first, and with them the count of shares that is left.
         if not self._work or not self._squares or now - self._changed < self._decay_time / 8:
@@ -110,8 +135,8 @@ class Vardiff:
     def _advance(self, now: float) -> None:
         if now < self._last:
             # The clock was set back: the windows keep their contents and go on from here.
-            self._short_start = min(self._short_start, now)
-            self._changed = min(self._changed, now)
+            self._short_start += now - self._last
+            self._changed += now - self._last
         kept = exp(-max(0.0, now - self._last) / self._decay_time)
         self._last = now
         self._work *= kept

@@ -17,3 +17,12 @@ class Pace:
         self._tokens = min(self._burst, self._tokens + (now - self._when) * self._rate) - 1
         self._when = now
         return -self._tokens / self._rate if self._tokens < 0 else 0.0
+
+    def admits(self, now: float) -> bool:
+        """Take one token at `now` if there is one; who is refused owes nothing."""
+        self._tokens = min(self._burst, self._tokens + max(0.0, now - self._when) * self._rate)
+        self._when = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True

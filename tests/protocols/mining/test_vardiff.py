@@ -104,15 +104,14 @@ def test_silence_makes_the_work_easier_step_by_step_and_never_nothing() -> None:
     assert vardiff.hashrate(now) < 1
 
 
-def test_a_flood_of_shares_makes_the_work_harder_within_seconds() -> None:
-    vardiff, now = Vardiff(60, 0.0), 0.0
-    wanted = None
-    while wanted is None:
-        now += 0.001
-        vardiff.accepted(1 << 16, now)
-        wanted = vardiff.wanted(1 << 16, now)
-    assert now < 3
-    assert wanted == pytest.approx(1000 * (1 << 16), rel=0.1)
+def test_a_flood_of_shares_makes_the_work_harder_within_two_seconds() -> None:
+    vardiff, now, current = Vardiff(60, 0.0), 0.0, 1 << 16
+    hashrate = 1000 * current
+    while now < 2:
+        now += current / hashrate
+        vardiff.accepted(current, now)
+        current = vardiff.wanted(current, now) or current
+    assert hashrate / 8 <= current <= hashrate * 2
 
 
 def test_a_miner_that_says_it_has_changed_starts_afresh() -> None:
@@ -165,3 +164,42 @@ def test_a_clock_that_is_set_back_goes_on_from_there() -> None:
     before = vardiff.hashrate(1030.0)
     assert vardiff.hashrate(500.0) == before
     assert vardiff.wanted(1 << 20, 500.0) is None
+
+
+def test_more_than_eight_times_the_wanted_shares_change_the_target_at_once() -> None:
+    vardiff = Vardiff(60.0, 0.0)
+    now = 0.0
+    for _ in range(16):
+        assert not vardiff.is_rushed(1000, now)
+        assert vardiff.wanted(1000, now) is None
+        now += 0.01
+        vardiff.accepted(1000, now)
+    assert vardiff.is_rushed(1000, now)
+    assert vardiff.wanted(1000, now) == pytest.approx(16 * 1000 / 0.16, rel=0.01)
+    assert not vardiff.is_rushed(1000, now)
+
+
+def test_shares_at_seven_times_the_wanted_rate_are_left_to_the_usual_windows() -> None:
+    vardiff = Vardiff(60.0, 0.0)
+    for number in range(1, 64):
+        vardiff.accepted(1000, number / 7)
+        assert not vardiff.is_rushed(1000, number / 7)
+
+
+def test_shares_that_come_all_at_one_moment_are_taken_for_a_tenth_of_a_second() -> None:
+    vardiff = Vardiff(60.0, 5.0)
+    for _ in range(100):
+        vardiff.accepted(1000, 5.0)
+    assert vardiff.heard
+    assert vardiff.wanted(1000, 5.0) == 100 * 1000 / 0.1
+
+
+def test_shares_that_were_on_their_way_when_the_target_changed_do_not_change_it_again() -> None:
+    vardiff = Vardiff(60.0, 0.0)
+    for _ in range(16):
+        vardiff.accepted(1000, 0.1)
+    wanted = vardiff.wanted(1000, 0.1)
+    assert wanted == 160_000
+    for number in range(100):
+        vardiff.accepted(1000, 0.1 + number / 160)
+        assert vardiff.wanted(wanted, 0.1 + number / 160) is None
