@@ -3,7 +3,9 @@ it.
 
 Pure: the standing of the ledger goes in, verdicts and the new standing come out. The bound on work is
 measured over the rows' own time, so that rows which waited for a mint that was down do not trip it: a level
-rises with each row's work and falls by the bound each minute, and must not pass the bound.
+rises with each row's work and falls by the bound each minute, and a row that lifts it above the bound waits.
+It waits no longer than the level, had no row followed, would take to fall: a row worth more than the bound,
+or a pool that has outgrown it, is slowed and never stopped for good.
 """
 
 from collections.abc import Callable, Sequence
@@ -100,7 +102,8 @@ def settle(
         seq = state.acked_seq + 1
         if row.time < state.last_time:
             raise TimeReversed(f"row {seq} is earlier than the row before it")
-        if row.time > now_ms + MAX_AHEAD_MS:
+        # A ledger whose clock was ahead stays at the time of its last row until its clock has come there.
+        if row.time > max(now_ms + MAX_AHEAD_MS, state.last_time):
             return Settlement(tuple(verdicts), state, CreditCode.RETRY)
         level = _level(state, row.time, bound)
         try:
@@ -109,7 +112,7 @@ def settle(
             verdicts.append(Verdict(seq, row, sha256d(row.header), error.code))
         else:
             level += credit.amount << minimum
-            if bound is not None and level > bound:
+            if bound is not None and level - _drained(bound, now_ms - row.time) > bound:
                 return Settlement(tuple(verdicts), state, CreditCode.OVER_BOUND)
             verdicts.append(Verdict(seq, row, credit.share_hash, OK, credit, name_quote(credit)))
         state = replace(state, acked_seq=seq, last_time=row.time, work_level=level)
@@ -119,4 +122,8 @@ def settle(
 def _level(state: LedgerState, time_ms: int, bound: int | None) -> int:
     if bound is None:
         return 0
-    return max(0, state.work_level - bound * (time_ms - state.last_time) // MINUTE_MS)
+    return max(0, state.work_level - _drained(bound, time_ms - state.last_time))
+
+
+def _drained(bound: int, elapsed_ms: int) -> int:
+    return bound * max(0, elapsed_ms) // MINUTE_MS

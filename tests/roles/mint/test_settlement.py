@@ -27,13 +27,15 @@ START = LedgerState(
 EIGHT = [mine(8, nonce=number) for number in range(40)]
 
 
-def _settle(state: LedgerState, rows: list[tuple[int, int]], bound: int | None = None) -> Settlement:
+def _settle(
+    state: LedgerState, rows: list[tuple[int, int]], bound: int | None = None, now_ms: int = NOW_MS
+) -> Settlement:
     """Rows are (index into EIGHT, time in ms)."""
     return settle(
         state,
         [replace(EIGHT[index], time=time) for index, time in rows],
         bound=bound,
-        now_ms=NOW_MS,
+        now_ms=now_ms,
         name_quote=lambda credit: credit.share_hash.hex(),
     )
 
@@ -87,6 +89,30 @@ def test_rows_never_go_back_in_time_and_one_from_the_future_waits() -> None:
     assert _settle(state, [(0, NOW_MS + MAX_AHEAD_MS)]).hold is None
 
 
+def test_a_ledger_whose_clock_was_ahead_goes_on_at_the_time_of_its_last_row() -> None:
+    day = 24 * 60 * MINUTE_MS
+    ahead = _settle(START, [(0, NOW_MS + day)], now_ms=NOW_MS + day)
+    assert ahead.hold is None
+    assert _settle(ahead.state, [(1, NOW_MS + day)]).hold is None
+    assert _settle(ahead.state, [(1, NOW_MS + day + 1)]).hold is CreditCode.RETRY
+
+
+def test_work_beyond_the_bound_waits_until_there_is_room_for_it() -> None:
+    held = _settle(START, [(number, NOW_MS) for number in range(4)], bound=16)
+    assert (held.state.acked_seq, held.hold) == (2, CreditCode.OVER_BOUND)
+    early = _settle(held.state, [(2, NOW_MS)], bound=16, now_ms=NOW_MS + MINUTE_MS // 2 - 1)
+    assert early.hold is CreditCode.OVER_BOUND
+    late = _settle(held.state, [(2, NOW_MS)], bound=16, now_ms=NOW_MS + MINUTE_MS // 2)
+    assert late.hold is None
+
+
+def test_a_row_worth_more_than_a_minute_allows_is_delayed_and_does_not_block_its_ledger() -> None:
+    assert _settle(START, [(0, NOW_MS)], bound=2).hold is CreditCode.OVER_BOUND
+    settled = _settle(START, [(0, NOW_MS), (1, NOW_MS)], bound=2, now_ms=NOW_MS + 3 * MINUTE_MS)
+    assert (settled.state.acked_seq, settled.hold) == (1, CreditCode.OVER_BOUND)
+    assert _settle(settled.state, [(1, NOW_MS)], bound=2, now_ms=NOW_MS + 7 * MINUTE_MS).hold is None
+
+
 def test_work_beyond_the_bound_waits_and_goes_on_when_the_bound_is_raised() -> None:
     rows = [(number, NOW_MS) for number in range(5)]
     held = _settle(START, rows, bound=20)
@@ -101,8 +127,13 @@ def test_over_any_stretch_of_rows_time_no_more_is_settled_than_the_bound_allows(
     gaps: list[int], bound: int
 ) -> None:
     times = [sum(gaps[: index + 1]) + NOW_MS - 40 * MINUTE_MS for index in range(len(gaps))]
-    settlement = _settle(START, list(enumerate(times)), bound=bound)
-    settled = [verdict.row.time for verdict in settlement.verdicts]
+    state, settled = START, []
+    for row in enumerate(times):
+        settlement = _settle(state, [row], bound=bound, now_ms=row[1])
+        if settlement.hold:
+            break
+        state = settlement.state
+        settled.append(row[1])
     for first in range(len(settled)):
         for last in range(first, len(settled)):
             elapsed = settled[last] - settled[first]
