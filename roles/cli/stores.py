@@ -13,6 +13,7 @@ from protocols.ehash.errors import CreditCode
 from protocols.ehash.shift import Unit
 from roles.cli.auditing.ledger import LedgerRow
 from roles.cli.auditing.mint import KeysetTotals, QuoteRow
+from roles.cli.auditing.summary import Link
 from roles.cli.auditing.wallet import ProofRow, SignatureRow, WalletQuote
 from roles.runtime.storage import Connection, open_readonly
 from roles.wallet.seed import seed_from_words
@@ -61,6 +62,15 @@ class PoolStore:
                 refusal=refusal,
             )
 
+    def links(self) -> Iterator[Link]:
+        """Yield what a summary of the ledger chains."""
+        rows = self._connection.execute(
+            "SELECT seq, share_hash, amount, key, refusal FROM audit_share ORDER BY seq"
+        )
+        for row in rows:
+            amount = row["amount"] if row["refusal"] is None else 0
+            yield Link(row["seq"], row["share_hash"], amount, row["key"])
+
     def unattributed(self) -> int:
         """Return the number of shares whose channel named no key."""
         return int(self._connection.execute("SELECT count(*) FROM unattributed").fetchone()[0])
@@ -93,6 +103,23 @@ class MintStore:
         for row in self._connection.execute("SELECT * FROM share_quote ORDER BY issuer, store_id, seq"):
             share = row["share_hash"], row["issuer"], row["store_id"], row["seq"]
             yield QuoteRow(*share, row["amount"], row["key"], row["unit"], row["paid"], row["issued"])
+
+    def ledgers(self) -> list[tuple[bytes, bytes]]:
+        """Return every issuer's identity with the store id of each of its ledgers."""
+        rows = self._connection.execute("SELECT identity, store_id FROM ledger JOIN issuer USING (issuer_no)")
+        return [(row[0], row[1]) for row in rows]
+
+    def links(self, issuer: bytes, store_id: bytes) -> Iterator[Link]:
+        """Yield what a summary of one ledger chains."""
+        rows = self._connection.execute(
+            "SELECT credit.seq, credit.share_hash, coalesce(quote.amount, 0) AS amount, credit.pubkey AS key"
+            " FROM credit JOIN ledger USING (ledger_no) JOIN issuer USING (issuer_no)"
+            " LEFT JOIN quote ON quote.ledger_no = credit.ledger_no AND quote.seq = credit.seq"
+            " WHERE identity = ? AND store_id = ? ORDER BY credit.seq",
+            (issuer, store_id),
+        )
+        for row in rows:
+            yield Link(row["seq"], row["share_hash"], row["amount"], row["key"])
 
     def quote_count(self) -> int:
         """Return the number of ehash quotes."""
@@ -130,6 +157,20 @@ class WalletStore:
         """Yield every credit that the wallet knows."""
         for row in self._connection.execute("SELECT share_hash, amount, unit, state FROM quote"):
             yield WalletQuote(row["share_hash"], row["amount"], row["unit"], row["state"] == "minted")
+
+    def named_quotes(self) -> Iterator[tuple[str, WalletQuote]]:
+        """Yield every minted credit with the id by which the mint knows it."""
+        rows = self._connection.execute(
+            "SELECT quote_id, share_hash, amount, unit FROM quote"
+            " WHERE state = 'minted' AND quote_id IS NOT NULL"
+        )
+        for row in rows:
+            yield row["quote_id"], WalletQuote(row["share_hash"], row["amount"], row["unit"], True)
+
+    def secrets(self) -> Iterator[str]:
+        """Yield the secret of every unspent token."""
+        for row in self._connection.execute("SELECT secret FROM proof WHERE state = 'unspent'"):
+            yield row["secret"]
 
     def minted_count(self) -> int:
         """Return the number of shares whose tokens are stored."""

@@ -1,13 +1,14 @@
 """A whole system under test: `hashpool up` as a process of its own, with its ports moved out of the way."""
 
 import contextlib
+import fcntl
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -26,15 +27,32 @@ HEALTH_PORTS: Final = {
 POLL_S: Final = 0.05
 
 
+_claims: dict[int, int] = {}
+
+
 def free_offset() -> int:
-    """Return a port offset at which every port is free; each test process begins at its own."""
-    worker = int(re.sub(r"\D", "", os.environ.get("PYTEST_XDIST_WORKER", "gw0")) or 0)
-    for step in range(10):
-        # Below the ports that the system gives to clients, so that no connection takes one by chance.
-        offset = -1500 - 200 * worker - 20 * step
-        if all(is_free(port + offset) for port in BASE_PORTS):
+    """Return a port offset at which every port is free, and keep other test processes away from it.
+
+    The ports lie below those that the system gives to clients, so that no connection takes one by chance.
+    """
+    for offset in range(-1500, -2300, -20):
+        mine = offset in _claims or claim(offset)
+        if mine and all(is_free(port + offset) for port in BASE_PORTS):
             return offset
     raise RuntimeError("no free range of ports")
+
+
+def claim(offset: int) -> bool:
+    """Take the lock of an offset for the life of this process; False when another one has it."""
+    path = Path(tempfile.gettempdir()) / f"hashpool-test-ports{offset}.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return False
+    _claims[offset] = descriptor
+    return True
 
 
 def is_free(port: int) -> bool:

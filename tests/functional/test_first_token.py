@@ -65,5 +65,30 @@ def test_a_second_run_goes_on_and_the_seed_alone_restores_the_same_balance(
             "--mint", f"http://127.0.0.1:{3338 + offset}",
             "--words", str(state / "proxy" / "seed.words"),
         )  # fmt: skip
+        asked = run_cli(
+            "audit",
+            "--wallet",
+            "--mint",
+            f"http://127.0.0.1:{3338 + offset}",
+            "--json",
+            "--state",
+            str(state),
+        )
+    assert asked.returncode == 0, asked.stdout
+    assert json.loads(asked.stdout)["counts"]["quotes asked of the mint"] > 0
     assert restored.returncode == 0, restored.stderr
     assert json.loads(restored.stdout)["balance"] == second["tokens"]["balance"]
+
+
+@pytest.mark.parametrize(("one", "other"), [("--pool", "--mint"), ("--mint", "--pool")])
+def test_pool_and_mint_audit_each_other_by_signed_summaries(
+    first: dict[str, Any], state: Path, tmp_path: Path, one: str, other: str
+) -> None:
+    summary = str(tmp_path / "summary.json")
+    assert run_cli("audit", one, "--export", summary, "--state", str(state)).returncode == 0
+    compared = run_cli("audit", other, "--against", summary, "--json", "--state", str(state))
+    assert compared.returncode == 0, compared.stdout + compared.stderr
+    assert (
+        json.loads(compared.stdout)["counts"]["rows compared with the other side"]
+        >= first["quotes"]["issued"]
+    )
