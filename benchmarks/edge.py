@@ -39,7 +39,10 @@ LIMITS: Final[dict[str, object]] = {
     "limits.connections_per_subnet": 100_000,
     "limits.shares_per_s": 1_000_000,
 }
-PROXY: Final[dict[str, object]] = LIMITS | {"limits.channels_per_connection": 65_535}
+PROXY: Final[dict[str, object]] = LIMITS | {
+    "limits.channels_per_connection": 65_535,
+    "limits.channel_shares_per_s": 1_000_000,
+}
 
 
 @dataclass(frozen=True, slots=True)

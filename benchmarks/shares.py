@@ -53,6 +53,7 @@ POOL: Final[dict[str, object]] = {
     "limits.connections_per_host": 100_000,
     "limits.connections_per_subnet": 100_000,
     "limits.shares_per_s": 1_000_000,
+    "limits.channel_shares_per_s": 1_000_000,
 }
 
 

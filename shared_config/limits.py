@@ -29,3 +29,5 @@ class MiningLimits(ConnectionLimits):
     """How long a connection may stay without a channel."""
     shares_per_s: int = Field(default=5_000, ge=1, le=1_000_000)
     """Of one connection, over ten seconds; beyond, it is not read from for a while."""
+    channel_shares_per_s: int = Field(default=100, ge=1, le=1_000_000)
+    """Of one channel, over ten seconds; those beyond are refused without a look at them."""

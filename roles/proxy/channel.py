@@ -17,7 +17,7 @@ from typing import Protocol
 from protocols.bitcoin.errors import CoinbaseError
 from protocols.bitcoin.target import work as work_of
 from protocols.ehash.messages import EXTENSION, TLV_CHANNEL_KEY, TLV_SHARE_KEY, CreditRefused, QuoteNotice
-from protocols.mining.errors import InvalidUserIdentity, ShareRefused
+from protocols.mining.errors import InvalidUserIdentity, ShareRefused, TooManyShares
 from protocols.mining.job import Job, Work
 from protocols.mining.share import Verdict, check_time, check_version, judge
 from protocols.sv2.errors import MalformedTlv
@@ -43,6 +43,7 @@ from roles.proxy.verdicts import Verdicts
 from roles.runtime import crash
 from roles.stratum.errors import ChannelNotOpen, SubmissionsFull
 from roles.stratum.mining_client import MiningClient
+from roles.stratum.pace import Pace
 from roles.stratum.submissions import Outcome
 from roles.stratum.submissions import Verdict as UpstreamVerdict
 from roles.stratum.upstream_channel import UPSTREAM_LOST, OpenTerms, UpstreamChannel
@@ -50,6 +51,8 @@ from roles.stratum.upstream_channel import UPSTREAM_LOST, OpenTerms, UpstreamCha
 log = logging.getLogger(__name__)
 
 UPDATE_INTERVAL = 1.0
+BURST_S = 10.0
+"""Seconds over which rates of shares count."""
 MAX_FOREIGN_SHARES = 1_024
 MIN_TOO_LARGE = "min-extranonce-size-too-large"
 
@@ -83,6 +86,8 @@ class Edge:
     clock: Callable[[], float]
     hold_s: float | None
     notice: Callable[[int, bytes, int, str], None]
+    shares_per_s: float = 100.0
+    """Of one channel, over `BURST_S`."""
 
 
 class EdgeChannel(ABC):
@@ -118,6 +123,7 @@ class EdgeChannel(ABC):
         self._jobs = EdgeJobs()
         self._verdicts = Verdicts(channel_id, line.transmit, edge.meters)
         self._foreign_shares: dict[bytes, None] = {}
+        self._pace = Pace(edge.shares_per_s, edge.shares_per_s * BURST_S, asyncio.get_running_loop().time())
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self.upstream: UpstreamChannel = edge.client.open(self)
 
@@ -246,6 +252,16 @@ class EdgeChannel(ABC):
             self._line.transmit(SetTarget(self.channel_id, self._told_target))
 
     # Shares
+
+    def refuses(self, share: Share, now: float) -> bool:
+        """Whether the channel submits too fast, at `now` of the loop's clock; the share is answered then.
+
+        With an error, and not by reading slower, because a connection may carry channels of many miners.
+        """
+        if self._pace.admits(now):
+            return False
+        self._verdicts.refused(share.sequence_number, TooManyShares.code, "edge")
+        return True
 
     def submit(self, share: Share, tlvs: tuple[Tlv, ...]) -> None:
         """Take a share: refuse it here if it is worthless for certain, else let the upstream judge it.

@@ -43,7 +43,7 @@ from protocols.sv2.setup import (
 )
 from protocols.sv2.tlv import Tlv
 from roles.proxy.attribution import Attribution, Registrar
-from roles.proxy.channel import Edge, EdgeChannel, OpenRequest
+from roles.proxy.channel import BURST_S, Edge, EdgeChannel, OpenRequest
 from roles.proxy.channel_kinds import GROUP_ID, ExtendedEdgeChannel, StandardEdgeChannel
 from roles.proxy.errors import Overloaded, ProxyError, UpstreamAway
 from roles.proxy.slices import SLICE_SIZE, Slices
@@ -61,8 +61,8 @@ CATALOGUE = MINING.with_messages(*MINING_MESSAGES)
 FIRST_CHANNEL = GROUP_ID + 1
 MAX_EXTRANONCE = 32
 """Bytes of a full extranonce that any server may grant."""
-BURST_S = 10.0
-"""Seconds over which a connection's rate of shares counts."""
+REQUEST_COST = 5
+"""What an open request, or a share that is not looked at, takes of a connection's pace, in shares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +126,7 @@ class Downstream:
                 if self._owed:
                     # Who hands in more than its pace is not read from until it has caught up.
                     pause, self._owed = self._owed, 0.0
+                    self._edge.meters.throttled.inc()
                     await asyncio.sleep(pause)
         finally:
             for task in self._openings:
@@ -221,14 +222,17 @@ class Downstream:
         return True
 
     def _share(self, share: SubmitSharesExtended | SubmitSharesStandard, tlvs: tuple[Tlv, ...]) -> None:
-        self._owed = self._pace.take(asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        self._owed = self._pace.take(now)
         channel = self._channels.get(share.channel_id)
         if channel is None:
             code = UnknownShareChannel.code
             self._edge.meters.rejection(code, "edge")
             self.transmit(SubmitSharesError(share.channel_id, share.sequence_number, code))
-            return
-        channel.submit(share, tlvs)
+        elif channel.refuses(share, now):
+            self._owed = self._pace.take(now, REQUEST_COST - 1)
+        else:
+            channel.submit(share, tlvs)
 
     def _update(self, message: UpdateChannel) -> None:
         channel = self._channels.get(message.channel_id)
@@ -247,6 +251,7 @@ class Downstream:
     # Opening
 
     def _open(self, request: OpenRequest, tlvs: tuple[Tlv, ...]) -> None:
+        self._owed = self._pace.take(asyncio.get_running_loop().time(), REQUEST_COST)
         try:
             self._check(request)
         except (OpenRefused, ProxyError) as error:

@@ -16,6 +16,7 @@ _REASONS = frozenset(
         errors.InvalidVersionBit.code,
         errors.DifficultyTooLow.code,
         errors.DuplicateShare.code,
+        errors.TooManyShares.code,
         Overloaded.code,
         errors.NoVerdict.code,
     }
@@ -74,6 +75,9 @@ class Meters:
         )
         self.ignored = Counter(
             "hashpool_proxy_messages_ignored", "Messages of miners that mean nothing here.", registry=registry
+        )
+        self.throttled = Counter(
+            "hashpool_proxy_throttled", "Times a miner was not read from for a while.", registry=registry
         )
         self.verdict = Histogram(
             "hashpool_proxy_verdict_seconds",

@@ -45,8 +45,9 @@ async def service(daemon: ProxyDaemon) -> None:
         watch = UpstreamWatch(daemon.readiness, daemon.shared.hold_s, wallet.look_up_soon)
         stack.callback(watch.close)
         client = _client(daemon, watch)
-        edge = Edge(client, Meters(daemon.metrics), time.time, daemon.shared.hold_s, wallet.notice)
         limits = daemon.config.limits
+        meters, hold_s = Meters(daemon.metrics), daemon.shared.hold_s
+        edge = Edge(client, meters, time.time, hold_s, wallet.notice, limits.channel_shares_per_s)
         registrar = Registrar(wallet, daemon.config.default_identity)
         slices = Slices(secrets.randbits(32))
         bounds = DownstreamBounds(

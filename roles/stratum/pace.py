@@ -12,9 +12,9 @@ class Pace:
         self._tokens = burst
         self._when = now
 
-    def take(self, now: float) -> float:
-        """Take one token at `now` (monotonic seconds) and return how long to wait for it, 0 as a rule."""
-        self._tokens = min(self._burst, self._tokens + (now - self._when) * self._rate) - 1
+    def take(self, now: float, amount: int = 1) -> float:
+        """Take tokens at `now` (monotonic seconds) and return how long to wait for them, 0 as a rule."""
+        self._tokens = min(self._burst, self._tokens + (now - self._when) * self._rate) - amount
         self._when = now
         return -self._tokens / self._rate if self._tokens < 0 else 0.0
 

@@ -1,3 +1,4 @@
+import asyncio
 from struct import pack
 
 import pytest
@@ -39,7 +40,7 @@ from roles.runtime.sv2_connection import connect
 from roles.wallet import identity
 from roles.wallet.wallet import STORE_NAME
 from tests.roles.proxy.conftest import House, Start, until
-from tests.roles.proxy.scripted_miner import CATALOGUE, ScriptedMiner, setup_message
+from tests.roles.proxy.scripted_miner import CATALOGUE, PATIENCE, ScriptedMiner, setup_message
 from tests.roles.proxy.scripted_pool import ScriptedPool
 
 FOREIGN = public_key(b"\x77" * 32)
@@ -362,8 +363,9 @@ async def test_work_that_makes_no_sense_is_passed_over(proxy: House, pool: Scrip
 
 
 async def test_shares_beyond_what_waits_for_the_pool_are_refused_and_may_come_again(
-    proxy: House, pool: ScriptedPool
+    start: Start, pool: ScriptedPool
 ) -> None:
+    proxy = await start(limits={"channel_shares_per_s": 1_000})
     miner = await proxy.miner()
     await miner.open_extended()
     job, tip = await miner.first_work()
@@ -381,3 +383,37 @@ async def test_shares_beyond_what_waits_for_the_pool_are_refused_and_may_come_ag
     pool.patient = False
     miner.send(share)
     await miner.expect(SubmitSharesSuccess)
+
+
+@pytest.mark.parametrize("is_set_up", [False, True])
+async def test_who_shakes_hands_and_then_wants_nothing_is_let_go(start: Start, is_set_up: bool) -> None:
+    limits = {"handshake_s": 10.0, "idle_s": 0.2} if is_set_up else {"handshake_s": 0.2, "idle_s": 10.0}
+    house = await start(limits=limits)
+    link = await connect(house.address, house.authority, limit=FrameLimits(CATALOGUE))
+    if is_set_up:
+        link.send(encode(setup_message()))
+        await link.receive()
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(ConnectionLost):
+            await link.receive()
+    reason = "idle" if is_set_up else "setup-timeout"
+    await until(lambda: house.metric("downstream_connections_ended_total", reason=reason) == 1)
+
+
+async def test_a_miner_with_a_channel_may_be_silent(start: Start) -> None:
+    house = await start(limits={"handshake_s": 0.2, "idle_s": 0.2})
+    miner = await house.miner()
+    await miner.open_extended()
+    job, tip = await miner.first_work()
+    await asyncio.sleep(0.5)
+    miner.send(miner.mine(job, tip))
+    await miner.expect(SubmitSharesSuccess)
+
+
+async def test_requests_count_against_the_pace_of_a_connection(start: Start) -> None:
+    house = await start(limits={"shares_per_s": 1, "channels_per_connection": 1})
+    miner = await house.miner()
+    await miner.open_extended()
+    miner.send(OpenExtendedMiningChannel(8, "bob", 1e12, EASY, 2))
+    miner.send(OpenExtendedMiningChannel(9, "bob", 1e12, EASY, 2))
+    await until(lambda: house.metric("proxy_throttled_total") >= 1)

@@ -226,3 +226,24 @@ async def test_who_floods_is_read_slower_and_loses_nothing(start: object, pool: 
     miner.send(miner.mine(job, tip, extranonce=99))
     await miner.expect(SubmitSharesSuccess)
     assert asyncio.get_running_loop().time() - began > 0.5
+
+
+async def test_shares_of_a_channel_beyond_its_pace_are_refused_and_its_neighbour_on_the_line_is_not(
+    start: object, pool: ScriptedPool
+) -> None:
+    house: House = await start(limits={"channel_shares_per_s": 1})  # type: ignore[operator]
+    miner = await house.miner()
+    await miner.open_extended()
+    job, tip = await miner.first_work()
+    share = miner.mine(job, tip)
+    for _ in range(10):
+        miner.send(share)
+    miner.send(share)
+    assert (await miner.expect(SubmitSharesError)).error_code != "too-many-shares"
+    while (await miner.expect(SubmitSharesError)).error_code != "too-many-shares":
+        pass
+    other = await house.miner()
+    await other.open_extended()
+    job, tip = await other.first_work()
+    other.send(other.mine(job, tip))
+    await other.expect(SubmitSharesSuccess)
