@@ -10,7 +10,7 @@ from protocols.sv2.limits import FrameLimits
 from protocols.sv2.setup import REQUIRES_STANDARD_JOBS
 from roles.cpu_miner.crew import Crew
 from roles.cpu_miner.sv1_source import Login, Sv1Source
-from roles.cpu_miner.sv2_source import Sv2Source
+from roles.cpu_miner.sv2_source import WORK, Sv2Source
 from roles.cpu_miner.tally import Tally
 from roles.cpu_miner.work import Candidate, Work
 from roles.runtime import line_connection, sv2_connection
@@ -86,11 +86,16 @@ def sv2(daemon: Daemon[CpuMinerSettings, MinerSide], tally: Tally, assign: Assig
             allow_unauthenticated=settings.address.is_loopback,
         )
 
+    def changed(connected: bool) -> None:
+        if not connected:
+            daemon.readiness.unmet(WORK, client.failure)
+
     client = MiningClient(
         dial,
         ClientIdentity(settings.address.host, settings.address.port, device="cpu_miner"),
         flags=0 if is_extended else REQUIRES_STANDARD_JOBS,
         metrics=ClientMetrics(daemon.metrics),
+        on_change=changed,
     )
     return Sv2Source(
         client,

@@ -17,6 +17,8 @@ from roles.stratum.submissions import Outcome
 from roles.stratum.submissions import Verdict as Answer
 from roles.stratum.upstream_channel import OpenTerms
 
+WORK = "work"
+"""The condition of readiness."""
 EASIEST = (1 << 256) - 1
 MIN_EXTRANONCE = 4
 FUTURE_JOBS = 16
@@ -57,7 +59,7 @@ class Sv2Source:
         self._tip: SetNewPrevHash | None = None
         self._future: OrderedDict[int, Work] = OrderedDict()
         self._channel = client.open(self)
-        readiness.declare("work", "no job yet")
+        readiness.declare(WORK, "no job yet")
 
     async def run(self) -> None:
         """Connect, mine and reconnect until cancelled."""
@@ -96,7 +98,7 @@ class Sv2Source:
 
     def refused(self, code: str) -> None:
         _log.warning("the channel was refused", extra={"reason": code})
-        self._readiness.unmet("work", f"the channel was refused: {code}")
+        self._readiness.unmet(WORK, f"the channel was refused: {code}")
 
     def received(self, message: Message) -> None:
         match message:
@@ -110,7 +112,7 @@ class Sv2Source:
                 _log.debug("nothing to do about %s", type(message).__name__)
 
     def lost(self, reason: str) -> None:
-        self._readiness.unmet("work", reason)
+        self._readiness.unmet(WORK, reason)
         self._assign(None, True)
 
     # Jobs
@@ -165,7 +167,7 @@ class Sv2Source:
     def _begin(self, work: Work, tip: SetNewPrevHash, ntime: int, *, is_clean: bool) -> None:
         target = self._channel.target
         started = replace(work, previous=tip.prev_hash, bits=tip.nbits, ntime=ntime, target=target)
-        self._readiness.met("work")
+        self._readiness.met(WORK)
         self._assign(started, is_clean)
 
     def _settle(self, answer: Answer) -> None:
