@@ -70,10 +70,14 @@ class Group:
         job = self._job(work, tip)
         self.jobs.queue(job)
         self.jobs.activate(job.job_id)
-        for member in self._members:
-            member.retire()
+        self._retire_members()
         activation = SetNewPrevHash(self.group_id, job.job_id, tip.previous, tip.min_ntime, tip.bits)
         return self._announce(job, None), activation
+
+    def retire(self) -> None:
+        """Another tip, without work on it: all jobs of the group and of its members are stale."""
+        self.jobs.retire()
+        self._retire_members()
 
     def follow(self, work: Work, tip: Tip) -> NewExtendedMiningJob:
         """Other work of the members' present tip, to start on at once; raises ValueError as `begin` does."""
@@ -85,6 +89,10 @@ class Group:
         """Raise ValueError for work of another revision than the present one."""
         if work.revision != self.revision:
             raise ValueError(f"work of revision {work.revision} where revision {self.revision} is due")
+
+    def _retire_members(self) -> None:
+        for member in self._members:
+            member.retire()
 
     def _job(self, work: Work, tip: Tip) -> GroupJob:
         self.check(work)

@@ -17,6 +17,7 @@ from protocols.mining.errors import (
     StandardJobsRequired,
     UnknownUser,
 )
+from protocols.mining.group import Group
 from protocols.mining.vardiff import Vardiff
 from protocols.sv2.errors import MalformedTlv
 from protocols.sv2.mining import OpenExtendedMiningChannel, OpenStandardMiningChannel
@@ -50,8 +51,11 @@ class Admission:
         open_channels: int,
         flags: int,
         now: float,
+        group: Group | None = None,
     ) -> MinerChannel:
         """A channel for a request on a connection that has `open_channels` and was set up with `flags`.
+
+        `group` is what the connection's channels have in common.
 
         `tlvs` are those of extensions that the connection uses. Raises OpenRefused.
         """
@@ -79,7 +83,12 @@ class Admission:
         wanted = vardiff.hashes_for(request.nominal_hash_rate)
         target = terms.rule.target(wanted, network=workshop.tip.block_target, max_target=request.max_target)
         channel = kind(
-            channel_id, self._prefixes.grant(), target=target, max_target=request.max_target, key=key
+            channel_id,
+            self._prefixes.grant(),
+            target=target,
+            max_target=request.max_target,
+            key=key,
+            group=group,
         )
         return MinerChannel(
             channel,

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterable, Sequence
 
 from protocols.ehash.messages import EXTENSION, MINING_MESSAGES
-from protocols.mining.errors import OpenRefused, UnknownChannel
+from protocols.mining.errors import OpenRefused
 from protocols.sv2 import connection, extensions
 from protocols.sv2.codec import MINING, Catalogue, encode
 from protocols.sv2.connection import PROTOCOL_MINING
@@ -23,15 +23,14 @@ from protocols.sv2.mining import (
     SubmitSharesExtended,
     SubmitSharesStandard,
     UpdateChannel,
-    UpdateChannelError,
 )
 from protocols.sv2.setup import ServerSetup, refusal
 from protocols.sv2.tlv import Tlv
 from roles.pool.admission import OpenRequest
 from roles.pool.allowance import Allowance
 from roles.pool.floor import Floor
-from roles.pool.miner_channel import MinerChannel
 from roles.pool.notices import Route
+from roles.pool.roster import GROUP, Addressing, Roster
 from roles.pool.share_desk import Judged, Settled
 from roles.runtime import crash
 from roles.runtime.errors import ConnectionLost
@@ -56,8 +55,6 @@ FRAME_LIMITS = FrameLimits(
 )
 """Of what clients may send; what only servers send is no larger here than an unknown message."""
 
-GROUP = 1
-FIRST_CHANNEL = 2
 REQUEST_COST = 5
 """What opening or changing a channel takes of a connection's allowance, in shares."""
 JD_NOT_SUPPORTED = "jd-not-supported"
@@ -72,8 +69,7 @@ class Session:
         self._connection = peer
         self._floor = floor
         self._setup = ServerSetup(PROTOCOL_MINING, supported_flags=floor.terms.flags, extensions=(EXTENSION,))
-        self._members: dict[int, MinerChannel] = {}
-        self._next_id = FIRST_CHANNEL
+        self._roster = Roster(floor.workshop, floor.meters)
         self._allowance = Allowance(floor.terms.shares_per_s, floor.monotonic())
         self._flush: asyncio.TimerHandle | None = None
 
@@ -90,24 +86,15 @@ class Session:
             if self._flush is not None:
                 self._flush.cancel()
                 self._flush_acknowledgements()
-            for channel_id in tuple(self._members):
-                self._drop(channel_id)
+            self._close(GROUP)
 
     def refresh(self) -> None:
         """Send the present work to the channels that do not have it."""
-        workshop = self._floor.workshop
-        self._push([message for member in self._members.values() for message in member.refresh(workshop)])
+        self._push(self._roster.refresh())
 
     def adjust(self) -> None:
         """Send new targets to the channels whose shares, or whose silence, ask for one."""
-        now = self._floor.monotonic()
-        messages: list[Message] = []
-        for member in self._members.values():
-            changed = member.adjust(self._floor.workshop, now)
-            if changed:
-                self._floor.meters.retargets.inc()
-                messages += changed
-        self._push(messages)
+        self._push(self._roster.adjust(self._floor.monotonic()))
 
     def tell(self, frames: Sequence[Frame]) -> None:
         """Send frames, unless the connection has just ended."""
@@ -119,7 +106,7 @@ class Session:
 
     def hashrate(self, now: float) -> float:
         """Estimated hashes a second of the channels."""
-        return sum(member.vardiff.hashrate(now) for member in self._members.values())
+        return sum(member.vardiff.hashrate(now) for member in self._roster.members.values())
 
     # Setup and reading
 
@@ -138,10 +125,11 @@ class Session:
             raise
         if answer is not None:
             self._connection.send(answer)
+        self._roster.addressing = Addressing.of(self._flags)
         return True
 
     async def _receive(self) -> list[Frame]:
-        if self._members:
+        if self._roster.members:
             return await self._connection.receive_batch()
         try:
             async with asyncio.timeout(self._floor.terms.idle_s):
@@ -169,7 +157,7 @@ class Session:
                 continue
             if isinstance(message, SubmitSharesExtended | SubmitSharesStandard):
                 cost += 1
-                member = self._members.get(message.channel_id)
+                member = self._roster.members.get(message.channel_id)
                 outcome = self._floor.desk.judge(member, message, self._used(tlvs), now)
                 if isinstance(outcome, Judged):
                     judged.append(outcome)
@@ -198,7 +186,7 @@ class Session:
         now = self._floor.monotonic()
         for share in settled:
             member = share.member
-            if member.channel.channel_id not in self._members:
+            if member.channel.channel_id not in self._roster.members:
                 continue
             if share.work:
                 member.vardiff.accepted(share.work, now)
@@ -220,7 +208,7 @@ class Session:
 
     def _flush_acknowledgements(self) -> None:
         self._flush = None
-        answers = (member.acks.flush() for member in self._members.values())
+        answers = (member.acks.flush() for member in self._roster.members.values())
         self._push([answer for answer in answers if answer is not None])
         crash.once_sent("pool.shares-acknowledged")
 
@@ -231,9 +219,10 @@ class Session:
             case OpenStandardMiningChannel() | OpenExtendedMiningChannel():
                 return self._open(message, tlvs)
             case UpdateChannel():
-                return self._update(message)
+                return self._roster.update(message, self._floor.monotonic())
             case CloseChannel():
-                self._close(message.channel_id)
+                if not self._close(message.channel_id):
+                    self._floor.meters.ignored.inc()
                 return ()
             case SetCustomMiningJob():
                 return (SetCustomMiningJobError(message.channel_id, message.request_id, JD_NOT_SUPPORTED),)
@@ -241,15 +230,16 @@ class Session:
                 raise UnexpectedMessage(f"{type(message).__name__} is not for a server")
 
     def _open(self, request: OpenRequest, tlvs: tuple[Tlv, ...]) -> list[Message]:
-        floor, client = self._floor, self._setup.client
+        floor, roster = self._floor, self._roster
         try:
             member = floor.admission.open(
                 request,
                 self._used(tlvs),
-                channel_id=self._next_id,
-                open_channels=len(self._members),
-                flags=client.flags if client else 0,
+                channel_id=roster.next_id,
+                open_channels=len(roster.members),
+                flags=self._flags,
                 now=floor.monotonic(),
+                group=roster.group,
             )
         except OpenRefused as error:
             floor.meters.opens_refused.labels(error.code).inc()
@@ -258,39 +248,21 @@ class Session:
                 extra={"peer": self._connection.peer, "code": error.code, "reason": str(error)},
             )
             return [OpenMiningChannelError(request.request_id, error.code)]
-        self._members[self._next_id] = member
-        self._next_id += 1
-        floor.meters.channels.labels(member.kind).inc()
         user = request.user_identity[:80].encode("ascii", "backslashreplace").decode()
         fields = {"peer": self._connection.peer, "user": user, "keyless": member.channel.key is None}
         _log.info("a channel is open", extra={"channel": member.channel.channel_id, **fields})
-        # Some clients take any other frame before the answer for a refusal.
-        success = member.channel.open_success(request.request_id, GROUP)
-        return [success, *member.refresh(floor.workshop)]
+        return roster.add(member, request.request_id)
 
-    def _update(self, message: UpdateChannel) -> list[Message]:
-        member = self._members.get(message.channel_id)
-        if member is None:
-            return [UpdateChannelError(message.channel_id, UnknownChannel.code)]
-        try:
-            return member.update(
-                message.nominal_hash_rate,
-                message.maximum_target,
-                self._floor.workshop,
-                self._floor.monotonic(),
-            )
-        except OpenRefused as error:
-            return [UpdateChannelError(message.channel_id, error.code)]
-
-    def _close(self, channel_id: int) -> None:
-        for each in tuple(self._members) if channel_id == GROUP else (channel_id,):
-            self._drop(each)
-
-    def _drop(self, channel_id: int) -> None:
-        member = self._members.pop(channel_id, None)
-        if member is not None:
+    def _close(self, channel_id: int) -> int:
+        """Close what the id means; returns how many channels that were."""
+        closed = self._roster.close(channel_id)
+        for member in closed:
             self._floor.admission.close(member)
-            self._floor.meters.channels.labels(member.kind).dec()
+        return len(closed)
+
+    @property
+    def _flags(self) -> int:
+        return self._setup.client.flags if self._setup.client else 0
 
     def _used(self, tlvs: tuple[Tlv, ...]) -> tuple[Tlv, ...]:
         """Those of the extensions that the connection uses."""

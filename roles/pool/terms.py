@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from protocols.ehash.amount import Valuation
 from protocols.mining.acknowledgement import MAX_BATCH, MAX_DELAY_MS
 from protocols.mining.credit_target import CreditRule
-from protocols.sv2.setup import REQUIRES_STANDARD_JOBS, REQUIRES_VERSION_ROLLING
+from protocols.sv2.setup import REQUIRES_STANDARD_JOBS, REQUIRES_VERSION_ROLLING, REQUIRES_WORK_SELECTION
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Terms:
     shares_per_minute: float = 6.0
     keyless: bool = True
     users: frozenset[str] | None = None
-    flags: int = REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING
+    flags: int = REQUIRES_STANDARD_JOBS | REQUIRES_WORK_SELECTION | REQUIRES_VERSION_ROLLING
     channels: int = 16_384
     shares_per_s: int = 5_000
     ack_size: int = MAX_BATCH

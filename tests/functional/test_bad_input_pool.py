@@ -70,7 +70,8 @@ PROTOCOLS = {
 }
 EVERY = pytest.mark.parametrize("where", list(PROTOCOLS))
 ALL_FLAGS = 0xFFFFFFFF
-MINING_FLAGS = REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING
+EDGE_FLAGS = REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING
+FLAGS = {"pool": EDGE_FLAGS | REQUIRES_WORK_SELECTION, "proxy": EDGE_FLAGS}
 
 
 @dataclass
@@ -139,7 +140,7 @@ async def test_every_server_refuses_a_setup_by_its_code_and_names_all_flags_that
     chain: Chain, where: str
 ) -> None:
     protocol = PROTOCOLS[where]
-    supported = MINING_FLAGS if protocol == PROTOCOL_MINING else 0
+    supported = FLAGS.get(where, 0)
     server = chain.servers[where]
     refusals = [
         (setup(protocol ^ 1), SetupConnectionError(0, "unsupported-protocol")),
@@ -272,18 +273,21 @@ async def test_no_size_of_extranonce_is_too_small(chain: Chain, where: str) -> N
         miner.link.close()
 
 
-@BOTH
-async def test_nobody_comes_as_far_as_a_standard_channel_beside_custom_work(chain: Chain, where: str) -> None:
-    """Why standard-channels-not-supported-for-custom-work cannot arise: the set-up refuses the flag."""
-    peer = Miner(await chain.servers[where].dial())
-    peer.say(setup(PROTOCOL_MINING, flags=REQUIRES_WORK_SELECTION))
+async def test_custom_work_is_refused_by_its_codes(chain: Chain) -> None:
+    """The pool lets a client come that selects its work, the proxy none; neither takes its jobs."""
     refusal = SetupConnectionError(REQUIRES_WORK_SELECTION, "unsupported-feature-flags")
+    peer = Miner(await chain.servers["proxy"].dial())
+    peer.say(setup(PROTOCOL_MINING, flags=REQUIRES_WORK_SELECTION))
     assert await peer.receive() == refusal
     await peer.closed()
-    other = await chain.servers[where].miner()
-    other.say(SetCustomMiningJob(2, 3, b"", 0, bytes(32), 0, 0, 2, b"", 0, b"\0", 0, ()))
-    assert await other.receive() == SetCustomMiningJobError(2, 3, "jd-not-supported")
-    other.link.close()
+    selecting = await chain.servers["pool"].miner(flags=REQUIRES_WORK_SELECTION)
+    selecting.say(OpenStandardMiningChannel(6, "miner", 0.0, ANY_TARGET))
+    code = "standard-channels-not-supported-for-custom-work"
+    assert await selecting.receive() == OpenMiningChannelError(6, code)
+    for miner in (selecting, await chain.servers["pool"].miner(), await chain.servers["proxy"].miner()):
+        miner.say(SetCustomMiningJob(2, 3, b"", 0, bytes(32), 0, 0, 2, b"", 0, b"\0", 0, ()))
+        assert await miner.receive() == SetCustomMiningJobError(2, 3, "jd-not-supported")
+        miner.link.close()
 
 
 @BOTH

@@ -83,6 +83,18 @@ def test_a_tip_for_the_group_is_a_future_job_and_its_activation_and_makes_all_be
         members[0].find(3)
 
 
+def test_a_tip_without_work_leaves_the_group_nothing(
+    group: Group, members: list[Channel], make_work: Any, make_tip: Any
+) -> None:
+    group.follow(make_work(2), make_tip())
+    group.retire()
+    for stale in (1, 3):
+        with pytest.raises(StaleShare):
+            members[0].find(stale)
+    with pytest.raises(RuntimeError):
+        members[0].follow(make_work(3))
+
+
 def test_shares_seen_on_the_tip_before_are_forgotten(
     group: Group, members: list[Channel], make_work: Any, make_tip: Any, mine: Any
 ) -> None:

@@ -135,11 +135,17 @@ class Provider:
             merkle_path=path,
         )
 
-    def new_tip(self, tip: bytes, *, now: int = 1_700_000_000, bits: int = 0x207FFFFF) -> NewTemplate:
+    def new_tip(
+        self,
+        tip: bytes,
+        *,
+        now: int = 1_700_000_000,
+        bits: int = 0x207FFFFF,
+        target: int = 0x7FFFFF << 8 * 29,
+    ) -> NewTemplate:
         """Send a future template and the tip that activates it."""
         self.tip = tip
         template = self.template(future=True)
-        target = 0x7FFFFF << 8 * 29
         self.say(template, TemplateTip(template.template_id, tip, now, bits, target))
         return template
 
@@ -471,9 +477,11 @@ class Miner:
         return channel
 
     def _note(self, message: Any) -> None:
-        channel = self.channels.get(getattr(message, "channel_id", 0))
-        if channel is not None:
-            channel.note(message)
+        channel_id = getattr(message, "channel_id", 0)
+        for channel in self.channels.values():
+            # Work for the group is work for each of its members.
+            if channel_id in (channel.id, channel.success.group_channel_id):
+                channel.note(message)
 
 
 class Channel:
@@ -520,10 +528,11 @@ class Channel:
 
     def header(self, job: Any, nonce: int, ntime: int, extranonce: bytes) -> bytes:
         assert self.tip
-        if self.is_standard:
+        if isinstance(job, NewMiningJob):
             root = job.merkle_root
         else:
-            coinbase = job.coinbase_tx_prefix + self.prefix + extranonce + job.coinbase_tx_suffix
+            rolled = b"" if self.is_standard else extranonce
+            coinbase = job.coinbase_tx_prefix + self.prefix + rolled + job.coinbase_tx_suffix
             root = root_from_path(sha256d(coinbase), job.merkle_path)
         fields = (job.version.to_bytes(4, "little"), self.tip.prev_hash, root)
         numbers = (

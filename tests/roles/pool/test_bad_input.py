@@ -31,8 +31,6 @@ from protocols.sv2.mining import (
 )
 from protocols.sv2.setup import REQUIRES_STANDARD_JOBS, REQUIRES_VERSION_ROLLING, REQUIRES_WORK_SELECTION
 from protocols.sv2.tlv import Tlv
-from roles.pool.admission import Admission
-from roles.pool.terms import Terms
 from roles.runtime.errors import ConnectFailed
 from roles.runtime.sv2_connection import connect
 from tests.roles.pool.house import ANY_TARGET, KEY, ON_MINING_LINK, House, Miner
@@ -54,8 +52,8 @@ def setup(**fields: Any) -> SetupConnection:
         ({"min_version": 3, "max_version": 9}, SetupConnectionError(0, "protocol-version-mismatch")),
         ({"min_version": 0, "max_version": 1}, SetupConnectionError(0, "protocol-version-mismatch")),
         (
-            {"flags": REQUIRES_STANDARD_JOBS | REQUIRES_WORK_SELECTION | 1 << 9},
-            SetupConnectionError(REQUIRES_WORK_SELECTION | 1 << 9, "unsupported-feature-flags"),
+            {"flags": REQUIRES_STANDARD_JOBS | REQUIRES_WORK_SELECTION | 1 << 9 | 1 << 31},
+            SetupConnectionError(1 << 9 | 1 << 31, "unsupported-feature-flags"),
         ),
     ],
 )
@@ -322,22 +320,12 @@ async def test_a_flood_of_bad_shares_is_answered_one_by_one(house: House) -> Non
     assert {error.error_code for error in errors} == {"difficulty-too-low"}
 
 
-def test_standard_channels_and_custom_work_exclude_each_other() -> None:
-    """Not reached over the wire while custom work is not offered at all."""
-    from protocols.mining.credit_target import CreditRule
-    from protocols.mining.errors import CustomWorkRequired
-
-    admission = Admission(Terms(CreditRule(2)), None, None)  # type: ignore[arg-type]
-    with pytest.raises(CustomWorkRequired) as caught:
-        admission.open(
-            OpenStandardMiningChannel(1, "", 0.0, 1),
-            (),
-            channel_id=2,
-            open_channels=0,
-            flags=REQUIRES_WORK_SELECTION,
-            now=0.0,
-        )
-    assert caught.value.code == "standard-channels-not-supported-for-custom-work"
+async def test_standard_channels_and_custom_work_exclude_each_other(house: House) -> None:
+    await house.start()
+    miner = await house.miner(flags=REQUIRES_WORK_SELECTION)
+    miner.say(OpenStandardMiningChannel(1, "", 0.0, ANY_TARGET))
+    refusal = OpenMiningChannelError(1, "standard-channels-not-supported-for-custom-work")
+    assert await miner.receive() == refusal
 
 
 async def test_nothing_is_served_before_there_is_work(house: House) -> None:
