@@ -56,7 +56,7 @@ async def measure(plan: Plan) -> dict[str, object]:
     """The figures of a mint that is started for it."""
     primitives = curve_us()
     async with open_site(plan.state) as site:
-        mint = await site.start("mint")
+        mint = await site.start("mint", {"http.requests_per_s": 0})
         figures: dict[str, dict[str, float]] = {}
         async with open_till(site, mint) as till:
             for clients in plan.clients:

@@ -9,7 +9,7 @@ from shared_config.limits import ConnectionLimits
 from shared_config.pool import check_script
 from shared_config.pool_side import PoolSide
 from shared_config.settings import DaemonSettings, Finding, Settings, Side
-from shared_config.values import ListenAddress, PublicKey
+from shared_config.values import IpNetwork, ListenAddress, PublicKey
 
 
 class InfoSettings(Settings):
@@ -30,6 +30,12 @@ class HttpLimits(Settings):
     """Blinded messages, proofs or look-ups of one request."""
     quotes: int = Field(default=100, ge=1, le=1_000)
     """Quotes of one batch."""
+    requests_per_s: float = Field(default=100.0, ge=0, le=1_000_000)
+    """Of one address (the /64 of an IPv6 one); beyond, requests are answered with 429. 0 for no bound."""
+    requests_at_once: int = Field(default=2_000, ge=0, le=10_000_000)
+    """Of one address that has been silent for long: a wallet that restores asks in a burst."""
+    trusted_proxies: tuple[IpNetwork, ...] = Field(default=(), strict=False, max_length=100)
+    """Reverse proxies, as addresses or networks, whose X-Forwarded-For is believed; nobody else's is."""
 
 
 class IssuerSettings(Settings):

@@ -1,5 +1,6 @@
 """Types of single values: each reads its text and says in words what is wrong with it."""
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -99,6 +100,15 @@ def _tag(value: Any) -> str:
     return text
 
 
+def _ip_network(value: Any) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    if isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network):
+        return value
+    try:
+        return ipaddress.ip_network(_text(value))
+    except ValueError as error:
+        raise ValueError("must be an address or a network, as in 192.0.2.7 or 192.0.2.0/24") from error
+
+
 ListenAddress = Annotated[Address, BeforeValidator(_listen_address)]
 """``host:port`` to listen on; port 0 takes any free one."""
 PeerAddress = Annotated[Address, BeforeValidator(_peer_address)]
@@ -114,4 +124,6 @@ AuthorityKey = Annotated[bytes, BeforeValidator(_authority_key)]
 """An x-only public key, 32 bytes, written as SV2 authority keys are: Base58Check of version 1 and the key."""
 SecondsOrForever = Annotated[float | None, BeforeValidator(_seconds_or_forever)]
 """Seconds, or None for ``"forever"``."""
+IpNetwork = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_ip_network)]
+"""An IP address or a network of them."""
 CoinbaseTag = Annotated[str, BeforeValidator(_tag)]

@@ -106,7 +106,12 @@ class Mint:
         config = self._daemon.config
         limits = config.http
         bounds = HttpBounds(
-            connections=limits.connections, body_bytes=limits.body_bytes, request_s=limits.request_s
+            connections=limits.connections,
+            body_bytes=limits.body_bytes,
+            request_s=limits.request_s,
+            requests_per_s=limits.requests_per_s,
+            requests_at_once=limits.requests_at_once,
+            trusted_proxies=limits.trusted_proxies,
         )
         server = HttpServer(bounds, self._daemon.metrics, translate=Refusals(self._meters), cors=True)
         teller = Teller(

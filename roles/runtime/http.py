@@ -6,9 +6,10 @@ Imported only by daemons that serve HTTP. A handler returns a response, raises `
 
 import asyncio
 import logging
+import math
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from roles.runtime.errors import HttpRefusal, StorageError
+from roles.runtime.http_pace import ForwardedFor, HttpPace, Network
 from roles.runtime.listen import bound, listen
 from shared_config.address import Address
 
@@ -39,13 +41,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class HttpBounds:
-    """Connections at once; bytes of a body; seconds of a request, of an idle connection, of a shutdown."""
+    """Connections at once; bytes of a body; seconds of a request, of an idle connection, of a shutdown;
+    requests of one address a second and at once (0 for no bound), and the reverse proxies whose
+    X-Forwarded-For is believed.
+    """
 
     connections: int = 2_000
     body_bytes: int = 1 << 20
     request_s: float = 15.0
     idle_s: float = 30.0
     drain_s: float = 5.0
+    requests_per_s: float = 0.0
+    requests_at_once: int = 0
+    trusted_proxies: Sequence[Network] = ()
 
 
 @dataclass(slots=True)
@@ -56,6 +64,8 @@ class _Meter:
     seconds: Histogram = field(init=False)
     connections: Gauge = field(init=False)
     turned_away: Counter = field(init=False)
+    too_fast: Counter = field(init=False)
+    addresses: Gauge = field(init=False)
 
     def __post_init__(self) -> None:
         self.seconds = Histogram(
@@ -68,6 +78,12 @@ class _Meter:
         self.connections = Gauge("hashpool_http_connections", "Open connections.", registry=self.registry)
         self.turned_away = Counter(
             "hashpool_http_turned_away", "Connections beyond the bound.", registry=self.registry
+        )
+        self.too_fast = Counter(
+            "hashpool_http_too_fast", "Requests beyond the pace of their address.", registry=self.registry
+        )
+        self.addresses = Gauge(
+            "hashpool_http_addresses", "Addresses whose pace is remembered.", registry=self.registry
         )
 
 
@@ -112,6 +128,9 @@ class HttpServer:
         self._runner: web.AppRunner | None = None
         self._listener: asyncio.Server | None = None
         self._meter.connections.set_function(lambda: float(self._open()))
+        self._pace = HttpPace(bounds.requests_per_s, bounds.requests_at_once)
+        self._meter.addresses.set_function(lambda: float(len(self._pace)))
+        self._forwarded = ForwardedFor(bounds.trusted_proxies)
 
     def route(self, method: str, path: str, handler: Handler) -> None:
         """Serve a method of a path; ``{name}`` in it matches one segment."""
@@ -179,6 +198,7 @@ class HttpServer:
         if self._cors and request.method == "OPTIONS":
             return web.Response(status=204)
         try:
+            self._check_pace(request)
             async with asyncio.timeout(self._bounds.request_s):
                 return await handler(request)
         except HttpRefusal as refusal:
@@ -197,6 +217,14 @@ class HttpServer:
                 return _refused(refusal_or_none)
             logger.exception("a request failed", extra={"method": request.method, "path": request.path})
             return _refused(HttpRefusal(500, "internal error"))
+
+    def _check_pace(self, request: web.Request) -> None:
+        client = self._forwarded.client(request.remote or "", request.headers.getall("X-Forwarded-For", ()))
+        wait = self._pace.take(client, time.monotonic())
+        if wait:
+            self._meter.too_fast.inc()
+            headers = {"Retry-After": str(math.ceil(wait))}
+            raise HttpRefusal(429, "too many requests from this address", headers=headers)
 
 
 class _TurnAway(asyncio.Protocol):
