@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from protocols.bitcoin.secp256k1 import is_point
 from protocols.ehash.errors import KeyTextError
-from protocols.ehash.key_text import parse_identity
+from protocols.ehash.key_text import encode_key, parse_identity
 from protocols.ehash.messages import EXTENSION, TLV_CHANNEL_KEY
 from protocols.mining.errors import CapacityExhausted, InvalidUserIdentity
 from protocols.sv2.errors import MalformedTlv
@@ -15,6 +15,9 @@ from roles.runtime.errors import StorageError
 from roles.wallet.errors import IdentityLimitError
 from roles.wallet.wallet import Wallet
 
+USER_BYTES = 255
+"""What a user identity holds at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
@@ -22,6 +25,23 @@ class Attribution:
 
     key: bytes
     key_index: int | None
+
+    def on_wire(self, user: str, extensions: frozenset[int]) -> tuple[str, tuple[Tlv, ...]]:
+        """User identity and TLVs of a channel that is asked for on a connection with `extensions`.
+
+        Where the upstream does not know of keys in TLVs, or did not say so in time, the key goes as text in
+        front of the name: work must never arrive without it.
+        """
+        if EXTENSION in extensions:
+            return user, (Tlv(EXTENSION, TLV_CHANNEL_KEY, self.key),)
+        try:
+            named = parse_identity(user).key
+        except KeyTextError:
+            named = None
+        if named == self.key:
+            return user, ()
+        text = f"{encode_key(self.key)}.{user}".encode("utf-8", "surrogateescape")
+        return text[:USER_BYTES].decode("utf-8", "surrogateescape"), ()
 
 
 class Registrar:

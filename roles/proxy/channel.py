@@ -16,7 +16,7 @@ from typing import Protocol
 
 from protocols.bitcoin.errors import CoinbaseError
 from protocols.bitcoin.target import work as work_of
-from protocols.ehash.messages import EXTENSION, TLV_CHANNEL_KEY, TLV_SHARE_KEY, CreditRefused, QuoteNotice
+from protocols.ehash.messages import EXTENSION, TLV_SHARE_KEY, CreditRefused, QuoteNotice
 from protocols.mining.errors import InvalidUserIdentity, ShareRefused, TooManyShares
 from protocols.mining.job import Job, Work
 from protocols.mining.share import Verdict, check_time, check_version, judge
@@ -155,10 +155,10 @@ class EdgeChannel(ABC):
     # The upstream channel's owner
 
     def opening(self, extensions: frozenset[int]) -> OpenTerms:
-        """Ask for what the miner asked for, with the locking key where the upstream knows of keys."""
-        tlvs = (Tlv(EXTENSION, TLV_CHANNEL_KEY, self._attribution.key),) if EXTENSION in extensions else ()
+        """Ask for what the miner asked for, with the locking key."""
+        user, tlvs = self._attribution.on_wire(self._request.user_identity, extensions)
         return OpenTerms(
-            self._request.user_identity,
+            user,
             self._hash_rate,
             self._max_target,
             self.least_size + SLICE_SIZE,
