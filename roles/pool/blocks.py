@@ -14,7 +14,7 @@ from protocols.bitcoin.header import Header, serialize_block
 from protocols.mining.share import Verdict
 from protocols.sv2.template_distribution import SubmitSolution
 from roles.node_client.answers import BlockInfo
-from roles.node_client.errors import NodeError
+from roles.node_client.errors import NodeError, NodeMalformed, NodeRefused
 from roles.pool.meters import Meters
 from roles.pool.template_link import Origin, TransactionShelf
 from roles.pool.workshop import script_height
@@ -26,8 +26,12 @@ FINAL_CONFIRMATIONS = 100
 MAX_FOLLOWED = 1000
 GRACE_S = 2.0
 """How long the template provider has before the block is handed to the node directly."""
+TROUBLE_S = 60.0
+"""How long a block rests that the node answers with an error of its own."""
 LOOK_S = 5.0
 SOON_S = 0.25
+PASSING = frozenset({None, "duplicate", "inconclusive", "prev-blk-not-found", "time-too-new"})
+"""Verdicts of a node that may still take the block: it has it, or will know its parent or its time."""
 _SCRIPT_AT = 42
 """Of a coinbase without witness: version, input count, null input and the script's length go before."""
 
@@ -62,7 +66,7 @@ class Provider(Protocol):
 
 @dataclass(slots=True)
 class _Followed:
-    """A block that is not final; `assembled` is there while we can still submit it ourselves."""
+    """A block that is not final; `assembled`, and what it is made of, stay while we may have to submit it."""
 
     block_hash: bytes
     header: bytes
@@ -71,6 +75,8 @@ class _Followed:
     status: str = "submitted"
     verdict: str | None = None
     confirmations: int = 0
+    origin: Origin | None = None
+    coinbase: bytes = b""
     assembled: bytes | None = None
     submit_at: float = 0.0
     stored: tuple[object, ...] | None = None
@@ -78,6 +84,17 @@ class _Followed:
     @property
     def is_final(self) -> bool:
         return self.confirmations >= FINAL_CONFIRMATIONS or self.status == "rejected"
+
+    def assemble(self, shelf: TransactionShelf) -> None:
+        """Make the whole block, where its template's transactions are there by now."""
+        if self.assembled is None and self.origin is not None:
+            transactions = shelf.get(self.origin)
+            if transactions is not None:
+                self.assembled = serialize_block(self.header, self.coinbase, transactions)
+
+    def let_go(self) -> None:
+        """The node has it, or will never take it."""
+        self.origin = self.assembled = None
 
 
 class BlockDesk:
@@ -100,6 +117,7 @@ class BlockDesk:
         self._followed: deque[_Followed] = deque(maxlen=MAX_FOLLOWED)
         self._wake = asyncio.Event()
         self._is_node_away = False
+        self._is_store_away = False
 
     async def load(self) -> None:
         """Go on with the blocks of earlier runs that are not final."""
@@ -117,23 +135,24 @@ class BlockDesk:
         crash.at("pool.block-found")
         sent = self._provider.submit(verdict.share_hash, origin, solution)
         crash.once_sent("pool.solution-sent")
+        if any(block.block_hash == verdict.share_hash for block in self._followed):
+            # The ledger could not take it the first time, and its miner has handed it in again.
+            return
         self._meters.blocks.inc()
         height = script_height(work.prefix[_SCRIPT_AT:])
         _log.info("a block is found", extra={"hash": display(verdict.share_hash), "height": height})
-        transactions = self._provider.shelf.get(origin)
         now = self._clock()
-        self._followed.append(
-            _Followed(
-                verdict.share_hash,
-                verdict.header,
-                height,
-                int(now * 1000),
-                assembled=None
-                if transactions is None
-                else serialize_block(verdict.header, coinbase, transactions),
-                submit_at=now + (GRACE_S if sent else 0),
-            )
+        block = _Followed(
+            verdict.share_hash,
+            verdict.header,
+            height,
+            int(now * 1000),
+            origin=origin,
+            coinbase=coinbase,
+            submit_at=now + (GRACE_S if sent else 0),
         )
+        block.assemble(self._provider.shelf)
+        self._followed.append(block)
         self._wake.set()
 
     def look(self) -> None:
@@ -155,15 +174,8 @@ class BlockDesk:
             await asyncio.sleep(SOON_S / 5)
 
     async def look_once(self) -> None:
-        """Follow, and keep what the node says if the store can."""
-        try:
-            await self.follow()
-        except StorageError as error:
-            _log.error("blocks cannot be stored", extra={"reason": str(error)})
-
-    async def follow(self) -> None:
-        """Look once at each block that is not final."""
-        await self._store()
+        """Look once at each block that is not final; what the node says is kept if the store can."""
+        await self._keep()
         try:
             blocks = tuple(self._followed)
             infos = await self._node.block_infos([block.block_hash for block in blocks])
@@ -174,7 +186,17 @@ class BlockDesk:
             if not self._is_node_away:
                 _log.warning("the node does not say what became of blocks", extra={"reason": str(error)})
             self._is_node_away = True
-        await self._store()
+        await self._keep()
+
+    async def _keep(self) -> None:
+        """Store; a disk that fails must not keep blocks from the node."""
+        try:
+            await self._store()
+            self._is_store_away = False
+        except StorageError as error:
+            if not self._is_store_away:
+                _log.error("blocks cannot be stored", extra={"reason": str(error)})
+            self._is_store_away = True
 
     async def _look_at(self, block: _Followed, info: BlockInfo | None) -> None:
         if info is None:
@@ -184,7 +206,7 @@ class BlockDesk:
             block.status = "in_chain" if info.in_active_chain else "orphaned"
             block.confirmations = max(0, info.confirmations)
             block.height = info.height
-            block.assembled = None
+            block.let_go()
             self._provider.settled(block.block_hash)
             if block.status != before:
                 level = logging.INFO if info.in_active_chain else logging.WARNING
@@ -192,15 +214,23 @@ class BlockDesk:
 
     async def _submit(self, block: _Followed) -> None:
         """Hand a block that the node does not know to the node itself, where we have its transactions."""
+        block.assemble(self._provider.shelf)
         if block.assembled is None or self._clock() < block.submit_at:
             return
-        block.verdict = await self._node.submit_block(block.assembled)
+        try:
+            block.verdict = await self._node.submit_block(block.assembled)
+        except (NodeRefused, NodeMalformed) as error:
+            # This block's trouble alone: those behind it have their turn.
+            block.submit_at = self._clock() + TROUBLE_S
+            _log.error("the node cannot take a block", extra={"reason": str(error)})
+            return
         block.submit_at = self._clock() + GRACE_S
-        if block.verdict not in {None, "duplicate", "inconclusive"}:
-            block.status, block.assembled = "rejected", None
-            self._provider.settled(block.block_hash)
         hint = {"hash": display(block.block_hash), "verdict": block.verdict or "accepted"}
         _log.warning("a block went to the node directly", extra=hint)
+        if block.verdict not in PASSING:
+            block.status = "rejected"
+            block.let_go()
+            self._provider.settled(block.block_hash)
 
     async def _store(self) -> None:
         changed = [(block, row) for block in self._followed if (row := _values(block)) != block.stored]
