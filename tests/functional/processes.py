@@ -11,9 +11,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from roles.cli.fleet import ADDRESSES, SHARED_ADDRESSES, SIDES
 
@@ -46,10 +46,42 @@ def free_ports() -> Iterator[int]:
 _PORTS = free_ports()
 
 
+class Process(Protocol):
+    """A running daemon, as `subprocess.Popen` gives it."""
+
+    pid: int
+
+    @property
+    def returncode(self) -> Any: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: int, /) -> None: ...
+
+
+Launch = Callable[[str, list[str], Path, Mapping[str, str]], Process]
+"""Starts a daemon of a role with arguments, a file for what it logs, and variables of its own."""
+
+
+def launch(role: str, arguments: list[str], log: Path, environment: Mapping[str, str]) -> Process:
+    """A daemon as a process of its own, in a session of its own; its end is asked for with ours."""
+    command = [sys.executable, "-m", f"roles.{role}", *arguments, "--die-with-parent", str(os.getpid())]
+    with log.open("ab") as file:
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=os.environ | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+
+
 class Site:
     """A state directory and the addresses of every daemon that may run on it; leaving it kills them all."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, launch: Launch = launch) -> None:
+        self.launch = launch
         self.state = root / "state"
         self.logs = root / "logs"
         self.logs.mkdir(parents=True)
@@ -102,7 +134,7 @@ class Daemon:
         self.role = role
         self.name = name
         self.settings = settings
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
         self._file = site.logs / f"{name}.log"
 
     @property
@@ -120,22 +152,17 @@ class Daemon:
         """Whether its process lives."""
         return self.process is not None and self.process.poll() is None
 
-    def start(self, *arguments: str) -> None:
+    def start(self, *arguments: str, **environment: str) -> None:
         """Starts the process; its end is asked for with ours."""
         assert not self.is_running
-        side = SIDES[self.role]
         command = [
-            sys.executable, "-m", f"roles.{self.role}",
             "-c", str(ROOT / "config" / f"{self.role}.toml"),
-            "-g", str(ROOT / "config" / "shared" / f"{side}.toml"),
-            "--state", str(self.site.state), "--die-with-parent", str(os.getpid()), *arguments,
+            "-g", str(ROOT / "config" / "shared" / f"{SIDES[self.role]}.toml"),
+            "--state", str(self.site.state), *arguments,
         ]  # fmt: skip
         for key, value in self.settings.items():
             command += ["--set", f"{key}={value}"]
-        with self._file.open("ab") as log:
-            self.process = subprocess.Popen(
-                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+        self.process = self.site.launch(self.role, command, self._file, environment)
 
     async def ready(self, bound_s: float = PATIENCE_S) -> float:
         """Waits until it says that it is ready; returns how long that took."""
@@ -195,7 +222,7 @@ class Daemon:
         while self.process.poll() is None:
             assert time.monotonic() < deadline, f"{self.name} does not end:\n{self._tail()}"
             await asyncio.sleep(POLL_S)
-        return self.process.returncode
+        return int(self.process.returncode)
 
     async def stop(self) -> int:
         """Asks it to end, waits and returns the exit code."""

@@ -1,0 +1,210 @@
+"""Every crash point named in the code is fired, the recovery from it is killed too, and nothing is lost."""
+
+import asyncio
+import json
+import secrets
+import signal
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import pytest
+
+from protocols.bitcoin.hashing import sha256d
+from protocols.bitcoin.target import from_work, meets
+from protocols.ehash.amount import Valuation, share_amount
+from roles.cli.auditing.sides import audit
+from roles.cli.stores import WalletStore
+from roles.pool.schema import MIGRATIONS
+from roles.runtime.crash import POINTS, VARIABLE
+from roles.runtime.storage import Database, open_readonly
+from roles.wallet import purse
+from roles.wallet.keyring import Keyring
+from tests.functional import nursery
+from tests.functional.development import Development
+from tests.functional.processes import Daemon, Site
+from tests.functional.processes import launch as processes_launch
+
+pytest.importorskip("pbk", reason="needs py-bitcoinkernel, the node extra")
+pytestmark = [pytest.mark.functional, pytest.mark.timeout(120)]
+
+HOSTS: Final = {"wallet": "proxy"}
+"""In which daemon the points of a package are that is none itself."""
+BOUND_S: Final = 45.0
+POLL_S: Final = 0.02
+NO_KEY: Final = b"\x02" + b"\xff" * 32
+SETTINGS: Final[dict[str, dict[str, str]]] = {
+    "regtest_node": {"checkpoint_blocks": "4"},
+    "mint": {},
+    "template_provider": {},
+    "pool": {
+        "vardiff__shares_per_minute": "240",
+        "vardiff__floor_hashes": "8192",
+        "shared__regtest__block_difficulty": "65536",
+    },
+    "proxy": {"wallet__batch_delay_ms": "50", "wallet__recovery_s": "2"},
+    "translator": {"start_difficulty": "0.0000019"},
+    "cpu_miner": {"hashes_per_s": "100000"},
+}
+
+
+class Mine:
+    """The whole system, mining; single daemons of it are killed and started again."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.state = site.state
+        development = Development(site)
+        for role, settings in SETTINGS.items():
+            development.daemon(role, **settings)
+        development.daemons["cpu_miner"].settings["address"] = site.address("translator", "listen_address")
+        self.daemons: dict[str, Daemon] = development.daemons
+        self._sockets: list[socket.socket] = []
+        self._swap: bytes = b""
+        self._given: set[str] = set()
+        self._names = 0
+        asyncio.run(development.start())
+
+    def close(self) -> None:
+        """Hang up as a miner."""
+        for each in self._sockets:
+            each.close()
+
+    def await_(self, what: str, condition: Callable[[], Any]) -> None:
+        """Wait until something holds."""
+        deadline = time.monotonic() + BOUND_S
+        while not condition():
+            assert time.monotonic() < deadline, f"waited in vain: {what}"
+            time.sleep(POLL_S)
+
+    def fire(self, name: str) -> None:
+        """Start the daemon of a point with the point armed, and see it die there."""
+        daemon = self.daemons[host(name)]
+        self._prepare(name)
+        daemon.kill()
+        if name == "pool.refusals-stored":
+            self._add_row_for_nobody()
+        if name.startswith("regtest_node.rebuild"):
+            (daemon.state / "rebuilding").touch()
+        seen = len(daemon.log)
+        daemon.start(**{VARIABLE: name})
+        if name == "wallet.identity-stored":
+            self._new_miner()
+        ended = self._swapped if name.startswith("mint.swap") else lambda: not daemon.is_running
+        self.await_(f"{name} to be passed", lambda: ended() or not daemon.is_running)
+        self.await_(f"{name} to kill", lambda: not daemon.is_running)
+        assert daemon.process is not None
+        assert daemon.process.returncode == -signal.SIGKILL
+        assert f"crash point {name}\n" in daemon.log[seen:]
+
+    def recover(self, name: str) -> None:
+        """Start the daemon as it should be; tokens grow again and all books agree."""
+        daemon = self.daemons[host(name)]
+        before = self.balance()
+        daemon.start()
+        if self._swap:
+            self.await_("the swap to be answered", self._swapped)
+            self._swap = b""
+        self.await_("new tokens", lambda: self.balance() > before)
+        findings = audit(self.state, required=True)
+        assert findings.ok, (findings.detail(), findings.examples)
+
+    def balance(self) -> int:
+        """What the wallet holds, in ehash."""
+        with open_readonly(self.state / "proxy" / WalletStore.FILE) as store:
+            return WalletStore(store).balance()[0]
+
+    def _prepare(self, name: str) -> None:
+        if name == "regtest_node.block-replayed":
+            journal = self.daemons["regtest_node"].state / "recent-blocks.dat"
+            self.await_("a block in the journal", lambda: journal.stat().st_size)
+        if name.startswith("mint.swap") and not self._swap:
+            self._swap = self._make_swap()
+
+    def _new_miner(self) -> None:
+        """A miner whose name the wallet has no key for, unless one waits to be let in."""
+        self._names += 1
+        host_, _, port = self.daemons["translator"].settings["listen_address"].rpartition(":")
+        line = socket.create_connection((host_, int(port)), timeout=BOUND_S)
+        for number, (method, params) in enumerate(
+            [("mining.subscribe", ["crash/1"]), ("mining.authorize", [f"miner{self._names}", "x"])]
+        ):
+            line.sendall(json.dumps({"id": number, "method": method, "params": params}).encode() + b"\n")
+        self._sockets.append(line)
+
+    def _make_swap(self) -> bytes:
+        """A request that swaps one token of the wallet for a fresh one."""
+        with open_readonly(self.state / "proxy" / WalletStore.FILE) as store:
+            held = (each.proof for each in purse.unspent(store))
+            token = next(each for each in held if each.secret not in self._given)
+        self._given.add(token.secret)
+        (output,) = Keyring(secrets.token_bytes(64)).outputs(token.keyset_id, 0, (token.amount,))
+        body = {"inputs": [token.to_json()], "outputs": [output.message.to_json()]}
+        return json.dumps(body).encode()
+
+    def _swapped(self) -> bool:
+        """Ask for the swap; whether it was answered with signatures."""
+        url = f"http://{self.daemons['mint'].settings['http_address']}/v1/swap"
+        request = urllib.request.Request(url, self._swap, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                return len(json.load(answer)["signatures"]) == 1
+        except urllib.error.HTTPError as error:
+            raise AssertionError(error.read()) from error
+        except OSError:
+            return False
+
+    def _add_row_for_nobody(self) -> None:
+        """Put a share into the ledger, as the pool would not, whose key no mint can accept."""
+
+        async def add() -> None:
+            async with Database.open(self.state / "pool" / "ledger.sqlite", MIGRATIONS) as database:
+                await database.write(_add_row)
+
+        asyncio.run(add())
+
+
+def _add_row(connection: Any) -> None:
+    last = connection.execute("SELECT * FROM share ORDER BY seq DESC LIMIT 1").fetchone()
+    target = from_work(1 << last["minimum"] + 1)
+    header = b""
+    while not header or not meets(sha256d(header), target):
+        header = last["header"][:72] + secrets.token_bytes(8)
+    amount = share_amount(sha256d(header), target, last["minimum"], Valuation(last["valuation"]))
+    row = (*(last[key] for key in ("time", "shift", "minimum", "valuation", "tip_no")), sha256d(header))
+    row = (*row, header, target.to_bytes(32, "little"), amount, NO_KEY, 0)
+    connection.execute(
+        "INSERT INTO share (time, shift, minimum, valuation, tip_no, hash, header, target, amount, key,"
+        f" block) VALUES ({', '.join('?' * len(row))})",
+        row,
+    )
+
+
+def host(name: str) -> str:
+    """The daemon that passes a point."""
+    package = name.partition(".")[0]
+    return HOSTS.get(package, package)
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mine]:
+    def launch(role: str, *rest: Any) -> Any:
+        return (nursery.launch if role in nursery.ROLES else processes_launch)(role, *rest)
+
+    with Site(tmp_path_factory.mktemp("mine"), launch) as site:
+        made = Mine(site)
+        try:
+            made.await_("the first tokens", made.balance)
+            yield made
+        finally:
+            made.close()
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_a_daemon_killed_there_and_again_while_it_recovers_loses_nothing(mine: Mine, name: str) -> None:
+    for _ in ("at work", "recovering"):
+        mine.fire(name)
+    mine.recover(name)
