@@ -1,6 +1,10 @@
 """Connecting to a peer: reached and opened in time, or an error that says why not."""
 
 import asyncio
+import contextlib
+import errno
+import os
+import socket
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -44,7 +48,8 @@ async def dial(address: Address, make: Callable[[StreamOwner], S], timeout: floa
     stream = make(opening)
     try:
         async with asyncio.timeout(timeout):
-            await asyncio.get_running_loop().create_connection(lambda: stream, address.host, address.port)
+            sock = await reach(address)
+            await asyncio.get_running_loop().create_connection(lambda: stream, sock=sock)
             await opening.settled
     except TimeoutError:
         stream.abort("no answer in time", code="timeout")
@@ -59,3 +64,31 @@ async def dial(address: Address, make: Callable[[StreamOwner], S], timeout: floa
         code, text = stream.reason or ("lost", "the peer closed the connection")
         raise ConnectFailed(f"no connection with {address}: {text}", code=code)
     return stream
+
+
+async def reach(address: Address) -> socket.socket:
+    """A connected, non-blocking socket to one of the host's addresses; raises OSError."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    failure: OSError | None = None
+    for family, kind, protocol, _, where in found:
+        try:
+            return await _reach(socket.socket(family, kind, protocol), where)
+        except OSError as error:
+            failure = failure or error
+    raise failure or OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+
+
+async def _reach(sock: socket.socket, where: Any) -> socket.socket:
+    with contextlib.ExitStack() as undo:
+        undo.callback(sock.close)
+        sock.setblocking(False)
+        # Our listening ports lie where systems choose the local ports of outgoing connections. Without this
+        # a daemon could not take its port for a minute after a connection that happened to use it.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        await asyncio.get_running_loop().sock_connect(sock, where)
+        if sock.getsockname() == sock.getpeername():
+            # And where nobody listens a socket may even be connected to itself.
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        undo.pop_all()
+    return sock

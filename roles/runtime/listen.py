@@ -6,11 +6,13 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from roles.runtime import sysexits
 from roles.runtime.errors import ListenFailed, PortInUse
 from shared_config.address import Address
 
 BACKLOG = 1024
 _LISTEN_STATE = "0A"
+_TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 
 
 def listen(address: Address, setting: str) -> socket.socket:
@@ -36,10 +38,7 @@ def listen(address: Address, setting: str) -> socket.socket:
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRINUSE:
-            raise PortInUse(
-                f"port {address.port} of {address.host} is in use by {holder(address.port)}",
-                hint=f"stop that program, or move this daemon with {setting}",
-            ) from error
+            raise _taken(address, setting) from error
         raise _failed(address, setting, str(error.strerror)) from error
     return sock
 
@@ -50,9 +49,26 @@ def bound(sock: socket.socket) -> Address:
     return Address(host, port)
 
 
-def holder(port: int) -> str:
-    """Who listens on a local TCP port, as far as this user may know: ``process 12 (name)``."""
+def _taken(address: Address, setting: str) -> PortInUse:
+    by = holder(address.port)
+    if by is None:
+        return PortInUse(
+            f"port {address.port} of {address.host} is the local end of another program's connection",
+            hint="it is free again within a minute or when that connection ends; to keep it free, list it in"
+            " the sysctl net.ipv4.ip_local_reserved_ports",
+            exit_code=sysexits.TEMPORARY,
+        )
+    return PortInUse(
+        f"port {address.port} of {address.host} is in use by {by}",
+        hint=f"stop that program, or move this daemon with {setting}",
+    )
+
+
+def holder(port: int) -> str | None:
+    """Who listens on a local TCP port, as far as this user may know: ``process 12 (name)``; None: nobody."""
     inodes = set(_listening_inodes(port))
+    if not inodes and Path(_TABLES[0]).exists():
+        return None
     for fd in Path("/proc").glob("[0-9]*/fd/*"):
         try:
             target = os.readlink(fd)
@@ -65,7 +81,7 @@ def holder(port: int) -> str:
 
 
 def _listening_inodes(port: int) -> Iterator[str]:
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+    for table in _TABLES:
         try:
             lines = Path(table).read_text().splitlines()[1:]
         except OSError:

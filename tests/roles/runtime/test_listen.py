@@ -27,6 +27,19 @@ def test_a_port_in_use_names_the_port_its_holder_and_the_setting_that_moves_it()
         assert caught.value.exit_code == sysexits.UNAVAILABLE
 
 
+def test_a_port_that_a_connection_of_another_program_uses_is_free_again_soon() -> None:
+    with socket.socket() as listener, socket.socket() as client:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        client.connect(listener.getsockname())
+        local = Address("127.0.0.1", client.getsockname()[1])
+        with pytest.raises(
+            PortInUse, match=r"local end of another program's connection \(it is free"
+        ) as caught:
+            listen(local, "listen_address")
+        assert caught.value.exit_code == sysexits.TEMPORARY
+
+
 def test_an_address_of_another_machine_cannot_be_listened_on() -> None:
     with pytest.raises(ListenFailed, match=r"cannot listen on 192\.0\.2\.1:1234: .*listen_address"):
         listen(Address("192.0.2.1", 1234), "listen_address")
