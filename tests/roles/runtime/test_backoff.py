@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from roles.runtime.backoff import Backoff
@@ -31,3 +33,31 @@ async def test_waiting_sleeps_for_the_next_pause() -> None:
 def test_a_backoff_without_a_positive_pause_is_refused() -> None:
     with pytest.raises(ValueError, match="first_s"):
         Backoff(0, 1)
+
+
+async def test_a_loop_whose_cancellation_a_failing_task_group_has_swallowed_ends_all_the_same() -> None:
+    failing = asyncio.Event()
+
+    async def fail() -> None:
+        await failing.wait()
+        raise OSError("the peer is gone")
+
+    async def loop() -> None:
+        backoff = Backoff(0.001, 0.001)
+        while True:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(fail())
+            except* OSError:
+                pass
+            await backoff.wait()
+
+    task = asyncio.create_task(loop())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    failing.set()
+    await asyncio.sleep(0)
+    task.cancel()
+    done, _ = await asyncio.wait({task}, timeout=5)
+    assert done
+    assert task.cancelled()
