@@ -28,6 +28,17 @@ class AcknowledgementSettings(Settings):
     delay_ms: int = Field(default=50, ge=0, le=5_000)
 
 
+class PoolLimits(MiningLimits):
+    """Bounds on the connections of miners, and on what is remembered of them."""
+
+    keys_per_connection: int = Field(default=20_000, ge=1, le=1_000_000)
+    """Locking keys of accepted shares that are known to be good; others are checked again."""
+    remembered_miners: int = Field(default=16_384, ge=0, le=1_000_000)
+    """Miners, by host and user, whose difficulty is remembered for when they come back."""
+    disk_reserve_bytes: int = Field(default=256 << 20, ge=0, le=1 << 50)
+    """Of the ledger's disk; with less free, new shares are refused until there is room again."""
+
+
 class PoolSettings(DaemonSettings):
     """The pool: SV2 mining server, share ledger and issuer."""
 
@@ -57,7 +68,7 @@ class PoolSettings(DaemonSettings):
     certificate_validity_s: int = Field(default=86_400, ge=60, le=31_536_000)
     vardiff: VardiffSettings = VardiffSettings()
     acknowledgement: AcknowledgementSettings = AcknowledgementSettings()
-    limits: MiningLimits = MiningLimits()
+    limits: PoolLimits = PoolLimits()
 
     def review(self, shared: PoolSide) -> Iterator[Finding]:
         """The reward script must be one of the network, and peers must be known by their keys."""

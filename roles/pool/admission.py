@@ -23,10 +23,13 @@ from protocols.sv2.errors import MalformedTlv
 from protocols.sv2.mining import OpenExtendedMiningChannel, OpenStandardMiningChannel
 from protocols.sv2.setup import REQUIRES_STANDARD_JOBS, REQUIRES_WORK_SELECTION
 from protocols.sv2.tlv import Tlv, find_tlv
+from roles.pool.allowance import BURST_S
 from roles.pool.miner_channel import MinerChannel
 from roles.pool.prefixes import PrefixBook
+from roles.pool.recollection import Difficulties
 from roles.pool.terms import Terms
 from roles.pool.workshop import Workshop
+from roles.stratum.pace import Pace
 
 OpenRequest = OpenStandardMiningChannel | OpenExtendedMiningChannel
 
@@ -37,10 +40,13 @@ is_key = lru_cache(maxsize=65_536)(is_point)
 class Admission:
     """Opens channels, or refuses them with the code for the client."""
 
-    def __init__(self, terms: Terms, workshop: Workshop, prefixes: PrefixBook) -> None:
+    def __init__(
+        self, terms: Terms, workshop: Workshop, prefixes: PrefixBook, difficulties: Difficulties
+    ) -> None:
         self._terms = terms
         self._workshop = workshop
         self._prefixes = prefixes
+        self._difficulties = difficulties
 
     def open(
         self,
@@ -52,10 +58,11 @@ class Admission:
         flags: int,
         now: float,
         group: Group | None = None,
+        host: str = "",
     ) -> MinerChannel:
         """A channel for a request on a connection that has `open_channels` and was set up with `flags`.
 
-        `group` is what the connection's channels have in common.
+        `group` is what the connection's channels have in common, `host` where it comes from.
 
         `tlvs` are those of extensions that the connection uses. Raises OpenRefused.
         """
@@ -80,7 +87,8 @@ class Admission:
         if request.max_target < workshop.tip.block_target:
             raise MaxTargetOutOfRange("the client's easiest share is harder than a block")
         vardiff = Vardiff(terms.shares_per_minute, now)
-        wanted = vardiff.hashes_for(request.nominal_hash_rate)
+        declared = vardiff.hashes_for(request.nominal_hash_rate)
+        wanted = max(declared, self._difficulties.recall(host, request.user_identity))
         target = terms.rule.target(wanted, network=workshop.tip.block_target, max_target=request.max_target)
         channel = kind(
             channel_id,
@@ -97,11 +105,15 @@ class Admission:
             wanted=wanted,
             declared=request.nominal_hash_rate,
             ack_size=terms.ack_size,
+            pace=Pace(terms.channel_shares_per_s, terms.channel_shares_per_s * BURST_S, now),
+            name=(host, request.user_identity),
         )
 
     def close(self, channel: MinerChannel) -> None:
         """A channel is gone."""
         self._prefixes.release(channel.channel.prefix)
+        if channel.hashes:
+            self._difficulties.keep(*channel.name, channel.hashes)
 
     def _key(self, user: str, tlvs: Iterable[Tlv]) -> bytes | None:
         try:

@@ -37,6 +37,11 @@ class Meters:
         self.throttled = Counter(
             "hashpool_pool_throttled", "Times a connection was not read from for a while.", registry=registry
         )
+        self.remembered = Gauge(
+            "hashpool_pool_miners_remembered",
+            "Miners that have gone and whose difficulty is remembered.",
+            registry=registry,
+        )
         self.notices = Counter(
             "hashpool_pool_quote_notices", "Notices of quotes sent to miners.", registry=registry
         )

@@ -7,6 +7,7 @@ from protocols.mining.credit_target import CreditRule
 from protocols.mining.vardiff import Vardiff
 from protocols.sv2.mining import SetTarget
 from roles.pool.workshop import Workshop
+from roles.stratum.pace import Pace
 
 CHANGED_RATE = 1.5
 """A nominal hash rate that differs by less from the one declared before says nothing new."""
@@ -27,10 +28,15 @@ class MinerChannel:
         wanted: int,
         declared: float,
         ack_size: int,
+        pace: Pace,
+        name: tuple[str, str] = ("", ""),
     ) -> None:
         self.channel = channel
         self.vardiff = vardiff
         self.acks = Acknowledgements(channel.channel_id, ack_size)
+        self.pace = pace
+        self.name = name
+        """Host and user."""
         self._rule = rule
         self._wanted = wanted
         self._declared = declared
@@ -39,6 +45,15 @@ class MinerChannel:
     def kind(self) -> str:
         """standard or extended."""
         return "standard" if isinstance(self.channel, StandardChannel) else "extended"
+
+    @property
+    def hashes(self) -> int:
+        """What a share takes, 0 where no share has told whether that fits."""
+        return self._wanted if self.vardiff.heard else 0
+
+    def is_rushed(self, now: float) -> bool:
+        """Whether shares come so fast that `adjust` should not wait; `now` in monotonic seconds."""
+        return self.vardiff.is_rushed(work_of(self.channel.target), now)
 
     def fit(self, workshop: Workshop) -> SetTarget | None:
         """A new target, if blocks have become so much harder or easier that the present one does not fit."""

@@ -105,6 +105,12 @@ class Roster:
             messages += self._changed(member.channel, member.adjust(self._workshop, now))
         return messages
 
+    def adjust_one(self, member: MinerChannel, now: float) -> list[Message]:
+        """The same for one channel, at once."""
+        if self.addressing is Addressing.NOWHERE:
+            return []
+        return self.refresh() + self._changed(member.channel, member.adjust(self._workshop, now))
+
     def update(self, message: UpdateChannel, now: float) -> list[Message]:
         """A client has declared another rate or easiest target: what that brings, or the error."""
         member = self.members.get(message.channel_id)

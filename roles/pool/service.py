@@ -12,6 +12,7 @@ from protocols.ehash.amount import Valuation
 from protocols.ehash.messages import ISSUANCE
 from protocols.mining.credit_target import CreditRule
 from protocols.mining.job import coinbase_tag
+from protocols.mining.vardiff import RUSH
 from protocols.noise.authority import encode_public, public_of
 from protocols.sv2.codec import TEMPLATE_DISTRIBUTION, Catalogue
 from protocols.sv2.limits import FrameLimits
@@ -27,6 +28,7 @@ from roles.pool.floor import Floor
 from roles.pool.meters import Meters
 from roles.pool.notices import Notices
 from roles.pool.prefixes import PrefixBook
+from roles.pool.recollection import Difficulties
 from roles.pool.schema import MIGRATIONS
 from roles.pool.session import Session
 from roles.pool.share_desk import ShareDesk
@@ -101,6 +103,11 @@ def terms_of(config: PoolSettings, shared: PoolSide) -> Terms:
         users=None if config.users is None else frozenset(config.users),
         channels=config.limits.channels_per_connection,
         shares_per_s=config.limits.shares_per_s,
+        # A miner whose target has yet to be found must not lose shares by that.
+        channel_shares_per_s=max(
+            config.limits.channel_shares_per_s, RUSH * config.vardiff.shares_per_minute / 60
+        ),
+        keys=config.limits.keys_per_connection,
         ack_size=config.acknowledgement.shares,
         ack_delay_s=config.acknowledgement.delay_ms / 1000,
         setup_s=config.limits.handshake_s,
@@ -174,10 +181,12 @@ class Pool:
         )
         self.blocks = BlockDesk(database, self._link, node, meters)
         notices = Notices(public_key(identity), meters)
+        difficulties = Difficulties(config.limits.remembered_miners)
+        meters.remembered.set_function(lambda: float(len(difficulties)))
         self._floor = Floor(
             terms,
             self._workshop,
-            Admission(terms, self._workshop, prefixes),
+            Admission(terms, self._workshop, prefixes, difficulties),
             ShareDesk(terms, ledger, self.blocks, meters),
             notices,
             meters,

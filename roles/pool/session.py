@@ -4,15 +4,14 @@ import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 
+from protocols.bitcoin.secp256k1 import is_point
 from protocols.ehash.messages import EXTENSION, MINING_MESSAGES
 from protocols.mining.errors import OpenRefused
-from protocols.sv2 import connection, extensions
-from protocols.sv2.codec import MINING, Catalogue, encode
+from protocols.sv2.codec import MINING, encode
 from protocols.sv2.connection import PROTOCOL_MINING
 from protocols.sv2.errors import InvalidFloat, SetupRefused, UnexpectedMessage, UnknownMessage
 from protocols.sv2.frame import Frame
 from protocols.sv2.layout import Message
-from protocols.sv2.limits import FrameLimits
 from protocols.sv2.mining import (
     CloseChannel,
     OpenExtendedMiningChannel,
@@ -29,7 +28,9 @@ from protocols.sv2.tlv import Tlv
 from roles.pool.admission import OpenRequest
 from roles.pool.allowance import Allowance
 from roles.pool.floor import Floor
+from roles.pool.miner_channel import MinerChannel
 from roles.pool.notices import Route
+from roles.pool.recollection import ShareKeys
 from roles.pool.roster import GROUP, Addressing, Roster
 from roles.pool.share_desk import Judged, Settled
 from roles.runtime import crash
@@ -38,25 +39,9 @@ from roles.runtime.sv2_connection import Sv2Connection
 from roles.stratum.hash_rate import refuse_hash_rate
 
 CATALOGUE = MINING.with_messages(*MINING_MESSAGES)
-FRAME_LIMITS = FrameLimits(
-    Catalogue(
-        [
-            *connection.MESSAGES,
-            *extensions.MESSAGES,
-            OpenStandardMiningChannel,
-            OpenExtendedMiningChannel,
-            UpdateChannel,
-            CloseChannel,
-            SubmitSharesStandard,
-            SubmitSharesExtended,
-            SetCustomMiningJob,
-        ]
-    )
-)
-"""Of what clients may send; what only servers send is no larger here than an unknown message."""
-
 REQUEST_COST = 5
-"""What opening or changing a channel takes of a connection's allowance, in shares."""
+"""What opening or changing a channel takes of a connection's allowance, in shares; a share that is not
+looked at takes as much."""
 JD_NOT_SUPPORTED = "jd-not-supported"
 
 _log = logging.getLogger(__name__)
@@ -71,6 +56,7 @@ class Session:
         self._setup = ServerSetup(PROTOCOL_MINING, supported_flags=floor.terms.flags, extensions=(EXTENSION,))
         self._roster = Roster(floor.workshop, floor.meters)
         self._allowance = Allowance(floor.terms.shares_per_s, floor.monotonic())
+        self._keys = ShareKeys(is_point, floor.terms.keys)
         self._flush: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
@@ -140,7 +126,7 @@ class Session:
     async def _serve(self, frames: list[Frame]) -> None:
         judged: list[Judged] = []
         replies: list[Frame] = []
-        now = int(self._floor.clock())
+        now, moment = int(self._floor.clock()), self._floor.monotonic()
         cost = 0
         for frame in frames:
             answer = self._setup.receive(frame)
@@ -156,9 +142,14 @@ class Session:
                 replies.append(encode(refuse_hash_rate(frame)))
                 continue
             if isinstance(message, SubmitSharesExtended | SubmitSharesStandard):
-                cost += 1
                 member = self._roster.members.get(message.channel_id)
-                outcome = self._floor.desk.judge(member, message, self._used(tlvs), now)
+                if member is not None and not member.pace.admits(moment):
+                    # An error and not slower reading: others may mine on the same connection.
+                    cost += REQUEST_COST
+                    replies.append(encode(self._floor.desk.refuse_excess(message)))
+                    continue
+                cost += 1
+                outcome = self._floor.desk.judge(member, message, self._used(tlvs), now, self._keys)
                 if isinstance(outcome, Judged):
                     judged.append(outcome)
                 else:
@@ -184,16 +175,21 @@ class Session:
         settled, errors = await self._floor.desk.record(judged)
         replies = [encode(error) for error in errors]
         now = self._floor.monotonic()
+        rushed: dict[MinerChannel, None] = {}
         for share in settled:
             member = share.member
             if member.channel.channel_id not in self._roster.members:
                 continue
             if share.work:
                 member.vardiff.accepted(share.work, now)
+                if member.is_rushed(now):
+                    rushed[member] = None
             if share.seq and EXTENSION in self._setup.extensions:
                 route = Route(self, member.channel.channel_id, share.sequence_number)
                 self._floor.notices.expect(share.seq, route)
             replies += self._acknowledge(share)
+        for member in rushed:
+            replies += map(encode, self._roster.adjust_one(member, now))
         if replies:
             self._connection.send(*replies)
 
@@ -240,6 +236,7 @@ class Session:
                 flags=self._flags,
                 now=floor.monotonic(),
                 group=roster.group,
+                host=self._connection.host,
             )
         except OpenRefused as error:
             floor.meters.opens_refused.labels(error.code).inc()

@@ -13,6 +13,7 @@ from protocols.mining.errors import (
     DuplicateShare,
     InvalidUserIdentity,
     ShareRefused,
+    TooManyShares,
     UnknownShareChannel,
 )
 from protocols.mining.share import Verdict
@@ -22,10 +23,10 @@ from protocols.sv2.mining import SubmitSharesError, SubmitSharesExtended, Submit
 from protocols.sv2.tlv import Tlv, find_tlv
 from roles.credit.ledger import Ledger
 from roles.credit.ledger_rows import Entry, Fate, Record
-from roles.pool.admission import is_key
 from roles.pool.blocks import BlockDesk
 from roles.pool.meters import Meters
 from roles.pool.miner_channel import MinerChannel
+from roles.pool.recollection import ShareKeys
 from roles.pool.terms import Terms
 from roles.runtime import crash
 from roles.runtime.errors import StorageError
@@ -80,11 +81,14 @@ class ShareDesk:
         self._meters = meters
 
     def judge(
-        self, member: MinerChannel | None, share: Submission, tlvs: Iterable[Tlv], now: int
+        self, member: MinerChannel | None, share: Submission, tlvs: Iterable[Tlv], now: int, keys: ShareKeys
     ) -> Judged | Message:
-        """The verdict on a share at `now` (unix seconds), or the error to answer; a block is sent at once."""
+        """The verdict on a share at `now` (unix seconds), or the error to answer; a block is sent at once.
+
+        `keys` are those known of the connection.
+        """
         try:
-            return self._judge(member, share, tlvs, now)
+            return self._judge(member, share, tlvs, now, keys)
         except ShareRefused as error:
             return self.refuse(share.channel_id, share.sequence_number, error)
 
@@ -102,16 +106,24 @@ class ShareDesk:
             crash.at("pool.shares-durable")
         return self._settle(judged, records)
 
+    def refuse_excess(self, share: Submission) -> SubmitSharesError:
+        """The answer to a share that its channel submits too fast; nothing of it is looked at."""
+        error = TooManyShares("the channel submits too fast")
+        return self.refuse(share.channel_id, share.sequence_number, error)
+
     def refuse(self, channel_id: int, sequence_number: int, error: ShareRefused) -> SubmitSharesError:
         """The answer to a share that earns nothing."""
         self._meters.rejected.labels(error.code).inc()
         return SubmitSharesError(channel_id, sequence_number, error.code)
 
-    def _judge(self, member: MinerChannel | None, share: Submission, tlvs: Iterable[Tlv], now: int) -> Judged:
+    def _judge(
+        self, member: MinerChannel | None, share: Submission, tlvs: Iterable[Tlv], now: int, keys: ShareKeys
+    ) -> Judged:
         channel = member.channel if member else None
         if member is None or channel is None:
             raise UnknownShareChannel(f"no channel {share.channel_id}")
-        key = _share_key(tlvs, channel.key)
+        own = _share_key(tlvs)
+        key = channel.key if own is None else own
         if isinstance(channel, StandardChannel):
             if not isinstance(share, SubmitSharesStandard):
                 raise UnknownShareChannel("an extended share on a standard channel")
@@ -124,6 +136,9 @@ class ShareDesk:
             self._blocks.found(verdict)
         if not verdict.credited:
             raise DifficultyTooLow("a block, but above the target that the client asked for")
+        if own is not None and not keys.accept(own):
+            channel.seen.forget(verdict.share_hash)
+            raise InvalidShareKey("the share's locking key is not a point of the curve")
         rule = self._terms.rule
         amount = share_amount(verdict.share_hash, verdict.job.target, rule.minimum, self._terms.valuation)
         return Judged(member, share.sequence_number, verdict, key, amount)
@@ -158,16 +173,11 @@ class ShareDesk:
         return self.refuse(channel.channel_id, share.sequence_number, ShareNotStored(str(cause)))
 
 
-def _share_key(tlvs: Iterable[Tlv], key: bytes | None) -> bytes | None:
+def _share_key(tlvs: Iterable[Tlv]) -> bytes | None:
     try:
-        own = find_tlv(tlvs, EXTENSION, TLV_SHARE_KEY) if tlvs else None
+        return find_tlv(tlvs, EXTENSION, TLV_SHARE_KEY) if tlvs else None
     except MalformedTlv as error:
         raise InvalidShareKey(str(error)) from error
-    if own is None:
-        return key
-    if not is_key(own):
-        raise InvalidShareKey("the share's locking key is not a point of the curve")
-    return own
 
 
 def _entry(share: Judged) -> Entry:

@@ -20,6 +20,8 @@ class Terms:
     flags: int = REQUIRES_STANDARD_JOBS | REQUIRES_WORK_SELECTION | REQUIRES_VERSION_ROLLING
     channels: int = 16_384
     shares_per_s: int = 5_000
+    channel_shares_per_s: float = 100.0
+    keys: int = 20_000
     ack_size: int = MAX_BATCH
     ack_delay_s: float = MAX_DELAY_MS / 1000
     setup_s: float = 10.0

@@ -1,0 +1,58 @@
+"""What is remembered of miners that have gone: how much work their shares took, and which keys they used."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+
+class Difficulties:
+    """How many hashes a share of a miner took, by its host and user; forgets who left longest ago.
+
+    A miner that comes back begins where it left, instead of flooding us until its target is found again.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._hashes: OrderedDict[tuple[str, str], int] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def keep(self, host: str, user: str, hashes: int) -> None:
+        """A miner has gone."""
+        name = (host, user)
+        self._hashes[name] = hashes
+        self._hashes.move_to_end(name)
+        if len(self._hashes) > self._limit:
+            self._hashes.popitem(last=False)
+
+    def recall(self, host: str, user: str) -> int:
+        """The hashes of a share of this miner, 0 when it is not known."""
+        return self._hashes.get((host, user), 0)
+
+
+class ShareKeys:
+    """The locking keys that came with one connection's accepted shares, so that each is checked once.
+
+    A key is looked at after its share has been found good: whoever names many must work for it.
+    """
+
+    __slots__ = ("_check", "_known", "_limit")
+
+    def __init__(self, check: Callable[[bytes], bool], limit: int) -> None:
+        self._check = check
+        self._limit = limit
+        self._known: dict[bytes, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def accept(self, key: bytes) -> bool:
+        """Whether the key of a good share is one; it is remembered if so, and the oldest forgotten."""
+        if key in self._known:
+            return True
+        if not self._check(key):
+            return False
+        self._known[key] = None
+        if len(self._known) > self._limit:
+            del self._known[next(iter(self._known))]
+        return True
