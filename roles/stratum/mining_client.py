@@ -38,6 +38,9 @@ from roles.stratum.upstream_channel import ChannelOwner, UpstreamChannel
 
 __all__ = ["ClientTiming", "MiningClient"]
 
+GRANT_CHANCES = 3
+"""Connections on which an upstream may fail to grant what it granted before, until it is used without."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -56,9 +59,10 @@ class MiningClient:
     """Keeps one mining connection and its channels; see the module's text.
 
     `dial` makes a connection with the Noise handshake done. `extensions` are asked for; with `insist` a
-    server that does not grant all of them counts as failed, else it is used without. `on_change` is called
-    with True when the connection is set up, before channels are opened, and with False after each failed
-    attempt or loss, when the channels' owners have heard and `failure` says why.
+    server that does not grant all of them counts as failed. Else it is used without, though not at once if it
+    granted them before: a server in trouble must not cost its miners what hangs on them. `on_change` is
+    called with True when the connection is set up, before channels are opened, and with False after each
+    failed attempt or loss, when the channels' owners have heard and `failure` says why.
     """
 
     def __init__(
@@ -92,6 +96,8 @@ class MiningClient:
         self._channels: dict[UpstreamChannel, None] = {}
         self._session: MiningSession | None = None
         self._plain_once = False
+        self._granted: frozenset[int] = frozenset()
+        self._ungranted = 0
         self._since = math.inf
         self.failure = "not connected yet"
         """Why there is no connection, for people."""
@@ -162,15 +168,19 @@ class MiningClient:
 
     async def _set_up(self, connection: FrameConnection) -> frozenset[int]:
         wanted = () if self._plain_once else self._extensions
+        needed = self._needed | (self._granted if self._ungranted < GRANT_CHANCES else frozenset())
         self._plain_once = False
         setup = ClientSetup(self._identity.setup(self._flags), extensions=wanted)
         await set_up(connection, setup, self._timing.setup)
         try:
-            return await negotiate_extensions(connection, setup, self._needed, self._timing.extensions)
-        except (ConnectionLost, Sv2Error):
+            granted = await negotiate_extensions(connection, setup, needed, self._timing.extensions)
+        except (ConnectionLost, Sv2Error, UpstreamUnusable):
+            self._ungranted += 1
             # Some servers hang up on a message that they do not know, or answer with something else.
-            self._plain_once = not self._needed
+            self._plain_once = not needed
             raise
+        self._granted, self._ungranted = granted, 0
+        return granted
 
     def _release(self) -> None:
         session, self._session = self._session, None

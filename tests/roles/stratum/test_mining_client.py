@@ -31,7 +31,7 @@ from protocols.sv2.tlv import Tlv
 from roles.runtime.backoff import Backoff
 from roles.stratum.client_metrics import ClientMetrics
 from roles.stratum.errors import ChannelNotOpen, ChannelsFull
-from roles.stratum.mining_client import ClientTiming, MiningClient
+from roles.stratum.mining_client import GRANT_CHANCES, ClientTiming, MiningClient
 from roles.stratum.mining_session import SessionTiming
 from roles.stratum.mining_setup import ClientIdentity
 from roles.stratum.submissions import ACCEPTED, LOST, Outcome, Verdict
@@ -238,6 +238,50 @@ async def test_a_server_that_hangs_up_on_extensions_is_used_without(upstream: Up
         second = await upstream.accept()
         await second.greet()
         await second.grant(5)
+
+
+@pytest.mark.parametrize("hangs_up", [True, False])
+async def test_what_an_upstream_granted_before_is_not_given_up_for_one_bad_connection(
+    upstream: Upstream, hangs_up: bool
+) -> None:
+    bench = Bench(upstream, extensions=(EXTENSION,), timing=short())
+    owner = Owner()
+    bench.client.open(owner)
+    async with bench.running():
+        first = await upstream.accept()
+        await first.greet(extensions=(EXTENSION,))
+        await first.grant(5)
+        first.hang_up()
+        for _ in range(GRANT_CHANCES - 1):
+            later = await upstream.accept()
+            await later.greet()
+            await later.expect(RequestExtensions)
+            if hangs_up:
+                later.hang_up()
+        again = await upstream.accept()
+        await again.greet(extensions=(EXTENSION,))
+        await again.grant(6)
+        assert owner.granted == [frozenset({EXTENSION})] * 2
+
+
+async def test_an_upstream_that_no_longer_knows_an_extension_is_used_without_in_the_end(
+    upstream: Upstream,
+) -> None:
+    bench = Bench(upstream, extensions=(EXTENSION,), timing=short())
+    owner = Owner()
+    bench.client.open(owner)
+    async with bench.running():
+        connection = await upstream.accept()
+        await connection.greet(extensions=(EXTENSION,))
+        await connection.grant(5)
+        connection.hang_up()
+        for _ in range(GRANT_CHANCES + 1):
+            connection = await upstream.accept()
+            await connection.greet()
+            request = await connection.expect(RequestExtensions)
+            connection.say(RequestExtensionsError(request.request_id, (EXTENSION,), ()))
+        await connection.grant(5)
+        assert owner.granted == [frozenset({EXTENSION}), frozenset()]
 
 
 async def test_who_insists_on_an_extension_does_not_mine_without_it(
