@@ -25,14 +25,11 @@ class Readiness:
             if condition not in self._reasons:
                 raise LookupError(f"{condition} was never declared")
             self._met.add(condition)
-            _log.info("%s is there", condition)
             self._update()
 
     def unmet(self, condition: str, reason: str) -> None:
         """Say why a condition no longer holds, or that the reason has changed."""
-        if condition in self._met:
-            self._met.remove(condition)
-            _log.warning("%s is gone", condition, extra={"reason": reason})
+        self._met.discard(condition)
         self._reasons[condition] = reason
         self._update()
 
@@ -52,6 +49,10 @@ class Readiness:
 
     def _update(self) -> None:
         if self._reasons and len(self._met) == len(self._reasons):
+            if not self._ready.is_set():
+                _log.info("ready")
             self._ready.set()
-        else:
+        elif self._ready.is_set():
+            waits = "; ".join(f"{name}: {reason}" for name, reason in self.reasons.items())
+            _log.warning("no longer ready", extra={"waits_for": waits})
             self._ready.clear()

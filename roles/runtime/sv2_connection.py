@@ -148,22 +148,24 @@ async def connect(
     unless `allow_unauthenticated`. Raises ConnectFailed, whose code is ``unreachable``, ``timeout`` or the
     handshake's.
     """
-    if authority is None:
-        if not allow_unauthenticated:
-            raise AuthorityRequired(
-                f"no authority key is set for {address}",
-                hint="set its authority_key, or allow the connection to be unauthenticated",
-            )
-        _log.warning("nobody vouches for the peer: no authority key", extra={"peer": str(address)})
+    if authority is None and not allow_unauthenticated:
+        raise AuthorityRequired(
+            f"no authority key is set for {address}",
+            hint="set its authority_key, or allow the connection to be unauthenticated",
+        )
     bounds = limits or StreamLimits()
     try:
-        return await dial(
+        connection = await dial(
             address, lambda owner: DialledConnection(owner, bounds, limit, authority, clock), timeout
         )
     except ConnectFailed as error:
         if error.code not in _CURES:
             raise
         raise ConnectFailed(f"{error} ({_CURES[error.code]})", code=error.code) from error
+    if authority is None:
+        level = logging.INFO if address.is_loopback else logging.WARNING
+        _log.log(level, "nobody vouches for the peer: no authority key", extra={"peer": str(address)})
+    return connection
 
 
 _CURES = {

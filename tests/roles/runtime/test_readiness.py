@@ -43,3 +43,17 @@ async def test_waiting_ends_when_everything_is_met() -> None:
     assert not waiter.done()
     readiness.met("upstream")
     await asyncio.wait_for(waiter, 1)
+
+
+def test_the_log_tells_once_that_all_is_there_and_once_what_is_lost(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="roles.runtime.readiness")
+    readiness = Readiness()
+    for condition in ("upstream", "listener"):
+        readiness.declare(condition)
+    for condition in ("upstream", "listener", "listener"):
+        readiness.met(condition)
+    readiness.unmet("upstream", "connection refused")
+    readiness.unmet("upstream", "timed out")
+    readiness.met("upstream")
+    assert [record.message for record in caplog.records] == ["ready", "no longer ready", "ready"]
+    assert caplog.records[1].__dict__["waits_for"] == "upstream: connection refused"

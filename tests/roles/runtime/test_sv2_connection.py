@@ -172,9 +172,17 @@ def test_a_certificate_is_renewed_before_it_runs_out_and_when_the_clock_goes_bac
     assert identity.certificate().valid_from <= now
 
 
-def test_without_an_authority_key_nothing_is_dialled_unless_allowed_and_then_with_a_warning(
-    run: Callable[[Scenario], None], caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("is_loopback", "level"), [(True, "INFO"), (False, "WARNING")])
+def test_without_an_authority_key_nothing_is_dialled_unless_allowed_and_off_this_machine_with_a_warning(
+    run: Callable[[Scenario], None],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    is_loopback: bool,
+    level: str,
 ) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(Address, "is_loopback", is_loopback)
+
     async def scenario() -> None:
         async with serving() as server:
             with pytest.raises(AuthorityRequired) as refused:
@@ -186,7 +194,7 @@ def test_without_an_authority_key_nothing_is_dialled_unless_allowed_and_then_wit
             assert await connection.receive() == SHARE
 
     run(scenario)
-    assert [record.levelname for record in caplog.records if "vouches" in record.message] == ["WARNING"]
+    assert [record.levelname for record in caplog.records if "vouches" in record.message] == [level]
 
 
 def test_a_silent_peer_is_let_go_and_disturbs_nobody(run: Callable[[Scenario], None]) -> None:
