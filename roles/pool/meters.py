@@ -37,6 +37,9 @@ class Meters:
         self.throttled = Counter(
             "hashpool_pool_throttled", "Times a connection was not read from for a while.", registry=registry
         )
+        self.disk_free = Gauge(
+            "hashpool_pool_disk_free_bytes", "What is free on the ledger's disk.", registry=registry
+        )
         self.remembered = Gauge(
             "hashpool_pool_miners_remembered",
             "Miners that have gone and whose difficulty is remembered.",

@@ -23,6 +23,7 @@ from roles.credit.ledger_rows import Pricing
 from roles.node_client.client import NodeClient
 from roles.pool.admission import Admission
 from roles.pool.blocks import BlockDesk
+from roles.pool.disk import DiskWatch
 from roles.pool.errors import RewardUnusable
 from roles.pool.floor import Floor
 from roles.pool.meters import Meters
@@ -181,13 +182,14 @@ class Pool:
         )
         self.blocks = BlockDesk(database, self._link, node, meters)
         notices = Notices(public_key(identity), meters)
+        self._disk = DiskWatch(daemon.state, config.limits.disk_reserve_bytes, meters, daemon.readiness)
         difficulties = Difficulties(config.limits.remembered_miners)
         meters.remembered.set_function(lambda: float(len(difficulties)))
         self._floor = Floor(
             terms,
             self._workshop,
             Admission(terms, self._workshop, prefixes, difficulties),
-            ShareDesk(terms, ledger, self.blocks, meters),
+            ShareDesk(terms, ledger, self.blocks, meters, self._disk),
             notices,
             meters,
         )
@@ -209,6 +211,7 @@ class Pool:
             self._issuer.run(),
             self.blocks.run(),
             self._prefixes.run(),
+            self._disk.run(),
             self._floor.announce(),
             self._floor.follow_miners(),
         )

@@ -24,6 +24,7 @@ from protocols.sv2.tlv import Tlv, find_tlv
 from roles.credit.ledger import Ledger
 from roles.credit.ledger_rows import Entry, Fate, Record
 from roles.pool.blocks import BlockDesk
+from roles.pool.disk import DiskWatch
 from roles.pool.meters import Meters
 from roles.pool.miner_channel import MinerChannel
 from roles.pool.recollection import ShareKeys
@@ -46,6 +47,12 @@ class ShareNotStored(ShareRefused):
     """The ledger could not take the share; it may be submitted again."""
 
     code = "share-not-stored"
+
+
+class LedgerFull(ShareRefused):
+    """The ledger's disk has no room to spare for new shares."""
+
+    code = "ledger-full"
 
 
 class Judged(NamedTuple):
@@ -74,11 +81,14 @@ class Settled(NamedTuple):
 class ShareDesk:
     """Judges and records shares for all connections."""
 
-    def __init__(self, terms: Terms, ledger: Ledger, blocks: BlockDesk, meters: Meters) -> None:
+    def __init__(
+        self, terms: Terms, ledger: Ledger, blocks: BlockDesk, meters: Meters, disk: DiskWatch
+    ) -> None:
         self._terms = terms
         self._ledger = ledger
         self._blocks = blocks
         self._meters = meters
+        self._disk = disk
 
     def judge(
         self, member: MinerChannel | None, share: Submission, tlvs: Iterable[Tlv], now: int, keys: ShareKeys
@@ -94,6 +104,8 @@ class ShareDesk:
 
     async def record(self, judged: list[Judged]) -> tuple[list[Settled], list[Message]]:
         """Make shares durable: those that are now or were before, and the errors for those that are not."""
+        if self._disk.is_low:
+            return self._without_ledger(judged)
         entries = [_entry(share) for share in judged if share.is_recorded]
         records: list[Record] = []
         if entries:
@@ -167,10 +179,20 @@ class ShareDesk:
             self._meters.work.inc(total)
         return settled, errors
 
+    def _without_ledger(self, judged: list[Judged]) -> tuple[list[Settled], list[Message]]:
+        """As `record` where nothing new can be stored; blocks among them have been sent already."""
+        settled, errors = self._settle([share for share in judged if not share.is_recorded], [])
+        full = LedgerFull("the ledger's disk is nearly full")
+        return settled, errors + [self._forget(share, full) for share in judged if share.is_recorded]
+
     def _not_stored(self, share: Judged, cause: StorageError) -> Message:
+        return self._forget(share, ShareNotStored(str(cause)))
+
+    def _forget(self, share: Judged, error: ShareRefused) -> Message:
+        """Refuse a good share that may be submitted again."""
         channel = share.member.channel
         channel.seen.forget(share.verdict.share_hash)
-        return self.refuse(channel.channel_id, share.sequence_number, ShareNotStored(str(cause)))
+        return self.refuse(channel.channel_id, share.sequence_number, error)
 
 
 def _share_key(tlvs: Iterable[Tlv]) -> bytes | None:
