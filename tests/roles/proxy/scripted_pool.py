@@ -75,6 +75,7 @@ class ScriptedPool:
         self.refuse_shares = ""
         self.silent = False
         self.idle = False
+        self.rolling = True
         self.previous = b"\x01" * 32
         self.channels: dict[int, Granted] = {}
         self.updates: list[UpdateChannel] = []
@@ -156,8 +157,8 @@ class ScriptedPool:
     def _announcement(self, granted: Granted, job: Job, min_ntime: int | None) -> Message:
         work = job.work
         return NewExtendedMiningJob(
-            granted.channel_id, job.job_id, min_ntime, work.version, True, work.merkle_path, work.prefix,
-            work.suffix,
+            granted.channel_id, job.job_id, min_ntime, work.version, self.rolling, work.merkle_path,
+            work.prefix, work.suffix,
         )  # fmt: skip
 
     # Verdicts

@@ -146,6 +146,19 @@ async def test_rolled_versions_count(pool: ScriptedPool, extended: Work) -> None
     await miner.expect(SubmitSharesSuccess)
 
 
+async def test_a_version_that_the_pool_keeps_fixed_is_not_rolled(proxy: House, pool: ScriptedPool) -> None:
+    pool.rolling = False
+    miner = await proxy.miner()
+    await miner.open_extended()
+    job, tip = await miner.first_work()
+    assert isinstance(job, NewExtendedMiningJob)
+    assert not job.version_rolling_allowed
+    miner.send(miner.mine(job, tip, version=job.version | 0x2000))
+    assert (await miner.expect(SubmitSharesError)).error_code == "version-rolling-not-allowed"
+    miner.send(miner.mine(job, tip))
+    await miner.expect(SubmitSharesSuccess)
+
+
 async def test_a_batched_answer_settles_the_oldest_shares_in_one_message(
     pool: ScriptedPool, extended: Work
 ) -> None:
