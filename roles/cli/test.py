@@ -19,9 +19,9 @@ def main(argv: list[str]) -> int:
     if options.pytest or extra:
         return run(["-n", options.workers, *extra, *options.pytest], environment)
     suites = [
-        ["tests", "--ignore=tests/functional", "-n", options.workers, "--cov=protocols", "--cov-branch",
-         "--cov-fail-under=100", "--cov-report=term-missing:skip-covered"],
-        ["tests/functional", "-n", options.workers, "--dist", "loadfile"],
+        ["tests", "--ignore=tests/functional", "--ignore=tests/chaos", "-n", options.workers,
+         "--cov=protocols", "--cov-branch", "--cov-fail-under=100", "--cov-report=term-missing:skip-covered"],
+        ["tests/functional", "tests/chaos", "-n", options.workers, "--dist", "loadfile"],
     ]  # fmt: skip
     codes = [run(suite, environment) for suite in suites]
     return max(codes)
