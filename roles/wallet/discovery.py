@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
 
 from protocols.cashu import lookup
 from roles.runtime.errors import StorageError
@@ -20,6 +22,15 @@ MAX_PAGES = 10_000
 _PAUSE = 5.0
 _KEYS_PER_SECOND = 50
 _SIGNATURE_REFUSED = 20008
+
+
+@dataclass(slots=True)
+class Survey:
+    """What the mint holds for keys: their quotes, how many were `found` new, ehash `issued` by unit."""
+
+    quotes: int = 0
+    found: int = 0
+    issued: Counter[str] = field(default_factory=Counter)
 
 
 class Discovery:
@@ -77,40 +88,43 @@ class Discovery:
 
     async def look_up(self, identities: Sequence[Identity]) -> int:
         """Learn what can be minted for these keys; returns how many quotes were new. Raises MintError."""
-        found = 0
+        return (await self._survey(identities, only_mintable=True)).found
+
+    async def survey(self, identities: Sequence[Identity]) -> Survey:
+        """Learn what can be minted for these keys, and what was; raises MintError."""
+        return await self._survey(identities, only_mintable=False)
+
+    async def _survey(self, identities: Sequence[Identity], *, only_mintable: bool) -> Survey:
+        survey = Survey()
         info = await self._kit.link.info()
         for chunk in _chunks(identities, info.max_lookup_keys):
             indexes = {item.public_key: item.key_index for item in chunk}
-            async for page in self._pages(info, chunk, only_mintable=True, limit=PAGE):
-                quotes = [
-                    Quote(
-                        state.share_hash,
-                        state.quote_id,
-                        indexes[state.public_key],
-                        state.mintable,
-                        state.unit,
-                    )
-                    for state in page
-                    if state.share_hash is not None and state.public_key in indexes and state.mintable > 0
-                ]
-                found += await self._learn(quotes)
-        return found
+            async for page in self._pages(info, chunk, only_mintable=only_mintable):
+                known = [state for state in page if state.public_key in indexes]
+                survey.quotes += len(known)
+                for state in known:
+                    survey.issued[state.unit] += state.issued
+                survey.found += await self._learn(
+                    [
+                        Quote(
+                            state.share_hash,
+                            state.quote_id,
+                            indexes[state.public_key],
+                            state.mintable,
+                            state.unit,
+                        )
+                        for state in known
+                        if state.share_hash is not None and state.public_key and state.mintable > 0
+                    ]
+                )
+        return survey
 
     async def _learn(self, quotes: Sequence[Quote]) -> int:
         now = self._kit.clock_ms()
         return await self._kit.database.write(lambda c: quote.learn(c, quotes, "lookup", now))
 
-    async def are_used(self, identities: Sequence[Identity]) -> bool:
-        """Whether the mint holds a quote, minted or not, for any of these keys."""
-        info = await self._kit.link.info()
-        for chunk in _chunks(identities, info.max_lookup_keys):
-            async for page in self._pages(info, chunk, only_mintable=False, limit=1):
-                if page:
-                    return True
-        return False
-
     async def _pages(
-        self, info: MintInfo, chunk: Sequence[Identity], *, only_mintable: bool, limit: int
+        self, info: MintInfo, chunk: Sequence[Identity], *, only_mintable: bool
     ) -> AsyncIterator[list[QuoteState]]:
         if info.public_key is None:
             return
@@ -131,7 +145,7 @@ class Discovery:
                 for item in chunk
             ]
             page, following = await self._kit.mint.look_up(
-                signed, timestamp, only_mintable=only_mintable, limit=limit, cursor=cursor
+                signed, timestamp, only_mintable=only_mintable, limit=PAGE, cursor=cursor
             )
             yield page
             if following is None:

@@ -145,7 +145,7 @@ class Minter:
     async def _store_notices(self) -> None:
         if not self._notices:
             return
-        notices = [self._notices.popleft() for _ in range(len(self._notices))]
+        notices = tuple(self._notices)
 
         def store(connection: Connection) -> None:
             for heard, heard_ms in notices:
@@ -154,6 +154,8 @@ class Minter:
         crash.at("wallet.notices-taken")
         await self._database.write(store)
         crash.at("wallet.notices-stored")
+        for _ in notices:
+            self._notices.popleft()
 
     async def _mint_unit(self, unit: str, info: MintInfo) -> None:
         now = self._clock_ms()

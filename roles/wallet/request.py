@@ -35,10 +35,15 @@ class MintRequest(Draft):
 
 def reserve(connection: Connection, keyset_id: str, count: int) -> int:
     """Take `count` counters of a keyset for good and return the first."""
-    row = connection.execute("SELECT next FROM counter WHERE keyset_id = ?", (keyset_id,)).fetchone()
-    first = 0 if row is None else int(row["next"])
+    first = next_counter(connection, keyset_id)
     advance(connection, keyset_id, first + count)
     return first
+
+
+def next_counter(connection: Connection, keyset_id: str) -> int:
+    """The first counter of a keyset that was never taken."""
+    row = connection.execute("SELECT next FROM counter WHERE keyset_id = ?", (keyset_id,)).fetchone()
+    return 0 if row is None else int(row["next"])
 
 
 def advance(connection: Connection, keyset_id: str, to: int) -> None:

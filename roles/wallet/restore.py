@@ -1,25 +1,31 @@
 """Restore: from the seed's words alone, every token and every quote that is not minted yet.
 
 Tokens first (NUT-13: outputs derived anew for every keyset of the mint, until three batches of 100 in a row
-were never signed), so that the counters stand behind all that was ever used; then quotes by key, index
-after index until a hundred keys in a row were never used; then these are minted. Each step only adds, so a
-restore that was cut short is simply run again.
+were never signed), then quotes by key, index after index until a thousand keys in a row were never used. The
+mint's word on what it has issued to these keys tells whether tokens stand behind a wider gap, as a mint that
+refused for long leaves it; they are searched for before anything is minted, so that no counter serves twice.
+Each step only adds, so a restore that was cut short is simply run again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from protocols.cashu.keyset import Keyset
 from roles.runtime.storage import Connection
 from roles.wallet import identity, purse, quote, request
+from roles.wallet.discovery import Survey
 from roles.wallet.errors import StoreNotEmptyError
 from roles.wallet.identity import Identity
-from roles.wallet.scan import Found, scan_keyset
+from roles.wallet.scan import BATCH, EMPTY_BATCHES, Found, scan_keyset
 from roles.wallet.wallet import Wallet
 
 STRETCH = 50
 """Keys asked for at once."""
-UNUSED_STRETCHES = 2
-"""Stretches of unused keys in a row that end the search: the gap limit is 100 keys."""
+UNUSED_STRETCHES = 20
+"""Stretches of unused keys in a row that end the search: the gap limit is 1,000 keys."""
+WIDEST_GAP = 100_000
+"""Counters never signed after which tokens that were issued are given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +60,62 @@ async def restore(wallet: Wallet, progress: Callable[[str], None] = lambda _: No
     again.
     """
     kit = wallet.kit
-    proofs = spent = 0
     keysets = await kit.keysets.everything()
     for keyset in keysets:
-        found = await scan_keyset(kit.mint, kit.keyring, keyset)
-        await _keep(wallet, keyset.keyset_id, found)
-        proofs += len(found.proofs)
-        spent += sum(held.state == "spent" for held in found.proofs)
-        if found.proofs:
-            progress(f"{keyset.unit}: {len(found.proofs)} tokens")
-    quotes = await _find_quotes(wallet)
-    if quotes:
-        progress(f"{quotes} quotes to mint")
+        await _scan(wallet, keyset, 0, progress)
+    survey = await _find_quotes(wallet)
+    if survey.found:
+        progress(f"{survey.found} quotes to mint")
+    for unit, issued in survey.issued.items():
+        await _search_on(wallet, [keyset for keyset in keysets if keyset.unit == unit], issued, progress)
     await wallet.minter.mint_due()
-    balances = await kit.database.read(purse.balances)
-    waiting, _ = await kit.database.read(quote.waiting)
-    return Restored(len(keysets), proofs, spent, quotes, waiting, sum(item.amount for item in balances))
+    return await kit.database.read(lambda c: _result(c, len(keysets), survey.found))
+
+
+def _result(connection: Connection, keysets: int, quotes: int) -> Restored:
+    proofs, spent = connection.execute(
+        "SELECT count(*), count(*) FILTER (WHERE state = 'spent') FROM proof WHERE request_id IS NULL"
+    ).fetchone()
+    balance = sum(item.amount for item in purse.balances(connection))
+    return Restored(keysets, proofs, spent, quotes, quote.waiting(connection)[0], balance)
+
+
+async def _scan(wallet: Wallet, keyset: Keyset, first: int, progress: Callable[[str], None]) -> Found:
+    """Find and keep a keyset's tokens from a counter on."""
+    found = await scan_keyset(wallet.kit.mint, wallet.kit.keyring, keyset, first)
+    await _keep(wallet, keyset.keyset_id, found)
+    if found.proofs:
+        progress(f"{keyset.unit}: {len(found.proofs)} tokens")
+    return found
+
+
+async def _search_on(
+    wallet: Wallet, keysets: Sequence[Keyset], issued: int, progress: Callable[[str], None]
+) -> None:
+    """Look behind wider gaps while the mint has issued more in a unit than was found."""
+    ids = [keyset.keyset_id for keyset in keysets]
+    for keyset in keysets:
+        counter = await wallet.kit.database.read(partial(request.next_counter, keyset_id=keyset.keyset_id))
+        end = counter + WIDEST_GAP
+        while counter < end and await wallet.kit.database.read(partial(_held, keyset_ids=ids)) < issued:
+            found = await _scan(wallet, keyset, counter, progress)
+            counter = found.next_counter if found.proofs else counter + EMPTY_BATCHES * BATCH
+            end = counter + WIDEST_GAP if found.proofs else end
+    missing = issued - await wallet.kit.database.read(partial(_held, keyset_ids=ids))
+    if missing > 0:
+        unit = keysets[0].unit if keysets else "a unit that the mint has no keyset of"
+        progress(f"{unit}: {missing} were issued to these keys and not found")
+
+
+def _held(connection: Connection, keyset_ids: Sequence[str]) -> int:
+    """What the tokens of the seed amount to, spent ones included."""
+    return sum(
+        connection.execute(
+            "SELECT coalesce(sum(amount), 0) FROM proof WHERE keyset_id = ? AND counter IS NOT NULL",
+            (keyset_id,),
+        ).fetchone()[0]
+        for keyset_id in keyset_ids
+    )
 
 
 async def _keep(wallet: Wallet, keyset_id: str, found: Found) -> None:
@@ -83,22 +129,25 @@ async def _keep(wallet: Wallet, keyset_id: str, found: Found) -> None:
     await wallet.kit.database.write(keep)
 
 
-async def _find_quotes(wallet: Wallet) -> int:
+async def _find_quotes(wallet: Wallet) -> Survey:
     """Learn the quotes of every key that was ever used; the keys get their places in the store."""
-    quotes = unused = first = 0
+    total = Survey()
+    unused = first = 0
     while unused < UNUSED_STRETCHES:
         keys = [
             Identity(index, None, wallet.kit.keyring.quote_public(index))
             for index in range(first, first + STRETCH)
         ]
-        if await wallet.discovery.are_used(keys):
+        survey = await wallet.discovery.survey(keys)
+        if survey.quotes:
             await _hold_keys(wallet, first + STRETCH)
-            quotes += await wallet.discovery.look_up(keys)
+            total.found += survey.found
+            total.issued += survey.issued
             unused = 0
         else:
             unused += 1
         first += STRETCH
-    return quotes
+    return total
 
 
 async def _hold_keys(wallet: Wallet, end: int) -> None:

@@ -7,7 +7,8 @@ from aiohttp import web
 from protocols.bitcoin.secp256k1 import public_key
 from protocols.cashu import dleq
 from protocols.cashu.models import BlindSignature
-from roles.runtime.storage import Connection
+from roles.runtime.errors import CommitFailed
+from roles.runtime.storage import Connection, Database
 from roles.wallet import purse, quote, request
 from roles.wallet.errors import MintUnreachable
 from roles.wallet.wallet import Wallet
@@ -390,6 +391,24 @@ async def test_notices_beyond_the_bound_are_left_to_the_look_up(
         wallet.notice(0, bytes([number]) * 32, 1, UNIT)
     assert home.metric("notices_total", result="taken") == 2
     assert home.metric("notices_total", result="overflow") == 3
+
+
+async def test_notices_that_could_not_be_stored_are_stored_later(
+    home: Home, tell: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wallet = await home.open()
+    await tell(wallet, 1, 7)
+
+    async def fail(*_: object) -> None:
+        raise CommitFailed("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "write", fail)
+        with pytest.raises(CommitFailed):
+            await wallet.minter.mint_due()
+    await tell(wallet, 2, 8)
+    await wallet.minter.mint_due()
+    assert await balance(wallet) == 15
 
 
 async def test_a_look_up_finds_every_quote_that_no_notice_told_of(home: Home, mint: FakeMint) -> None:

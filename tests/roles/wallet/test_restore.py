@@ -5,10 +5,16 @@ import pytest
 from protocols.cashu.curve import secret_point
 from roles.wallet import identity, purse, request
 from roles.wallet.errors import MintUnreachable, StoreNotEmptyError
-from roles.wallet.restore import check_empty, restore
+from roles.wallet.restore import UNUSED_STRETCHES, check_empty, restore
 from roles.wallet.wallet import Wallet
 from tests.roles.wallet.conftest import Clock, Home, Told
 from tests.roles.wallet.fake_mint import UNIT, FakeMint, lose
+
+
+@pytest.fixture(autouse=True)
+def narrow_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unused keys cost a signature and a check each."""
+    monkeypatch.setattr("roles.wallet.restore.UNUSED_STRETCHES", 2)
 
 
 async def balance(wallet: Wallet) -> int:
@@ -87,11 +93,46 @@ async def test_tokens_beyond_a_gap_of_two_hundred_counters_are_found(
     assert (await restore(await home.open("second"))).balance == 15
 
 
-async def test_quotes_of_a_key_far_behind_unused_ones_are_found(home: Home, mint: FakeMint) -> None:
+async def test_tokens_beyond_a_wider_gap_are_found_because_the_mint_says_what_it_has_issued(
+    home: Home, mint: FakeMint, tell: Told
+) -> None:
     first = await home.open("first")
-    for number in range(90):
-        await first.key_for(f"idle{number}")
-    mint.pay((await first.key_for("busy")).public_key, b"\x05" * 32, 9)
+    await tell(first, 1, 7)
+    await first.minter.mint_due()
+    keyset_id = next(iter(mint.keysets))
+    # A mint that refuses for an hour: each attempt takes counters that are never signed.
+    for number in (2, 3):
+        await first.kit.database.write(lambda c: request.reserve(c, keyset_id, 1000))
+        await tell(first, number, 8)
+        await first.minter.mint_due()
+    second = await home.open("second")
+    assert (await restore(second)).balance == 7 + 8 + 8
+    outputs = len(mint.signed)
+    await tell(second, 9, 1)
+    await second.minter.mint_due()
+    assert len(mint.signed) == outputs + 1
+    assert await balance(second) == mint.issued()
+
+
+async def test_the_search_ends_where_tokens_were_issued_to_nobody_of_this_seed(
+    home: Home, mint: FakeMint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roles.wallet.restore.WIDEST_GAP", 600)
+    first = await home.open("first")
+    mint.pay((await first.key_for("alice")).public_key, b"\x05" * 32, 9).issued = 9
+    second = await home.open("second")
+    told: list[str] = []
+    assert (await restore(second, told.append)).balance == 0
+    assert mint.paths().count("/v1/restore") == 3 + 6
+    assert told == [f"{UNIT}: 9 were issued to these keys and not found"]
+
+
+async def test_quotes_of_a_key_far_behind_unused_ones_are_found(
+    home: Home, mint: FakeMint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roles.wallet.restore.UNUSED_STRETCHES", UNUSED_STRETCHES)
+    first = await home.open("first")
+    mint.pay(first.kit.keyring.quote_public(999), b"\x05" * 32, 9)
     assert (await restore(await home.open("second"))).balance == 9
 
 
