@@ -40,6 +40,7 @@ from roles.credit.ledger_rows import LedgerRow
 from roles.runtime import crash
 from roles.runtime.backoff import Backoff
 from roles.runtime.errors import ConnectionLost, StorageError
+from roles.runtime.task_group import TaskGroup
 
 _log = logging.getLogger(__name__)
 
@@ -251,7 +252,7 @@ class Handover:
 
     async def run(self) -> None:
         """Hand over until the link breaks; raises ConnectionLost, Sv2Error, TimeoutError or StorageError."""
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             tasks.create_task(self._receive())
             tasks.create_task(self._send())
 

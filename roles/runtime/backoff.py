@@ -32,12 +32,5 @@ class Backoff:
         self._next = self._first
 
     async def wait(self) -> None:
-        """Sleep for the next pause; a task that was told to end ends here instead.
-
-        A task group whose child fails at the moment of a cancellation raises the failure and forgets the
-        cancellation (before Python 3.13): a loop that tries again would run for ever.
-        """
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise asyncio.CancelledError
+        """Sleep for the next pause."""
         await asyncio.sleep(self.next())

@@ -15,6 +15,7 @@ from roles.node_client.answers import ChainInfo, NodeTemplate
 from roles.node_client.errors import NodeError, NodeTimeout, NodeWarmingUp
 from roles.runtime.backoff import Backoff
 from roles.runtime.readiness import Readiness
+from roles.runtime.task_group import TaskGroup
 from roles.template_provider.draft import Draft
 from roles.template_provider.errors import WrongChain
 from roles.template_provider.meters import Meters
@@ -142,7 +143,7 @@ class Source:
         self._readiness.met(CONDITION)
 
     async def _follow(self) -> None:
-        async with asyncio.TaskGroup() as group:
+        async with TaskGroup() as group:
             group.create_task(self._long_poll())
             group.create_task(self._look())
 
