@@ -55,8 +55,7 @@ async def dial(address: Address, make: Callable[[StreamOwner], S], timeout: floa
         stream.abort("no answer in time", code="timeout")
         raise ConnectFailed(f"{address} does not answer within {timeout:g} s", code="timeout") from None
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise ConnectFailed(f"cannot reach {address}: {reason}", code="unreachable") from error
+        raise ConnectFailed(f"cannot reach {address}: {_reason(error)}", code="unreachable") from error
     except asyncio.CancelledError:
         stream.abort("no longer wanted", code="closed")
         raise
@@ -64,6 +63,13 @@ async def dial(address: Address, make: Callable[[StreamOwner], S], timeout: floa
         code, text = stream.reason or ("lost", "the peer closed the connection")
         raise ConnectFailed(f"no connection with {address}: {text}", code=code)
     return stream
+
+
+def _reason(error: OSError) -> str:
+    """The system's own words; asyncio puts others into its errors, and the resolver has numbers of its own."""
+    if error.errno is None or isinstance(error, socket.gaierror):
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
 
 
 async def reach(address: Address) -> socket.socket:

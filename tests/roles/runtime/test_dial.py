@@ -6,6 +6,8 @@ import pytest
 
 from roles.runtime import dial
 from roles.runtime.dial import reach
+from roles.runtime.errors import ConnectFailed
+from roles.runtime.line_connection import connect
 from roles.runtime.listen import bound, listen
 from shared_config.address import Address
 
@@ -30,3 +32,11 @@ async def test_a_socket_that_got_connected_to_itself_counts_as_refused() -> None
     with pytest.raises(ConnectionRefusedError):
         await dial._reach(sock, sock.getsockname())
     assert sock.fileno() == -1
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"), [("127.0.0.1", "Connection refused"), ("no-such-host.invalid", "")]
+)
+async def test_why_a_peer_is_not_reached_is_said_in_the_systems_words(host: str, reason: str) -> None:
+    with pytest.raises(ConnectFailed, match=f"cannot reach {host}:1: {reason}"):
+        await connect(Address(host, 1))
