@@ -66,7 +66,7 @@ async def dial(address: Address, make: Callable[[StreamOwner], S], timeout: floa
 
 
 def _reason(error: OSError) -> str:
-    """The system's own words; asyncio puts others into its errors, and the resolver has numbers of its own."""
+    """The system's own words; asyncio puts in others, and the resolver counts its errors apart."""
     if error.errno is None or isinstance(error, socket.gaierror):
         return error.strerror or str(error)
     return os.strerror(error.errno)
