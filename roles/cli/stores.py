@@ -11,6 +11,7 @@ from protocols.cashu.keyset import parse_keys
 from protocols.ehash.amount import Valuation
 from protocols.ehash.errors import CreditCode
 from protocols.ehash.shift import Unit
+from roles.cli.auditing.credits import CreditRow
 from roles.cli.auditing.ledger import LedgerRow
 from roles.cli.auditing.mint import KeysetTotals, QuoteRow
 from roles.cli.auditing.summary import Link
@@ -104,6 +105,28 @@ class MintStore:
             share = row["share_hash"], row["issuer"], row["store_id"], row["seq"]
             yield QuoteRow(*share, row["amount"], row["key"], row["unit"], row["paid"], row["issued"])
 
+    def credits(self) -> Iterator[CreditRow]:
+        """Yield every settled row of every ledger."""
+        rows = self._connection.execute(
+            "SELECT issuer.identity, ledger.store_id, credit.*, shift.unit, shift.minimum, shift.valuation"
+            " FROM credit JOIN ledger USING (ledger_no) JOIN issuer USING (issuer_no)"
+            " JOIN shift ON shift.issuer_no = ledger.issuer_no AND shift.shift = credit.shift"
+        )
+        for row in rows:
+            yield CreditRow(
+                issuer=row["identity"],
+                store_id=row["store_id"],
+                seq=row["seq"],
+                share_hash=row["share_hash"],
+                header=row["header"],
+                target=int.from_bytes(row["target"], "little"),
+                minimum=row["minimum"],
+                valuation=Valuation(row["valuation"]),
+                key=row["pubkey"],
+                unit=row["unit"],
+                refusal=CreditCode(row["code"]).label if row["code"] else None,
+            )
+
     def ledgers(self) -> list[tuple[bytes, bytes]]:
         """Return every issuer's identity with the store id of each of its ledgers."""
         rows = self._connection.execute("SELECT identity, store_id FROM ledger JOIN issuer USING (issuer_no)")
@@ -171,6 +194,21 @@ class WalletStore:
         """Yield the secret of every unspent token."""
         for row in self._connection.execute("SELECT secret FROM proof WHERE state = 'unspent'"):
             yield row["secret"]
+
+    def minted_by_unit(self) -> dict[str, int]:
+        """Return what was minted, in ehash."""
+        rows = self._connection.execute(
+            "SELECT unit, sum(amount) FROM quote WHERE state = 'minted' GROUP BY unit"
+        )
+        return {row[0]: row[1] for row in rows}
+
+    def held_by_unit(self) -> dict[str, int]:
+        """Return what all tokens that the wallet ever had amount to."""
+        rows = self._connection.execute(
+            "SELECT keyset.unit, sum(proof.amount) FROM proof JOIN keyset ON keyset.id = proof.keyset_id"
+            " GROUP BY keyset.unit"
+        )
+        return {row[0]: row[1] for row in rows}
 
     def minted_count(self) -> int:
         """Return the number of shares whose tokens are stored."""

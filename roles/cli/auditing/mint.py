@@ -75,22 +75,28 @@ def audit_handover(
     source: tuple[bytes, bytes],
     acked_seq: int,
     findings: Findings,
+    *,
+    refused: Mapping[int, str],
 ) -> None:
     """Check each ledger row against its quote and each quote of the ledger against its row.
 
-    `source` is the issuer's identity and the ledger's store id, `acked_seq` the mint's own word.
+    `source` is the issuer's identity and the ledger's store id, `acked_seq` and `refused` (by seq) the mint's
+    own word, which the pool may not have heard yet.
     """
     for share_hash, row in ledger.items():
         quote = quotes.get(share_hash)
-        if quote is None:
-            if row.refusal is not None:
-                findings.alarm(f"credits refused by the mint ({row.refusal})")
-            elif row.seq <= acked_seq:
-                findings.problem("confirmed shares without a quote", f"row {row.seq}")
-            else:
-                findings.count("shares on their way to the mint")
-        elif (quote.amount, quote.key, quote.unit, quote.seq) != (row.amount, row.key, row.unit, row.seq):
-            findings.problem("quotes that differ from their share", f"row {row.seq}")
+        refusal = row.refusal or refused.get(row.seq)
+        if quote is not None and (quote.issuer, quote.store_id) == source:
+            if refusal is not None:
+                findings.problem("refused credits with a quote", f"row {row.seq}")
+            if (quote.amount, quote.key, quote.unit, quote.seq) != (row.amount, row.key, row.unit, row.seq):
+                findings.problem("quotes that differ from their share", f"row {row.seq}")
+        elif refusal is not None:
+            findings.alarm(f"credits refused by the mint ({refusal})")
+        elif row.seq <= acked_seq:
+            findings.problem("confirmed shares without a quote", f"row {row.seq}")
+        else:
+            findings.count("shares on their way to the mint")
     for share_hash, quote in quotes.items():
         if (quote.issuer, quote.store_id) == source and share_hash not in ledger:
             findings.problem("quotes without a share", share_hash[::-1].hex())

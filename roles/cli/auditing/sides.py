@@ -5,10 +5,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
+from roles.cli.auditing.credits import Refusals, audit_credits
 from roles.cli.auditing.findings import Findings
 from roles.cli.auditing.ledger import LedgerRow, audit_ledger
 from roles.cli.auditing.mint import QuoteRow, audit_handover, audit_keysets, audit_quotes
-from roles.cli.auditing.wallet import audit_proofs, audit_wallet_quotes
+from roles.cli.auditing.wallet import audit_balance, audit_proofs, audit_wallet_quotes
 from roles.cli.stores import MintStore, PoolStore, WalletStore, open_store
 
 SIDES: Final = ("pool", "mint", "wallet")
@@ -40,10 +41,11 @@ def audit(state: Path, sides: Collection[str] = SIDES, *, required: bool = False
         if absent and required:
             raise SideMissing(f"{state} holds no store of the {' and the '.join(absent)}")
         ledger = audit_pool(pool, findings) if pool else None
-        quotes = audit_mint(mint, findings) if mint else None
+        quotes, refusals = audit_mint(mint, findings) if mint else (None, {})
         if pool and mint and ledger is not None and quotes is not None:
             source = (pool.identity, pool.store_id)
-            audit_handover(ledger, quotes, source, mint.acked(*source), findings)
+            refused = refusals.get(source, {})
+            audit_handover(ledger, quotes, source, mint.acked(*source), findings, refused=refused)
         if wallet:
             audit_wallet(wallet, mint, quotes, (state / "proxy" / "seed.words").read_text(), findings)
     return findings
@@ -54,11 +56,11 @@ def audit_pool(pool: PoolStore, findings: Findings) -> dict[bytes, LedgerRow]:
     return audit_ledger(pool.rows(), pool.unattributed(), findings)
 
 
-def audit_mint(mint: MintStore, findings: Findings) -> dict[bytes, QuoteRow]:
-    """Audit the mint alone."""
+def audit_mint(mint: MintStore, findings: Findings) -> tuple[dict[bytes, QuoteRow], Refusals]:
+    """Audit the mint alone; returns its quotes by share hash, and what it refused."""
     quotes = audit_quotes(mint.quotes(), findings)
     audit_keysets(mint.keysets(), quotes.values(), findings)
-    return quotes
+    return quotes, audit_credits(mint.credits(), quotes, findings)
 
 
 def audit_wallet(
@@ -70,4 +72,5 @@ def audit_wallet(
 ) -> None:
     """Audit the wallet, against the mint where it can be seen."""
     audit_wallet_quotes(wallet.quotes(), quotes, findings)
+    audit_balance(wallet.minted_by_unit(), wallet.held_by_unit(), findings)
     audit_proofs(wallet.proofs(words), wallet.keys(), mint.signatures() if mint else None, findings)

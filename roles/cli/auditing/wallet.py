@@ -58,6 +58,15 @@ def audit_wallet_quotes(
             findings.problem("quotes minted by the wallet but open at the mint", name)
 
 
+def audit_balance(minted: Mapping[str, int], held: Mapping[str, int], findings: Findings) -> None:
+    """Check that there are tokens, spent ones included, for all that was minted; both in ehash by unit."""
+    for unit, amount in minted.items():
+        if held.get(unit, 0) < amount:
+            findings.problem(
+                "units with fewer tokens than were minted", f"{amount - held.get(unit, 0)} of {unit}"
+            )
+
+
 def audit_proofs(
     proofs: Iterable[ProofRow],
     keys: Mapping[str, Mapping[int, bytes]],

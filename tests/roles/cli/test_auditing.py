@@ -9,10 +9,18 @@ from protocols.bitcoin.hashing import sha256d
 from protocols.bitcoin.target import from_work, meets
 from protocols.cashu import bdhke
 from protocols.ehash.amount import Valuation
+from roles.cli.auditing.credits import CreditRow, audit_credits
 from roles.cli.auditing.findings import Findings
 from roles.cli.auditing.ledger import LedgerRow, audit_ledger
 from roles.cli.auditing.mint import KeysetTotals, QuoteRow, audit_handover, audit_keysets, audit_quotes
-from roles.cli.auditing.wallet import ProofRow, SignatureRow, WalletQuote, audit_proofs, audit_wallet_quotes
+from roles.cli.auditing.wallet import (
+    ProofRow,
+    SignatureRow,
+    WalletQuote,
+    audit_balance,
+    audit_proofs,
+    audit_wallet_quotes,
+)
 
 TARGET = from_work(16 << 2)
 ISSUER = secp256k1.public_key(b"\x11" * 32)
@@ -65,10 +73,13 @@ def test_a_ledger_that_breaks_a_rule_is_found_out(rows: list[LedgerRow], kind: s
     assert kind in found(rows).problems
 
 
-def handover(rows: list[LedgerRow], quotes: list[QuoteRow], acked: int) -> Findings:
+def handover(
+    rows: list[LedgerRow], quotes: list[QuoteRow], acked: int, refused: dict[int, str] | None = None
+) -> Findings:
     findings = Findings()
     ledger = audit_ledger(rows, 0, findings)
-    audit_handover(ledger, audit_quotes(quotes, findings), (ISSUER, STORE), acked, findings)
+    known = audit_quotes(quotes, findings)
+    audit_handover(ledger, known, (ISSUER, STORE), acked, findings, refused=refused or {})
     return findings
 
 
@@ -88,6 +99,23 @@ def test_a_refused_credit_is_explained_and_alarmed() -> None:
     assert findings.alarms == {"credits refused by the mint (bad-work)": 1}
 
 
+def test_a_refusal_that_the_pool_has_not_heard_of_is_explained_by_the_mint() -> None:
+    findings = handover(ROWS[:1], [], 1, {1: "bad-key"})
+    assert findings.ok
+    assert findings.alarms == {"credits refused by the mint (bad-key)": 1}
+
+
+def test_a_share_that_another_ledger_was_credited_for_is_explained_by_its_refusal() -> None:
+    elsewhere = replace(quote(ROWS[0]), store_id=bytes(16), seq=7)
+    assert handover([replace(ROWS[0], refusal="duplicate-elsewhere")], [elsewhere], 1).ok
+    assert "confirmed shares without a quote" in handover(ROWS[:1], [elsewhere], 1).problems
+
+
+def test_a_refused_credit_must_not_have_a_quote() -> None:
+    refused = [replace(ROWS[0], refusal="bad-work")]
+    assert "refused credits with a quote" in handover(refused, [quote(ROWS[0])], 1).problems
+
+
 @pytest.mark.parametrize("change", [{"amount": 15}, {"key": ISSUER}, {"unit": "sat"}, {"seq": 9}])
 def test_a_quote_that_differs_from_its_share_is_found(change: dict[str, object]) -> None:
     odd = replace(quote(ROWS[0]), **change)  # type: ignore[arg-type]
@@ -98,6 +126,59 @@ def test_a_quote_of_the_issuer_without_a_share_is_unexplained_but_a_stranger_s_i
     quotes = [quote(row) for row in ROWS]
     assert "quotes without a share" in handover(ROWS[:2], quotes, 2).problems
     assert handover(ROWS[:2], [*quotes[:2], replace(quotes[2], issuer=KEY)], 2).ok
+
+
+def credit(row: LedgerRow) -> CreditRow:
+    return CreditRow(
+        ISSUER,
+        STORE,
+        row.seq,
+        row.share_hash,
+        row.header,
+        row.target,
+        row.minimum,
+        row.valuation,
+        row.key,
+        row.unit,
+        row.refusal,
+    )
+
+
+def test_a_mint_whose_credits_and_quotes_agree_passes_and_tells_what_it_refused() -> None:
+    findings = Findings()
+    quotes = audit_quotes(map(quote, ROWS[:2]), findings)
+    rows = [credit(ROWS[0]), credit(ROWS[1]), replace(credit(ROWS[2]), refusal="bad-key")]
+    assert audit_credits(rows, quotes, findings) == {(ISSUER, STORE): {3: "bad-key"}}
+    assert findings.ok
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ({"header": ROWS[1].header}, "credits whose header does not prove their work"),
+        ({"target": 1 << 100}, "credits whose header does not prove their work"),
+        ({"minimum": 1}, "quotes that differ from their credit"),
+        ({"key": ISSUER}, "quotes that differ from their credit"),
+        ({"unit": "sat"}, "quotes that differ from their credit"),
+        ({"seq": 2}, "credits without a quote"),
+        ({"share_hash": ROWS[1].share_hash}, "credits without a quote"),
+        ({"refusal": "bad-work"}, "quotes without a credit"),
+    ],
+)
+def test_a_credit_that_does_not_stand_behind_its_quote_is_found(change: dict[str, object], kind: str) -> None:
+    findings = Findings()
+    odd = replace(credit(ROWS[0]), **change)  # type: ignore[arg-type]
+    audit_credits([odd], audit_quotes([quote(ROWS[0])], findings), findings)
+    assert kind in findings.problems
+
+
+@pytest.mark.parametrize(
+    ("held", "ok"), [({UNIT: 16}, True), ({UNIT: 20}, True), ({UNIT: 15}, False), ({}, False)]
+)
+def test_what_was_minted_must_be_there(held: dict[str, int], ok: bool) -> None:
+    findings = Findings()
+    audit_balance({UNIT: 16}, held, findings)
+    assert findings.ok is ok
 
 
 @pytest.mark.parametrize(
