@@ -33,7 +33,7 @@ class PoolLimits(MiningLimits):
 
     keys_per_connection: int = Field(default=20_000, ge=1, le=1_000_000)
     """Locking keys of accepted shares that are known to be good; others are checked again."""
-    remembered_miners: int = Field(default=16_384, ge=0, le=1_000_000)
+    remembered_difficulties: int = Field(default=16_384, ge=0, le=1_000_000)
     """Miners, by host and user, whose difficulty is remembered for when they come back."""
     disk_reserve_bytes: int = Field(default=256 << 20, ge=0, le=1 << 50)
     """Of the ledger's disk; with less free, new shares are refused until there is room again."""

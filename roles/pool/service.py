@@ -183,7 +183,7 @@ class Pool:
         self.blocks = BlockDesk(database, self._link, node, meters)
         notices = Notices(public_key(identity), meters)
         self._disk = DiskWatch(daemon.state, config.limits.disk_reserve_bytes, meters, daemon.readiness)
-        difficulties = Difficulties(config.limits.remembered_miners)
+        difficulties = Difficulties(config.limits.remembered_difficulties)
         meters.remembered.set_function(lambda: float(len(difficulties)))
         self._floor = Floor(
             terms,

@@ -82,7 +82,6 @@ def test_of_a_key_given_twice_the_last_counts() -> None:
         (b'{"id":1,"method":"mining.authorize","params":["a"b","x"]}', b"null", "Not JSON"),
         (b'{"id":1', b"null", "Not JSON"),
         (b"[" * 5000, b"null", "Not JSON"),
-        (b"[" * 5000 + b"]" * 5000, b"null", "Not JSON"),
         (b'{"id":' + b"9" * 5000 + b".5e1,", b"null", "Not JSON"),
         (b"[1]", b"null", "Not an object"),
         (b"1", b"null", "Not an object"),
@@ -95,6 +94,11 @@ def test_what_is_no_message_is_said_so_under_its_id(line: bytes, id: bytes, text
     with pytest.raises(MalformedError) as caught:
         parse(line)
     assert (caught.value.id, caught.value.code, caught.value.text) == (id, 20, text)
+
+
+def test_a_line_nested_beyond_reason_is_refused_whatever_the_parser_makes_of_it() -> None:
+    with pytest.raises(MalformedError):
+        parse(b"[" * 5000 + b"]" * 5000)
 
 
 def test_bytes_that_are_not_utf8_are_read_with_a_mark_in_their_place() -> None:

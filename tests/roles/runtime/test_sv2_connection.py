@@ -43,7 +43,7 @@ Handler = Callable[[Sv2Connection], Awaitable[None]]
 def run(request: pytest.FixtureRequest) -> Callable[[Scenario], None]:
     def go(scenario: Scenario) -> None:
         async def bounded() -> None:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await scenario()
                 while DIALLED:
                     connection = DIALLED.pop()
