@@ -16,6 +16,7 @@ from protocols.sv2.template_distribution import SubmitSolution
 from roles.node_client.answers import BlockInfo
 from roles.node_client.errors import NodeError, NodeMalformed, NodeRefused
 from roles.pool.meters import Meters
+from roles.pool.salvage import Salvaged
 from roles.pool.template_link import Origin, TransactionShelf
 from roles.pool.workshop import script_height
 from roles.runtime import crash
@@ -154,6 +155,12 @@ class BlockDesk:
         block.assemble(self._provider.shelf)
         self._followed.append(block)
         self._wake.set()
+
+    def adopt(self, block: Salvaged) -> None:
+        """A block of an earlier life that did not come to store it."""
+        if all(each.block_hash != block.block_hash for each in self._followed):
+            self._followed.append(_Followed(block.block_hash, block.header, block.height, 1000 * block.time))
+            self._wake.set()
 
     def look(self) -> None:
         """The chain has moved: look again now."""

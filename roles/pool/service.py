@@ -30,6 +30,7 @@ from roles.pool.meters import Meters
 from roles.pool.notices import Notices
 from roles.pool.prefixes import PrefixBook
 from roles.pool.recollection import Difficulties
+from roles.pool.salvage import Salvage
 from roles.pool.schema import MIGRATIONS
 from roles.pool.session import Session
 from roles.pool.share_desk import ShareDesk
@@ -181,6 +182,8 @@ class Pool:
             meters=meters,
         )
         self.blocks = BlockDesk(database, self._link, node, meters)
+        adopt = self.blocks.adopt
+        self._salvage = Salvage(database, node, adopt, script=script, pool=config.coinbase_tag)
         notices = Notices(public_key(identity), meters)
         self._disk = DiskWatch(daemon.state, config.limits.disk_reserve_bytes, meters, daemon.readiness)
         difficulties = Difficulties(config.limits.remembered_difficulties)
@@ -210,6 +213,7 @@ class Pool:
             self._link.run(),
             self._issuer.run(),
             self.blocks.run(),
+            self._salvage.run(),
             self._prefixes.run(),
             self._disk.run(),
             self._floor.announce(),

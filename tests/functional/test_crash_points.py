@@ -17,7 +17,9 @@ from protocols.bitcoin.hashing import sha256d
 from protocols.bitcoin.target import from_work, meets
 from protocols.ehash.amount import Valuation, share_amount
 from roles.cli.auditing.sides import audit
-from roles.cli.stores import WalletStore
+from roles.cli.stores import PoolStore, WalletStore
+from roles.node_client.client import NodeClient
+from roles.node_client.credentials import CookieFile
 from roles.pool.schema import MIGRATIONS
 from roles.runtime.crash import POINTS, VARIABLE
 from roles.runtime.storage import Database, open_readonly
@@ -117,6 +119,11 @@ class Mine:
         with open_readonly(self.state / "proxy" / WalletStore.FILE) as store:
             return WalletStore(store).balance()[0]
 
+    def blocks(self) -> set[bytes]:
+        """The hashes of the blocks that the pool knows of as its own."""
+        with open_readonly(self.state / "pool" / PoolStore.FILE) as store:
+            return {row["hash"] for row in store.execute("SELECT hash FROM audit_block")}
+
     def _prepare(self, name: str) -> None:
         if name == "regtest_node.block-replayed":
             journal = self.daemons["regtest_node"].state / "recent-blocks.dat"
@@ -167,6 +174,14 @@ class Mine:
         asyncio.run(add())
 
 
+async def chain_of(node: Daemon) -> list[bytes]:
+    """The hashes of the active chain behind the genesis block."""
+    url = f"http://{node.settings['rpc_address']}"
+    async with NodeClient(url, CookieFile(node.state / ".cookie")) as client:
+        height = (await client.chain_info()).blocks
+        return [await client.block_hash(each) for each in range(1, height + 1)]
+
+
 def _add_row(connection: Any) -> None:
     last = connection.execute("SELECT * FROM share ORDER BY seq DESC LIMIT 1").fetchone()
     target = from_work(1 << last["minimum"] + 1)
@@ -208,3 +223,8 @@ def test_a_daemon_killed_there_and_again_while_it_recovers_loses_nothing(mine: M
     for _ in ("at work", "recovering"):
         mine.fire(name)
     mine.recover(name)
+
+
+def test_after_all_of_them_every_block_of_the_chain_stands_in_the_pools_store(mine: Mine) -> None:
+    chain = asyncio.run(chain_of(mine.daemons["regtest_node"]))
+    mine.await_("the pool to know its blocks", lambda: mine.blocks() >= set(chain))
