@@ -42,6 +42,8 @@ CATALOGUE = MINING.with_messages(*MINING_MESSAGES)
 REQUEST_COST = 5
 """What opening or changing a channel takes of a connection's allowance, in shares; a share that is not
 looked at takes as much."""
+BREATH = 8
+"""Requests answered before other connections have their turn; one may cost as much as a hundred shares."""
 JD_NOT_SUPPORTED = "jd-not-supported"
 
 _log = logging.getLogger(__name__)
