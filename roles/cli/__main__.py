@@ -5,6 +5,7 @@ import sys
 from typing import Final, NamedTuple, Protocol, cast
 
 EX_USAGE: Final = 64
+INTERRUPTED: Final = 130
 
 
 class Command(NamedTuple):
@@ -66,13 +67,13 @@ def main(argv: list[str] | None = None) -> int:
         print(overview())
         return 0 if arguments else EX_USAGE
     name, rest = arguments[0], arguments[1:]
-    if name in DAEMONS:
-        daemon = cast("CommandModule", importlib.import_module(f"roles.{name}.__main__"))
-        return daemon.main(rest)
-    if name not in COMMANDS:
+    if name not in COMMANDS and name not in DAEMONS:
         return unknown(name)
-    command = cast("CommandModule", importlib.import_module(COMMANDS[name].module))
-    return command.main(rest)
+    module = COMMANDS[name].module if name in COMMANDS else f"roles.{name}.__main__"
+    try:
+        return cast("CommandModule", importlib.import_module(module)).main(rest)
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def unknown(name: str) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from roles.cli.auditing.sides import audit
 from roles.cli.gauges import Gauges
+from roles.cli.panel import Fact
 from roles.cli.stores import MintStore, PoolStore, WalletStore, open_store
 
 
@@ -97,18 +98,39 @@ def latency(ledgered: dict[bytes, int], minted_at: dict[bytes, int]) -> dict[str
     return {"p50": round(cuts[49], 1), "p99": round(cuts[98], 1)}
 
 
-def facts(gauges: Gauges) -> dict[str, str]:
-    """Return the figures of the live summary."""
+def facts(gauges: Gauges) -> list[Fact]:
+    """Return the figures of the live summary; shares and blocks are those of this run."""
     accepted = gauges.grown("pool", "hashpool_pool_shares_accepted_total")
     rejected = gauges.grown("pool", "hashpool_pool_shares_rejected_total")
-    return {
-        "hashrate": f"{with_prefix(gauges.value('pool', 'hashpool_pool_hashrate'))}H/s",
-        "shares": f"{accepted:,.0f}" + (f" (+{rejected:,.0f} rejected)" if rejected else ""),
-        "blocks": f"{gauges.grown('pool', 'hashpool_pool_blocks_found_total'):,.0f}",
-        "height": f"{gauges.value('regtest_node', 'hashpool_node_height'):,.0f}",
-        "on the way": f"{gauges.value('proxy', 'hashpool_wallet_quotes_pending'):,.0f} quotes",
-        "balance": f"{gauges.value('proxy', 'hashpool_wallet_balance_ehash'):,.0f} ehash",
-    }
+    waiting = gauges.value("proxy", "hashpool_wallet_pending_ehash")
+    return [
+        Fact("hashrate", f"{with_prefix(gauges.value('pool', 'hashpool_pool_hashrate'))}H/s"),
+        Fact("miners", f"{gauges.value('proxy', 'hashpool_proxy_channels'):,.0f}"),
+        Fact("shares", f"{accepted:,.0f}", f"{rejected:,.0f} rejected" if rejected else ""),
+        Fact("blocks", f"{gauges.grown('pool', 'hashpool_pool_blocks_found_total'):,.0f}"),
+        Fact("height", f"{gauges.value('regtest_node', 'hashpool_node_height'):,.0f}"),
+        Fact(
+            "balance",
+            f"{gauges.value('proxy', 'hashpool_wallet_balance_ehash'):,.0f} ehash",
+            f"{waiting:,.0f} more on the way" if waiting else "",
+        ),
+    ]
+
+
+def outcome(result: dict[str, Any]) -> str:
+    """Return what a run has brought, as one line for people."""
+    shares, blocks, tokens = result["shares"], result["blocks"], result["tokens"]
+    rejected = f" ({shares['rejected']:,} rejected)" if shares["rejected"] else ""
+    chain = f" ({blocks['in_chain']:,} in the chain)" if blocks["found"] else ""
+    return (
+        f"{counted(shares['accepted'], 'share')}{rejected} · {counted(blocks['found'], 'block')}{chain}"
+        f" · {tokens['minted']:,} ehash minted · balance {tokens['balance']:,}"
+    )
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number with its noun: 1 share, 1,200 shares."""
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def with_prefix(number: float) -> str:

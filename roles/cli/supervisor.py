@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import aiohttp
+import orjson
+
+from roles.cli.log_line import LogLine
 
 READY_POLL_S: Final = 0.05
 STOP_TIMEOUT_S: Final = 10.0
@@ -22,11 +25,15 @@ LAST_LINES: Final = 12
 
 EXIT_KINDS: Final = {
     64: "usage",
+    65: "unusable data",
+    66: "missing file",
     69: "unavailable",
     73: "cannot create",
+    74: "disk",
     77: "no permission",
     78: "configuration",
 }
+"""Exit codes of sysexits that a new start does not mend by itself."""
 
 
 class State(enum.Enum):
@@ -40,7 +47,7 @@ class State(enum.Enum):
 
 
 class StartFailed(Exception):
-    """A daemon refused to start for a reason that a restart does not mend; the text says which and why."""
+    """A daemon does not start for a reason that stays; the text says which one, why, and the cure."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,16 @@ class Supervisor:
         self._stopping.update(chosen)
         for role in chosen:
             await self._end(self.lives[role])
+
+    def is_stopping(self) -> bool:
+        """Whether every member has been told to end."""
+        return self._stopping >= self.lives.keys()
+
+    def kill(self) -> None:
+        """End every member at once; what they had made durable stays."""
+        self._stopping.update(self.lives)
+        for life in self.lives.values():
+            self._signal(life, signal.SIGKILL)
 
     async def _announce(self) -> None:
         for life in self.lives.values():
@@ -178,15 +195,14 @@ class Supervisor:
         assert self._session is not None
         try:
             async with self._session.get(f"{url}/ready") as response:
-                text = await response.text()
-                return response.status == 200, text[:200]
-        except (aiohttp.ClientError, TimeoutError) as error:
-            return False, str(error)
+                return response.status == 200, reasons_of(await response.read())
+        except (aiohttp.ClientError, TimeoutError):
+            return False, ""
 
     def _refuse_hopeless(self, life: Life, code: int) -> None:
         if life.ready.is_set() or code not in EXIT_KINDS:
             return
-        told = "\n".join(f"  {line}" for line in life.last_lines)
+        told = "\n".join(f"  {line}" for line in complaints(life.last_lines))
         raise StartFailed(f"{life.member.role} does not start ({describe_exit(code)}):\n{told}")
 
     async def _end(self, life: Life) -> None:
@@ -214,6 +230,22 @@ class Supervisor:
 
     def _enter(self, life: Life, state: State, reason: str) -> None:
         life.state, life.reason, life.since = state, reason, time.monotonic()
+
+
+def reasons_of(body: bytes) -> str:
+    """Return what a daemon's answer to /ready says that it waits for."""
+    try:
+        reasons = orjson.loads(body)["reasons"]
+        return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        return ""
+
+
+def complaints(lines: Sequence[str]) -> list[str]:
+    """Return what a daemon's last lines say that is wrong and how to mend it, else the lines as they are."""
+    parsed = [line for line in map(LogLine.parse, lines) if line and line.level in {"error", "critical"}]
+    told = [text for line in parsed for text in (line.message, line.fields.get("hint", "")) if text]
+    return told or list(lines)
 
 
 def describe_exit(code: int) -> str:

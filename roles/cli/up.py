@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -20,12 +21,15 @@ from roles.cli.claim import AlreadyRunning, Claim
 from roles.cli.fleet import Fleet
 from roles.cli.gauges import Gauges
 from roles.cli.keys import public_halves
-from roles.cli.run_report import Baseline, facts, report, settled
-from roles.cli.supervisor import StartFailed, Supervisor
+from roles.cli.panel import Signpost
+from roles.cli.run_report import Baseline, facts, outcome, report, settled
+from roles.cli.supervisor import StartFailed, State, Supervisor
 from roles.cli.terminal import REFRESH_S, LogFiles, Terminal
 
 SETTLE_S: Final = 8.0
 SETTLE_POLL_S: Final = 0.1
+READY_LIMIT_S: Final = 120.0
+"""So long a run with an end waits for its daemons; without one, `up` goes on trying."""
 EX_UNAVAILABLE: Final = 69
 EX_CANTCREAT: Final = 73
 MINER: Final = "cpu_miner"
@@ -44,15 +48,24 @@ class Options:
 
 def parse(argv: list[str]) -> Options:
     """Read the arguments."""
-    parser = argparse.ArgumentParser(prog="hashpool up", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="hashpool up",
+        description="Run the whole system on an own regtest chain until Ctrl-C. What the miner has earned"
+        " goes to the wallet before the end; a second Ctrl-C ends at once, and loses nothing durable either.",
+    )
     parser.add_argument(
         "--for", dest="seconds", type=float, metavar="SECONDS", help="stop so long after all is ready"
     )
     parser.add_argument("--json", action="store_true", help="print one object on the last line of stdout")
     parser.add_argument("--port-offset", type=int, default=0, metavar="N", help="move every port by N")
-    parser.add_argument("--state", type=Path, metavar="DIR", help="where everything is kept (default .state)")
     parser.add_argument(
-        "--config", type=Path, metavar="DIR", help="the tree of configuration files (default config)"
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help="where everything is kept: by default $HASHPOOL_STATE, else .state (.state/offset-N)",
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="DIR", help="the tree of configuration files: by default config"
     )
     parser.add_argument("--backtrace", action="store_true", help="full tracebacks in the logs")
     given = parser.parse_args(argv)
@@ -89,12 +102,19 @@ class Run:
         self._fleet = Fleet(options.tree, options.state, options.offset, public_halves(options.state))
         members = self._fleet.members()
         roles = [member.role for member in members]
-        self._terminal = Terminal(roles, LogFiles(options.state / "logs"), quiet=False)
+        logs = options.state / "logs"
+        self._terminal = Terminal(roles, LogFiles(logs), self._signpost(logs))
         self._supervisor = Supervisor(members, self._terminal.say, os.environ)
         self._gauges = Gauges()
         self._stopping = asyncio.Event()
         self._baseline = Baseline.take(options.state)
         self._ready_s = 0.0
+
+    def _signpost(self, logs: Path) -> Signpost:
+        miners = miner_address(self._fleet.address("translator", "listen_address"))
+        elsewhere = "" if logs.parent == home() / ".state" else f" --state {shortest(logs.parent)}"
+        tokens = f"./hashpool wallet list{elsewhere}"
+        return Signpost(f"stratum+tcp://{miners}", tokens, shortest(logs))
 
     async def run(self) -> int:
         """Start, watch, stop, report."""
@@ -123,12 +143,18 @@ class Run:
         loop = asyncio.get_running_loop()
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         for number in numbers:
-            loop.add_signal_handler(number, self._stopping.set)
+            loop.add_signal_handler(number, self._stop)
         try:
             yield
         finally:
             for number in numbers:
                 loop.remove_signal_handler(number)
+
+    def _stop(self) -> None:
+        if self._stopping.is_set():
+            self._terminal.tell("ending at once")
+            self._supervisor.kill()
+        self._stopping.set()
 
     async def _until_stopped(self, supervised: asyncio.Task[None]) -> None:
         timeout = aiohttp.ClientTimeout(total=2)
@@ -146,13 +172,22 @@ class Run:
         """Return when the run is to end: at a signal, or so long after everything is ready."""
         stopping = asyncio.create_task(self._stopping.wait())
         ready = asyncio.create_task(self._supervisor.all_ready.wait())
-        await asyncio.wait({stopping, ready}, return_when=asyncio.FIRST_COMPLETED)
+        limit = None if self._options.seconds is None else READY_LIMIT_S
+        await asyncio.wait({stopping, ready}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
         if ready.done():
             self._ready_s = time.monotonic() - self._started
-            self._terminal.tell(f"everything is ready after {self._ready_s:.1f} s")
+            self._terminal.ready(self._ready_s)
             await asyncio.wait({stopping}, timeout=self._options.seconds)
+        elif not stopping.done():
+            self._tell_laggards()
         stopping.cancel()
         ready.cancel()
+
+    def _tell_laggards(self) -> None:
+        self._terminal.tell(f"not everything was ready within {READY_LIMIT_S:.0f} s:")
+        for life in self._supervisor.lives.values():
+            if life.state is not State.READY:
+                self._terminal.tell(f"{life.member.role} {life.state.value} {life.reason}".rstrip())
 
     async def _watch(self, session: aiohttp.ClientSession) -> None:
         while True:
@@ -166,11 +201,11 @@ class Run:
 
     async def _wind_down(self, session: aiohttp.ClientSession) -> None:
         """Stop the miner, let what it has earned arrive, then stop the rest."""
-        self._terminal.tell("stopping")
+        self._terminal.tell("stopping; the wallet takes in what is on its way (Ctrl-C: at once)")
         await self._supervisor.stop([MINER])
         if self._supervisor.all_ready.is_set():
             for _ in range(round(SETTLE_S / SETTLE_POLL_S)):
-                if settled(self._options.state):
+                if self._supervisor.is_stopping() or settled(self._options.state):
                     break
                 await asyncio.sleep(SETTLE_POLL_S)
         await self._look(session)
@@ -181,9 +216,21 @@ class Run:
         install_s = float(os.environ.get("HASHPOOL_INSTALL_S", "0"))
         whole = {"install_s": install_s, "ready_s": round(self._ready_s, 2)} | result
         audit = whole["audit"]
+        self._terminal.tell(outcome(result))
         self._terminal.tell(f"audit: {audit['detail']}")
         self._terminal.close()
         if self._options.json:
             sys.stdout.write(orjson.dumps(whole).decode() + "\n")
             sys.stdout.flush()
         return 0 if audit["ok"] and self._supervisor.all_ready.is_set() else 1
+
+
+def miner_address(listening: str) -> str:
+    """Return where miners reach an address that a daemon listens on; a wildcard is this machine's name."""
+    host, _, port = listening.rpartition(":")
+    return f"{socket.gethostname()}:{port}" if host in {"0.0.0.0", "[::]", "*"} else listening  # noqa: S104
+
+
+def shortest(path: Path) -> str:
+    """Return a path as it is shortest to write here."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

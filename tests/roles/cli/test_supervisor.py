@@ -112,6 +112,43 @@ async def test_a_daemon_that_ignores_sigterm_is_killed_in_the_end(
     assert process.returncode == -signal.SIGKILL
 
 
+async def test_what_is_killed_is_gone_at_once_and_not_started_again(tmp_path: Path) -> None:
+    fleet = Supervisor([member("stubborn", tmp_path / "diary")], quiet, os.environ)
+    async with running(fleet):
+        assert not fleet.is_stopping()
+        fleet.kill()
+        assert fleet.is_stopping()
+    process = fleet.lives["stubborn"].process
+    assert process is not None
+    assert process.returncode == -signal.SIGKILL
+    assert fleet.lives["stubborn"].restarts == 0
+
+
+def test_why_a_daemon_does_not_start_is_told_without_what_else_it_logged() -> None:
+    lines = [
+        "ts=2026-03-01T12:34:56.789Z level=info daemon=pool msg=starting",
+        'ts=2026-03-01T12:34:56.789Z level=error daemon=pool msg="port 1 is in use" hint="stop that program"',
+    ]
+    assert supervisor.complaints(lines) == ["port 1 is in use", "stop that program"]
+    assert supervisor.complaints(["pool: listen_address: no such address"]) == [
+        "pool: listen_address: no such address"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "reasons"),
+    [
+        (b'{"ready": false, "reasons": {"a": "not yet", "b": "gone"}}', "a: not yet; b: gone"),
+        (b'{"ready": true, "reasons": {}}', ""),
+        (b"ready", ""),
+        (b"[]", ""),
+        (b'{"reasons": 7}', ""),
+    ],
+)
+def test_what_a_daemon_waits_for_is_read_from_its_answer(body: bytes, reasons: str) -> None:
+    assert supervisor.reasons_of(body) == reasons
+
+
 async def test_stopping_while_a_daemon_still_waits_for_another_ends_at_once(tmp_path: Path) -> None:
     never = Member(
         "never", (sys.executable, "-c", "import time; time.sleep(60)"), f"http://127.0.0.1:{free_port()}"
