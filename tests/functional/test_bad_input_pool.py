@@ -379,9 +379,12 @@ async def test_a_share_for_the_tip_before_is_stale(chain: Chain) -> None:
         miner = await chain.servers[where].miner()
         channels.append(await miner.open())
     old = [channel.mine() for channel in channels]
+    everybody = (*channels, *chain.good.values())
+    tips = [channel.tip for channel in everybody]
     await chain.node.call("generatetoaddress", 1, REWARD)
-    for channel in (*channels, *chain.good.values()):
-        await channel.work()
+    for channel, tip in zip(everybody, tips, strict=True):
+        while channel.tip is tip:
+            await channel.miner.receive()
     for channel, share in zip(channels, old, strict=True):
         assert await refused(channel, share) == "stale-share"
         await goes_on(channel)

@@ -242,12 +242,12 @@ async def test_version_bits_that_nobody_may_roll_are_refused(chain: Chain, bits:
 async def test_a_share_for_the_tip_before_is_stale(chain: Chain) -> None:
     miner = await chain.miner()
     share = miner.find(await miner.job())
-    known = chain.good.jobs[-1].id
+    previous = miner.jobs[-1].params[1]
     await chain.node.call("generatetoaddress", 1, REWARD)
-    await miner.until(lambda: miner.jobs[-1].id != share[1] and miner.jobs[-1].params[-1])
+    await miner.until(lambda: miner.jobs[-1].params[1] != previous)
+    await chain.good.until(lambda: chain.good.jobs[-1].params[1] != previous)
     assert (await miner.submit(share))["error"] == [21, "Stale", None]
     assert (await miner.mine())["result"] is True
-    await chain.good.until(lambda: chain.good.jobs[-1].id != known)
     await miner.close()
 
 
