@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import secrets
+import socket
 import time
 from dataclasses import dataclass
 
@@ -47,9 +48,10 @@ class Server:
             await miner.extend()
         return miner
 
-    async def stream(self) -> "Stream":
-        """A connection with the handshake done, on which any bytes can be written."""
-        reader, writer = await asyncio.open_connection(self.address.host, self.address.port)
+    async def stream(self, sock: socket.socket | None = None) -> "Stream":
+        """A connection with the handshake done, on which any bytes can be written; ``sock`` is connected."""
+        where = {"sock": sock} if sock else {"host": self.address.host, "port": self.address.port}
+        reader, writer = await asyncio.open_connection(**where)
         initiator = Initiator(
             ephemeral_secret=secrets.token_bytes(32),
             ephemeral_aux=secrets.token_bytes(32),
