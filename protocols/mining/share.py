@@ -57,6 +57,9 @@ class SeenShares:
     def __len__(self) -> int:
         return len(self._keys)
 
+    def __contains__(self, share_hash: bytes) -> bool:
+        return share_hash in self._keys
+
     def repeats(self, share_hash: bytes, key: bytes | None) -> bool:
         """Record a share; True if it was there for the same key. Raises DuplicateShare for another."""
         if share_hash not in self._keys:

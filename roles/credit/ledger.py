@@ -124,6 +124,10 @@ class Ledger:
 
         Raises StorageError when nothing of them was stored.
         """
+        return await self.enter(entries)
+
+    def enter(self, entries: Sequence[Entry]) -> "asyncio.Future[list[Record]]":
+        """As `append`, for who cannot wait; futures are done in the order in which they were asked for."""
         gathered = self._gathered
         if gathered is None:
             gathered = self._gathered = _Gathered()
@@ -132,7 +136,7 @@ class Ledger:
         waiter: asyncio.Future[list[Record]] = asyncio.get_running_loop().create_future()
         gathered.entries += entries
         gathered.waiters.append((waiter, len(gathered.entries)))
-        return await waiter
+        return waiter
 
     async def _write_gathered(self) -> None:
         """Write what came together while the write before was under way, one write at a time."""

@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 from protocols.bitcoin.secp256k1 import is_point
 from protocols.ehash.messages import EXTENSION, MINING_MESSAGES
-from protocols.mining.errors import OpenRefused
+from protocols.mining.errors import OpenRefused, TooManyShares
 from protocols.sv2.codec import MINING, encode
 from protocols.sv2.connection import PROTOCOL_MINING
 from protocols.sv2.errors import InvalidFloat, SetupRefused, UnexpectedMessage, UnknownMessage
@@ -19,6 +20,7 @@ from protocols.sv2.mining import (
     OpenStandardMiningChannel,
     SetCustomMiningJob,
     SetCustomMiningJobError,
+    SubmitSharesError,
     SubmitSharesExtended,
     SubmitSharesStandard,
     UpdateChannel,
@@ -32,7 +34,7 @@ from roles.pool.miner_channel import MinerChannel
 from roles.pool.notices import Route
 from roles.pool.recollection import ShareKeys
 from roles.pool.roster import GROUP, Addressing, Roster
-from roles.pool.share_desk import Judged, Settled
+from roles.pool.share_desk import Entered, Judged, Settled, Submission, fault_of
 from roles.runtime import crash
 from roles.runtime.errors import ConnectionLost
 from roles.runtime.sv2_connection import Sv2Connection
@@ -44,6 +46,8 @@ REQUEST_COST = 5
 looked at takes as much."""
 BREATH = 8
 """Requests answered before other connections have their turn; one may cost as much as a hundred shares."""
+MAX_UNSETTLED = 1_024
+"""Shares of a connection that wait for the ledger, at which it is no longer read from."""
 JD_NOT_SUPPORTED = "jd-not-supported"
 
 _log = logging.getLogger(__name__)
@@ -60,6 +64,8 @@ class Session:
         self._allowance = Allowance(floor.terms.shares_per_s, floor.monotonic())
         self._keys = ShareKeys(is_point, floor.terms.keys)
         self._flush: asyncio.TimerHandle | None = None
+        self._unsettled: deque[tuple[list[Judged], Entered | None]] = deque()
+        self._unsettled_shares = 0
 
     async def run(self) -> None:
         """Set up, then serve until the peer goes."""
@@ -129,41 +135,59 @@ class Session:
         judged: list[Judged] = []
         replies: list[Frame] = []
         now, moment = int(self._floor.clock()), self._floor.monotonic()
-        cost = 0
-        for frame in frames:
-            answer = self._setup.receive(frame)
-            if answer is not None:
-                replies.append(answer)
-                continue
-            try:
-                message, tlvs = CATALOGUE.decode(frame)
-            except UnknownMessage:
-                self._floor.meters.ignored.inc()
-                continue
-            except InvalidFloat:
-                replies.append(encode(refuse_hash_rate(frame)))
-                continue
-            if isinstance(message, SubmitSharesExtended | SubmitSharesStandard):
-                member = self._roster.members.get(message.channel_id)
-                if member is not None and not member.pace.admits(moment):
-                    # An error and not slower reading: others may mine on the same connection.
-                    cost += REQUEST_COST
-                    replies.append(encode(self._floor.desk.refuse_excess(message)))
+        cost = requests = 0
+        try:
+            for frame in frames:
+                answer = self._setup.receive(frame)
+                if answer is not None:
+                    replies.append(answer)
                     continue
-                cost += 1
-                outcome = self._floor.desk.judge(member, message, self._used(tlvs), now, self._keys)
-                if isinstance(outcome, Judged):
-                    judged.append(outcome)
-                else:
-                    replies.append(encode(outcome))
-            else:
-                cost += REQUEST_COST
+                try:
+                    message, tlvs = CATALOGUE.decode(frame)
+                except UnknownMessage:
+                    self._floor.meters.ignored.inc()
+                    continue
+                except InvalidFloat:
+                    replies.append(encode(refuse_hash_rate(frame)))
+                    continue
+                if isinstance(message, SubmitSharesExtended | SubmitSharesStandard):
+                    outcome = self._judge(message, tlvs, now, moment)
+                    if isinstance(outcome, Judged):
+                        judged.append(outcome)
+                        cost += 1
+                    else:
+                        replies.append(encode(outcome))
+                        # A share that its channel submits too fast is not looked at.
+                        cost += REQUEST_COST if outcome.error_code == TooManyShares.code else 1
+                    continue
                 replies += map(encode, self._answer(message, tlvs))
-        if replies:
-            self._connection.send(*replies)
-        if judged:
-            await self._record(judged)
+                cost += REQUEST_COST
+                requests += 1
+                if requests % BREATH == 0:
+                    self._pass_on(judged, replies)
+                    judged, replies = [], []
+                    await asyncio.sleep(0)
+        finally:
+            # Whatever ends the connection, what was good before it is recorded.
+            self._pass_on(judged, replies)
+        while self._unsettled_shares >= MAX_UNSETTLED and (entered := self._unsettled[0][1]) is not None:
+            await asyncio.wait({entered})
         await self._rest(cost)
+
+    def _judge(
+        self, share: Submission, tlvs: tuple[Tlv, ...], now: int, moment: float
+    ) -> Judged | SubmitSharesError:
+        member = self._roster.members.get(share.channel_id)
+        if member is not None and not member.pace.admits(moment):
+            # An error and not slower reading: others may mine on the same connection.
+            return self._floor.desk.refuse_excess(share)
+        return self._floor.desk.judge(member, share, self._used(tlvs), now, self._keys)
+
+    def _pass_on(self, judged: list[Judged], replies: list[Frame]) -> None:
+        if replies:
+            self.tell(replies)
+        if judged:
+            self._hand_in(judged)
 
     async def _rest(self, cost: int) -> None:
         pause = self._allowance.use(cost, self._floor.monotonic()) if cost else 0.0
@@ -173,8 +197,32 @@ class Session:
 
     # Shares
 
-    async def _record(self, judged: list[Judged]) -> None:
-        settled, errors = await self._floor.desk.record(judged)
+    def _hand_in(self, judged: list[Judged]) -> None:
+        """Have shares made durable; the next are judged meanwhile, because one may be a block."""
+        entered = self._floor.desk.enter(judged)
+        self._unsettled.append((judged, entered))
+        self._unsettled_shares += len(judged)
+        if entered is not None:
+            entered.add_done_callback(self._settle)
+        elif len(self._unsettled) == 1:
+            self._settle()
+
+    def _settle(self, _: Entered | None = None) -> None:
+        """Answer what is durable, in the order of submission: successes are counted, not named."""
+        replies: list[Frame] = []
+        while self._unsettled and _is_done(self._unsettled[0][1]):
+            judged, entered = self._unsettled.popleft()
+            self._unsettled_shares -= len(judged)
+            fault = fault_of(entered)
+            if fault is not None:
+                _log.error("recording shares failed", exc_info=fault, extra={"peer": self._connection.peer})
+                self._connection.close("recording shares failed", code="fault")
+                continue
+            replies += self._settled(*self._floor.desk.settle(judged, entered))
+        if replies:
+            self.tell(replies)
+
+    def _settled(self, settled: list[Settled], errors: list[Message]) -> list[Frame]:
         replies = [encode(error) for error in errors]
         now = self._floor.monotonic()
         rushed: dict[MinerChannel, None] = {}
@@ -192,8 +240,7 @@ class Session:
             replies += self._acknowledge(share)
         for member in rushed:
             replies += map(encode, self._roster.adjust_one(member, now))
-        if replies:
-            self._connection.send(*replies)
+        return replies
 
     def _acknowledge(self, share: Settled) -> list[Frame]:
         answer = share.member.acks.add(share.sequence_number, share.work)
@@ -272,3 +319,7 @@ class Session:
     def _push(self, messages: list[Message]) -> None:
         if messages:
             self.tell([encode(message) for message in messages])
+
+
+def _is_done(entered: Entered | None) -> bool:
+    return entered is None or entered.done()

@@ -1,7 +1,8 @@
-"""Shares from one segment: judged one by one, recorded by one write, answered in their order."""
+"""Shares from one segment: judged one by one, entered into the ledger at once, settled when that is done."""
 
 import logging
-from collections.abc import Iterable
+from asyncio import CancelledError, Future
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from protocols.bitcoin.target import work as work_of
@@ -35,6 +36,7 @@ from roles.runtime.errors import StorageError
 _log = logging.getLogger(__name__)
 
 Submission = SubmitSharesStandard | SubmitSharesExtended
+Entered = Future[list[Record]]
 
 
 class InvalidShareKey(ShareRefused):
@@ -56,7 +58,11 @@ class LedgerFull(ShareRefused):
 
 
 class Judged(NamedTuple):
-    """A good share that waits to be durable; `amount` 0 is worth nothing and needs no ledger."""
+    """A good share that waits to be durable; `amount` 0 is worth nothing and needs no ledger.
+
+    A repetition goes to the ledger as well, which alone knows whether the share stands there: the first one
+    may still be on its way, or may have come to nothing.
+    """
 
     member: MinerChannel
     sequence_number: int
@@ -66,7 +72,12 @@ class Judged(NamedTuple):
 
     @property
     def is_recorded(self) -> bool:
-        return self.amount > 0 and not self.verdict.repeated
+        return self.amount > 0
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it came before and is durable, once all that came before it is settled."""
+        return self.verdict.repeated and self.verdict.share_hash in self.member.channel.seen
 
 
 class Settled(NamedTuple):
@@ -92,7 +103,7 @@ class ShareDesk:
 
     def judge(
         self, member: MinerChannel | None, share: Submission, tlvs: Iterable[Tlv], now: int, keys: ShareKeys
-    ) -> Judged | Message:
+    ) -> Judged | SubmitSharesError:
         """The verdict on a share at `now` (unix seconds), or the error to answer; a block is sent at once.
 
         `keys` are those known of the connection.
@@ -102,21 +113,29 @@ class ShareDesk:
         except ShareRefused as error:
             return self.refuse(share.channel_id, share.sequence_number, error)
 
-    async def record(self, judged: list[Judged]) -> tuple[list[Settled], list[Message]]:
-        """Make shares durable: those that are now or were before, and the errors for those that are not."""
-        if self._disk.is_low:
-            return self._without_ledger(judged)
-        entries = [_entry(share) for share in judged if share.is_recorded]
-        records: list[Record] = []
-        if entries:
-            crash.at("pool.shares-judged")
-            try:
-                records = await self._ledger.append(entries)
-            except StorageError as error:
-                _log.error("shares cannot be stored", extra={"shares": len(judged), "reason": str(error)})
-                return [], [self._not_stored(share, error) for share in judged]
-            crash.at("pool.shares-durable")
-        return self._settle(judged, records)
+    def enter(self, judged: list[Judged]) -> Entered | None:
+        """Begin to make shares durable; None where there is nothing that the ledger can be given."""
+        entries = [] if self._disk.is_low else [_entry(share) for share in judged if share.is_recorded]
+        if not entries:
+            return None
+        crash.at("pool.shares-judged")
+        return self._ledger.enter(entries)
+
+    def settle(self, judged: list[Judged], entered: Entered | None) -> tuple[list[Settled], list[Message]]:
+        """Shares that are durable now or were before, and the errors for those that are not.
+
+        `entered` is what `enter` gave for them and is done. Raises what it raises but for StorageError.
+        """
+        if entered is None:
+            return self._settle(judged, None)
+        try:
+            records = entered.result()
+        except StorageError as error:
+            _log.error("shares cannot be stored", extra={"shares": len(judged), "reason": str(error)})
+            failed = ShareNotStored(str(error))
+            return [], [self._forget(share, failed) for share in judged]
+        crash.at("pool.shares-durable")
+        return self._settle(judged, iter(records))
 
     def refuse_excess(self, share: Submission) -> SubmitSharesError:
         """The answer to a share that its channel submits too fast; nothing of it is looked at."""
@@ -155,44 +174,54 @@ class ShareDesk:
         amount = share_amount(verdict.share_hash, verdict.job.target, rule.minimum, self._terms.valuation)
         return Judged(member, share.sequence_number, verdict, key, amount)
 
-    def _settle(self, judged: list[Judged], records: list[Record]) -> tuple[list[Settled], list[Message]]:
+    def _settle(
+        self, judged: list[Judged], records: Iterator[Record] | None
+    ) -> tuple[list[Settled], list[Message]]:
+        """`records` None: the ledger takes nothing; blocks among the shares have been sent already."""
         settled: list[Settled] = []
         errors: list[Message] = []
-        fates = iter(records)
         accepted = total = 0
         for share in judged:
-            fate, seq = next(fates) if share.is_recorded else (Fate.RECORDED, 0)
-            if fate is Fate.DUPLICATE:
-                error = DuplicateShare("the ledger has this share")
-                errors.append(self.refuse(share.member.channel.channel_id, share.sequence_number, error))
+            seq = work = 0
+            if not share.is_recorded:
+                is_new = not share.verdict.repeated
+            elif records is None and share.is_known:
+                is_new = False
+            elif records is None:
+                errors.append(self._forget(share, LedgerFull("the ledger's disk is nearly full")))
                 continue
-            if share.verdict.repeated or fate is Fate.REPEATED:
-                self._meters.repeated.inc()
-                seq = work = 0
             else:
+                fate, seq = next(records)
+                if fate is Fate.DUPLICATE:
+                    errors.append(self._forget(share, DuplicateShare("the ledger has this share")))
+                    continue
+                is_new = fate is Fate.RECORDED
+            if is_new:
                 work = work_of(share.verdict.job.target)
                 accepted += 1
                 total += work
+            else:
+                self._meters.repeated.inc()
+                seq = 0
             settled.append(Settled(share.member, share.sequence_number, seq, work))
         if accepted:
             self._meters.accepted.inc(accepted)
             self._meters.work.inc(total)
         return settled, errors
 
-    def _without_ledger(self, judged: list[Judged]) -> tuple[list[Settled], list[Message]]:
-        """As `record` where nothing new can be stored; blocks among them have been sent already."""
-        settled, errors = self._settle([share for share in judged if not share.is_recorded], [])
-        full = LedgerFull("the ledger's disk is nearly full")
-        return settled, errors + [self._forget(share, full) for share in judged if share.is_recorded]
-
-    def _not_stored(self, share: Judged, cause: StorageError) -> Message:
-        return self._forget(share, ShareNotStored(str(cause)))
-
     def _forget(self, share: Judged, error: ShareRefused) -> Message:
-        """Refuse a good share that may be submitted again."""
+        """Refuse a good share; when it comes again the ledger is asked again."""
         channel = share.member.channel
         channel.seen.forget(share.verdict.share_hash)
         return self.refuse(channel.channel_id, share.sequence_number, error)
+
+
+def fault_of(entered: Entered | None) -> BaseException | None:
+    """Why it is not known what became of shares, where neither records nor a StorageError tell."""
+    if entered is None:
+        return None
+    error = CancelledError() if entered.cancelled() else entered.exception()
+    return None if isinstance(error, StorageError) else error
 
 
 def _share_key(tlvs: Iterable[Tlv]) -> bytes | None:

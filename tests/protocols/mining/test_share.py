@@ -183,8 +183,10 @@ def test_the_same_share_for_the_same_key_is_a_repetition_and_for_another_a_dupli
 
 def test_a_share_that_could_not_be_stored_may_come_again(channel: Any, mine: Any) -> None:
     share, verdict = mine(channel)
+    assert verdict.share_hash in channel.seen
     channel.seen.forget(verdict.share_hash)
     channel.seen.forget(verdict.share_hash)
+    assert verdict.share_hash not in channel.seen
     assert not channel.judge(share, None, NOW).repeated
 
 

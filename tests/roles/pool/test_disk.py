@@ -64,6 +64,21 @@ async def test_on_a_nearly_full_disk_new_shares_are_refused_by_their_code_and_ta
     assert house.metric("hashpool_pool_disk_free_bytes") == PLENTY
 
 
+async def test_a_share_handed_in_twice_at_once_is_refused_twice_on_a_nearly_full_disk(
+    house: House, room: Disk
+) -> None:
+    house.settings["limits"] = {"disk_reserve_bytes": 1_000_000}
+    await house.start()
+    channel = await (await house.miner(extensions=True)).open(key=KEY)
+    room.free = 0
+    await until(house, low=True)
+    share = channel.mine()
+    channel.submit(share, share)
+    for _ in range(2):
+        answer = await channel.miner.hear(SubmitSharesError, SubmitSharesSuccess)
+        assert answer == SubmitSharesError(channel.id, share.sequence_number, "ledger-full")
+
+
 async def test_a_block_is_submitted_whatever_the_disk_says(house: House, room: Disk) -> None:
     house.block_hashes = 1
     house.settings["limits"] = {"disk_reserve_bytes": 1_000_000}

@@ -157,7 +157,7 @@ async def test_a_ledger_that_cannot_be_written_refuses_shares_and_takes_them_lat
         raise CommitFailed("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("roles.credit.ledger.Ledger.append", fail)
+        patch.setattr("roles.credit.ledger.Ledger._write", fail)
         channel.submit(share)
         assert await miner.hear(SubmitSharesError) == SubmitSharesError(2, 1, "share-not-stored")
     channel.submit(share)
