@@ -11,6 +11,8 @@ _U64 = (1 << 64) - 1
 class Acknowledgements:
     """The accepted shares of one channel that are durable and not answered yet."""
 
+    __slots__ = ("_last", "_size", "_work", "channel_id", "count")
+
     def __init__(self, channel_id: int, size: int = MAX_BATCH) -> None:
         self.channel_id = channel_id
         self.count = 0

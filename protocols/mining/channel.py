@@ -30,6 +30,11 @@ class Channel(ABC):
     itself; those sent to the group are its own as well, under the target that it had at their revision.
     """
 
+    __slots__ = (
+        "_given", "_targets", "_views", "channel_id", "group", "jobs", "key", "max_target", "prefix", "seen",
+        "target", "version_rolling",
+    )  # fmt: skip
+
     def __init__(
         self,
         channel_id: int,
@@ -150,6 +155,8 @@ class Channel(ABC):
 class StandardChannel(Channel):
     """A channel whose client changes the header only; its extranonce is prefix and zeros, 20 bytes."""
 
+    __slots__ = ("extranonce",)
+
     def __init__(
         self,
         channel_id: int,
@@ -185,6 +192,7 @@ class StandardChannel(Channel):
 class ExtendedChannel(Channel):
     """A channel whose client rolls 16 bytes of extranonce behind its prefix."""
 
+    __slots__ = ()
     extranonce_size = ROLLABLE_SIZE
 
     def open_success(self, request_id: int, group_channel_id: int) -> Message:

@@ -128,15 +128,20 @@ class JobIds:
         return self._last
 
 
+_NO_IDS: frozenset[int] = frozenset()
+
+
 class JobStore(Generic[J]):
     """The jobs of one channel or group, by id and state; bounded in all of them."""
+
+    __slots__ = ("_future", "_ids", "_past", "_stale", "active")
 
     def __init__(self, ids: JobIds | None = None) -> None:
         self.active: J | None = None
         self._ids = ids or JobIds()
         self._future: dict[int, J] = {}
         self._past: dict[int, J] = {}
-        self._stale: frozenset[int] = frozenset()
+        self._stale = _NO_IDS
 
     def next_id(self) -> int:
         """An id for a job of this store, U32."""

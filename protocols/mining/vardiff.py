@@ -28,6 +28,11 @@ RUSH_LEAST_S = 0.1
 class Vardiff:
     """Estimates one channel's hash rate and says how much work a share should take."""
 
+    __slots__ = (
+        "_changed", "_count", "_decay_time", "_heard", "_known", "_last", "_rate", "_short_count",
+        "_short_start", "_short_work", "_squares", "_time", "_work",
+    )  # fmt: skip
+
     def __init__(self, shares_per_minute: float, now: float) -> None:
         self._rate = shares_per_minute / 60
         self._decay_time = WINDOW_SHARES / self._rate

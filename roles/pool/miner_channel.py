@@ -19,6 +19,8 @@ class MinerChannel:
     Where a method returns a new target, work that differs is to be sent with it.
     """
 
+    __slots__ = ("_declared", "_rule", "_wanted", "acks", "channel", "name", "pace", "vardiff")
+
     def __init__(
         self,
         channel: StandardChannel | ExtendedChannel,
