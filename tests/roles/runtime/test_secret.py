@@ -1,3 +1,4 @@
+import errno
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,17 @@ def test_a_secret_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file where the directory should be")
     with pytest.raises(SecretUnusable, match="cannot be"):
         SecretFile(tmp_path / "state" / "authority.key").load_or_create(lambda: "x")
+
+
+@pytest.mark.parametrize(("number", "cure"), [(errno.ENOSPC, "make room"), (errno.EACCES, "who owns it")])
+def test_why_a_secret_cannot_be_written_comes_with_its_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, cure: str
+) -> None:
+    def refuse(*_arguments: object, **_options: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(SecretUnusable) as caught:
+        SecretFile(tmp_path / "authority.key").load_or_create(lambda: "x")
+    assert os.strerror(number) in caught.value.text
+    assert cure in caught.value.hint
