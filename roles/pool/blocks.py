@@ -109,12 +109,14 @@ class BlockDesk:
         meters: Meters,
         *,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._provider = provider
         self._node = node
         self._meters = meters
         self._clock = clock
+        self._monotonic = monotonic
         self._followed: deque[_Followed] = deque(maxlen=MAX_FOLLOWED)
         self._wake = asyncio.Event()
         self._is_node_away = False
@@ -142,12 +144,13 @@ class BlockDesk:
         self._meters.blocks.inc()
         height = script_height(work.prefix[_SCRIPT_AT:])
         _log.info("a block is found", extra={"hash": display(verdict.share_hash), "height": height})
-        now = self._clock()
+        # A clock that is set back must not hold a block up.
+        now = self._monotonic()
         block = _Followed(
             verdict.share_hash,
             verdict.header,
             height,
-            int(now * 1000),
+            int(self._clock() * 1000),
             origin=origin,
             coinbase=coinbase,
             submit_at=now + (GRACE_S if sent else 0),
@@ -222,16 +225,16 @@ class BlockDesk:
     async def _submit(self, block: _Followed) -> None:
         """Hand a block that the node does not know to the node itself, where we have its transactions."""
         block.assemble(self._provider.shelf)
-        if block.assembled is None or self._clock() < block.submit_at:
+        if block.assembled is None or self._monotonic() < block.submit_at:
             return
         try:
             block.verdict = await self._node.submit_block(block.assembled)
         except (NodeRefused, NodeMalformed) as error:
             # This block's trouble alone: those behind it have their turn.
-            block.submit_at = self._clock() + TROUBLE_S
+            block.submit_at = self._monotonic() + TROUBLE_S
             _log.error("the node cannot take a block", extra={"reason": str(error)})
             return
-        block.submit_at = self._clock() + GRACE_S
+        block.submit_at = self._monotonic() + GRACE_S
         hint = {"hash": display(block.block_hash), "verdict": block.verdict or "accepted"}
         _log.warning("a block went to the node directly", extra=hint)
         if block.verdict not in PASSING:

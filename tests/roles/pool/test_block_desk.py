@@ -123,7 +123,7 @@ def clock() -> Clock:
 @pytest.fixture
 def desk(disk: FullDisk, provider: Provider, node: Node, clock: Clock) -> BlockDesk:
     database: Any = disk
-    return BlockDesk(database, provider, node, Meters(CollectorRegistry()), clock=clock)
+    return BlockDesk(database, provider, node, Meters(CollectorRegistry()), clock=clock, monotonic=clock)
 
 
 def block(nonce: int = 0) -> Verdict:
