@@ -171,7 +171,8 @@ class JobStore(Generic[J]):
         retired = set(self._past)
         if self.active is not None:
             retired.add(self.active.job_id)
-        self._stale = frozenset(retired)
+        # An empty one of its own would be a good part of what an idle channel takes.
+        self._stale = frozenset(retired) or _NO_IDS
         self._past = {}
         self._future = {}
         self.active = None
