@@ -110,8 +110,14 @@ class Sv1Source:
             session.give_up()
         self._assign(None, True)
         if reason:
+            # Said once; a hundred attempts that fail alike are no news.
+            known = self._readiness.reasons.get("work") == reason
+            _log.log(
+                logging.DEBUG if known else logging.WARNING,
+                "no work from the server",
+                extra={"reason": reason},
+            )
             self._readiness.unmet("work", reason)
-            _log.warning("no work from the server", extra={"reason": reason})
 
 
 class _Session:

@@ -220,7 +220,8 @@ class BlockDesk:
             self._provider.settled(block.block_hash)
             if block.status != before:
                 level = logging.INFO if info.in_active_chain else logging.WARNING
-                _log.log(level, "a block is %s", block.status, extra={"hash": display(block.block_hash)})
+                said = "a block is in the chain" if info.in_active_chain else "a block is orphaned"
+                _log.log(level, said, extra={"hash": display(block.block_hash)})
 
     async def _submit(self, block: _Followed) -> None:
         """Hand a block that the node does not know to the node itself, where we have its transactions."""

@@ -138,8 +138,11 @@ class TemplateLink:
             except (ConnectionLost, Sv2Error, TimeoutError) as error:
                 reason = str(error) or type(error).__name__
                 self._meters.template_failures.labels(type(error).__name__).inc()
+                # Said once; a hundred attempts that fail alike are no news.
+                known = self._readiness.reasons.get(CONDITION) == reason
+                level = logging.DEBUG if known else logging.WARNING
+                _log.log(level, "the template provider is away", extra={"reason": reason})
                 self._readiness.unmet(CONDITION, reason)
-                _log.warning("the template provider is away", extra={"reason": reason})
             await self._backoff.wait()
 
     async def _serve(self) -> None:

@@ -6,6 +6,8 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from pathlib import Path
 
+from roles.runtime.errors import SecretUnusable
+
 NAME = ".cookie"
 USER = "__cookie__"
 SECRET_SIZE = 32
@@ -19,13 +21,19 @@ class Cookie:
         self._credentials = f"{USER}:{secret.hex()}".encode()
 
     def write(self) -> None:
-        """Puts the cookie into its file, whole or not at all."""
+        """Puts the cookie into its file, whole or not at all; raises SecretUnusable."""
         draft = self._path.with_name(f"{NAME}.tmp")
-        draft.unlink(missing_ok=True)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(self._credentials)
-        draft.replace(self._path)
+        try:
+            draft.unlink(missing_ok=True)
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with open(descriptor, "wb") as file:
+                file.write(self._credentials)
+            draft.replace(self._path)
+        except OSError as error:
+            raise SecretUnusable(
+                f"{self._path} cannot be written: {error.strerror}",
+                hint="see that the state directory is this user's and has room",
+            ) from error
 
     def remove(self) -> None:
         """Removes the file: its password opens nothing any more."""

@@ -1,6 +1,7 @@
 """Secret files: made once in the state directory, mode 0600, or given by systemd credentials."""
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -40,7 +41,7 @@ class SecretFile:
             pass  # another process was first: its secret is the one
         except OSError as error:
             raise SecretUnusable(
-                f"{self.path} cannot be written: {error.strerror}", hint="see who owns the state directory"
+                f"{self.path} cannot be written: {error.strerror}", hint=_cure(error)
             ) from error
         return self._text(self.path, private=True)
 
@@ -72,15 +73,19 @@ class SecretFile:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise SecretUnusable(
-                f"{path} cannot be read: {error.strerror}", hint="see who owns it"
-            ) from error
+            raise SecretUnusable(f"{path} cannot be read: {error.strerror}", hint=_cure(error)) from error
         if private and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise SecretUnusable(f"{path} can be read by other users", hint=f"chmod 600 {path}")
         text = content.decode("utf-8", "replace").strip()
         if not text or len(content) > _MAX_SIZE or "\ufffd" in text:
             raise SecretUnusable(f"{path} is empty or damaged", hint="restore it from a backup")
         return text
+
+
+def _cure(error: OSError) -> str:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "make room on the disk, or name another state directory with --state"
+    return "see who owns it and its directory, or name another state directory with --state"
 
 
 def _create(path: Path, text: str) -> None:

@@ -134,7 +134,7 @@ class MiningClient:
             except (ConnectionLost, Sv2Error, UpstreamUnusable, OSError, TimeoutError) as error:
                 reason = str(error) or type(error).__name__
                 # Said once; a hundred attempts that fail alike are no news.
-                level = logging.DEBUG if reason == self.failure else logging.INFO
+                level = logging.DEBUG if reason == self.failure else logging.WARNING
                 self.failure = reason
                 self._metrics.failures.labels(type(error).__name__).inc()
                 fields = {"reason": reason, "upstream": self._identity.where}

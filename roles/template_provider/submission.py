@@ -91,6 +91,7 @@ class Submitter:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._give_up_s
         is_repeated = False
+        told = ""
         while True:
             try:
                 verdict = await self._node.submit_block(block.data)
@@ -101,7 +102,9 @@ class Submitter:
                 return error.reason
             except NodeError as error:
                 self._meters.node_errors.labels(error.reason).inc()
-                _log.error("a block waits for the node", extra={**fields, "reason": str(error)})
+                level = logging.DEBUG if str(error) == told else logging.ERROR
+                _log.log(level, "a block waits for the node", extra={**fields, "reason": str(error)})
+                told = str(error)
                 if loop.time() >= deadline:
                     return error.reason
             is_repeated = True
