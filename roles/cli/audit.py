@@ -8,10 +8,11 @@ from pathlib import Path
 import orjson
 
 from roles.cli.auditing.exchange import compare_side, export_side
-from roles.cli.auditing.findings import Findings
+from roles.cli.auditing.findings import Findings, counted
 from roles.cli.auditing.remote import audit_remote
 from roles.cli.auditing.sides import SIDES, SideMissing, audit
 from roles.cli.auditing.summary import SummaryError
+from roles.cli.checkout import STATE_HELP
 from roles.cli.stores import WalletStore, open_store
 from roles.runtime.errors import OperatorError
 from roles.runtime.state import state_root
@@ -41,7 +42,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--against", type=Path, metavar="FILE", help="compare --pool or --mint with the other's"
     )
-    parser.add_argument("--state", metavar="DIR", help="the state directory (default .state)")
+    parser.add_argument("--state", metavar="DIR", help=STATE_HELP)
     parser.add_argument("--json", action="store_true", help="print one object on one line")
     options = parser.parse_args(argv)
     sides = [side for side in SIDES if getattr(options, side)]
@@ -106,8 +107,14 @@ def tell(findings: Findings, *, as_json: bool) -> None:
         }
         sys.stdout.write(orjson.dumps(told).decode() + "\n")
         return
+    if findings.ok:
+        print(findings.detail())
+        return
     for kind, examples in findings.examples.items():
-        print(f"{findings.problems[kind]} {kind}:")
+        number = findings.problems[kind]
+        print(f"{counted(number, kind)}:")
         for example in examples:
             print(f"  {example}")
-    print(findings.detail())
+        if number > len(examples):
+            print(f"  and {number - len(examples):,} more")
+    print(f"This is wrong. Looked at {findings.seen()}{findings.warnings()}.")

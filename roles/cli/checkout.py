@@ -2,6 +2,9 @@
 
 import os
 from pathlib import Path
+from typing import Final
+
+STATE_HELP: Final = "the state directory: by default $HASHPOOL_STATE, else .state"
 
 
 def home() -> Path:

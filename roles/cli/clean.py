@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from roles.cli.checkout import STATE_HELP
 from roles.cli.claim import AlreadyRunning, Claim
 from roles.runtime import sysexits
 from roles.runtime.state import state_root
@@ -19,9 +20,10 @@ PARTS: Final = {
     "logs": ("logs",),
 }
 PURPOSES: Final = {
-    "cashu": "the mint's and the wallet's stores (the pool hands its ledger over again)",
-    "regtest": "the chain (the pool's ledger stays)",
-    "testnet4": "the state kept in testnet4/",
+    "cashu": "the mint's and the wallet's stores; the pool then hands its ledger over again, the wallet mints"
+    " anew from its seed, and which tokens were spent is forgotten: only where they are worth nothing",
+    "regtest": "the chain; the pool's ledger and the tokens stay, blocks found before count as orphaned",
+    "testnet4": "what is kept in testnet4/ of the state directory",
     "logs": "the log files",
 }
 KEPT: Final = frozenset({".key", ".words"})
@@ -37,7 +39,7 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("part", choices=tuple(PARTS))
     parser.add_argument("--yes", action="store_true", help="do not ask")
-    parser.add_argument("--state", metavar="DIR", help="the state directory; by default $HASHPOOL_STATE")
+    parser.add_argument("--state", metavar="DIR", help=STATE_HELP)
     given = parser.parse_args(argv)
     state = state_root(given.state)
     try:
@@ -62,7 +64,7 @@ def clean(state: Path, part: str, *, ask: bool) -> int:
         return sysexits.TEMPORARY
     for path in doomed:
         print(path)
-    if ask and not agreed(f"Delete {PURPOSES[part]}?"):
+    if ask and not agreed(f"Delete this: {PURPOSES[part]}?"):
         print("nothing was deleted", file=sys.stderr)
         return sysexits.USAGE
     for path in doomed:
@@ -76,7 +78,7 @@ def clean(state: Path, part: str, *, ask: bool) -> int:
 def agreed(question: str) -> bool:
     """Whether a person says yes; nobody there is a no."""
     if not sys.stdin.isatty():
-        print(f"{question} say so with --yes", file=sys.stderr)
+        print(f"{question}\nNobody is there to be asked; say so with --yes.", file=sys.stderr)
         return False
     return input(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
 

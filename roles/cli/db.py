@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from roles.cli.checkout import STATE_HELP
 from roles.runtime import sysexits
 from roles.runtime.errors import DatabaseUnusable
 from roles.runtime.state import state_root
@@ -25,8 +26,12 @@ def main(argv: list[str]) -> int:
         prog="hashpool db", description="Look into a store, read-only, also beside the daemon that writes it."
     )
     parser.add_argument("store", choices=tuple(STORES))
-    parser.add_argument("sql", nargs="?", help="a query; without one, a shell if sqlite3 is installed")
-    parser.add_argument("--state", metavar="DIR", help="the state directory; by default $HASHPOOL_STATE")
+    parser.add_argument(
+        "sql",
+        nargs="?",
+        help="a query; without one: sqlite3's shell on a terminal that has it, else the schema",
+    )
+    parser.add_argument("--state", metavar="DIR", help=STATE_HELP)
     given = parser.parse_args(argv)
     path = state_root(given.state) / STORES[given.store]
     shell = shutil.which("sqlite3")
@@ -39,8 +44,9 @@ def main(argv: list[str]) -> int:
         print(f"hashpool db: {error}", file=sys.stderr)
         return sysexits.DATA
     except DatabaseUnusable as error:
-        print(f"hashpool db: {error.text}; it is made when the system first runs", file=sys.stderr)
-        return sysexits.NO_INPUT
+        told = error if path.exists() else f"there is no {path} yet; it is made when the system first runs"
+        print(f"hashpool db: {told}", file=sys.stderr)
+        return error.exit_code if path.exists() else sysexits.NO_INPUT
 
 
 def query(store: Connection, sql: str) -> int:
@@ -53,7 +59,9 @@ def query(store: Connection, sql: str) -> int:
 
 
 def schema(store: Connection) -> int:
-    """Print the tables as they were made."""
-    for row in store.execute("SELECT sql FROM sqlite_schema WHERE type = 'table' ORDER BY name"):
+    """Print the tables and views as they were made."""
+    for row in store.execute(
+        "SELECT sql FROM sqlite_schema WHERE type IN ('table', 'view') ORDER BY type, name"
+    ):
         print(f"{row[0]};")
     return sysexits.OK

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from protocols.bitcoin.address import address_from_script
 from protocols.bitcoin.descriptor import script_from_text
-from roles.cli.checkout import development_state, home
+from roles.cli.checkout import STATE_HELP, development_state, home
 from roles.cli.fleet import shifted
 from roles.node_client.client import NodeClient
 from roles.node_client.errors import NodeError
@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("count", nargs="?", type=int, default=1)
     parser.add_argument("--port-offset", type=int, default=0, metavar="N", help="that of the `up` asked for")
-    parser.add_argument("--state", metavar="DIR", help="the state directory; by default $HASHPOOL_STATE")
+    parser.add_argument("--state", metavar="DIR", help=STATE_HELP)
     parser.add_argument(
         "--config", type=Path, default=home() / "config", metavar="DIR", help="by default config"
     )

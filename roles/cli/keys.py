@@ -13,6 +13,7 @@ import orjson
 
 from protocols.bitcoin import secp256k1
 from protocols.noise.authority import encode_public, public_of
+from roles.cli.checkout import STATE_HELP
 from roles.cli.fleet import PublicHalves
 from roles.credit import issuer_key
 from roles.runtime import authority
@@ -132,7 +133,7 @@ def main(argv: list[str]) -> int:
         "action", choices=("init", "show"), help="make what is missing, or show what is there"
     )
     parser.add_argument("role", nargs="?", choices=tuple(HALVES), help="one daemon; all by default")
-    parser.add_argument("--state", metavar="DIR", help="the state directory; by default $HASHPOOL_STATE")
+    parser.add_argument("--state", metavar="DIR", help=STATE_HELP)
     parser.add_argument("--json", action="store_true", help="print one object on one line")
     given = parser.parse_args(argv)
     state = state_root(given.state)

@@ -5,8 +5,10 @@ import re
 import sys
 from pathlib import Path
 
-from roles.cli.checkout import home
+from roles.cli.checkout import STATE_HELP, home
+from roles.cli.stores import PoolStore, open_store
 from roles.runtime import sysexits
+from roles.runtime.errors import OperatorError
 from roles.runtime.state import state_root
 from shared_config.errors import ConfigInvalid
 from shared_config.loader import load
@@ -20,10 +22,12 @@ MAX_BITS = 63
 def main(argv: list[str]) -> int:
     """Change the file in place, its comments kept; returns 0, or EX_CONFIG when the file is not sound."""
     parser = argparse.ArgumentParser(
-        prog="hashpool set-min-diff", description="Set what one ehash is worth: 2^N hashes."
+        prog="hashpool set-min-diff",
+        description="Set what one ehash is worth: 2^N hashes. The minimum changes only with a shift, so this"
+        " is for a system whose pool has no share yet.",
     )
     parser.add_argument("bits", type=int, metavar="N")
-    parser.add_argument("--state", metavar="DIR", help="the state directory; by default $HASHPOOL_STATE")
+    parser.add_argument("--state", metavar="DIR", help=STATE_HELP)
     parser.add_argument(
         "--config", type=Path, default=home() / "config", metavar="DIR", help="by default config"
     )
@@ -32,16 +36,37 @@ def main(argv: list[str]) -> int:
         parser.error(f"N is a number of bits from 0 to {MAX_BITS}")
     tree: Path = given.config
     path = tree / "shared" / "pool.toml"
+    state = state_root(given.state)
     try:
         load(PoolSettings, tree / "pool.toml", PoolSide, path)
+        counting = counted_in(state)
     except ConfigInvalid as error:
         print(error, file=sys.stderr)
         return sysexits.CONFIG
+    except OperatorError as error:
+        print(f"hashpool set-min-diff: {error}", file=sys.stderr)
+        return error.exit_code
+    if counting not in {None, given.bits}:
+        print(
+            f"hashpool set-min-diff: the shares in {state} count in units of 2^{counting} hashes, which"
+            " changes only with a shift, and theirs is still open. The file stays as it is.\n"
+            "  Begin another system:"
+            f" hashpool set-min-diff {given.bits} --state DIR, then hashpool up --state DIR",
+            file=sys.stderr,
+        )
+        return sysexits.DATA
     write(path, given.bits)
     print(f"{path}: minimum_difficulty = {given.bits}; it counts from the next start")
-    if (state_root(given.state) / "pool" / "ledger.sqlite").exists():
-        print("the ledger of this state keeps its own until its next shift; another --state begins anew")
     return sysexits.OK
+
+
+def counted_in(state: Path) -> int | None:
+    """Return the bits that the newest share of the pool's ledger counts in, if there is one."""
+    connection = open_store(state, "pool", PoolStore.FILE)
+    if connection is None:
+        return None
+    with connection:
+        return PoolStore(connection).minimum()
 
 
 def write(path: Path, bits: int) -> None:

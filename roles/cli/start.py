@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from roles.cli.checkout import development_state, home
+from roles.cli.checkout import STATE_HELP, development_state, home
 from roles.cli.fleet import NEEDS, Fleet
 from roles.cli.keys import public_halves
 from roles.runtime.errors import OperatorError
@@ -16,7 +16,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="hashpool start", description=__doc__)
     parser.add_argument("role", choices=tuple(NEEDS))
     parser.add_argument("--port-offset", type=int, default=0, metavar="N", help="move every port by N")
-    parser.add_argument("--state", metavar="DIR", help="the state directory; by default $HASHPOOL_STATE")
+    parser.add_argument("--state", metavar="DIR", help=STATE_HELP)
     parser.add_argument(
         "--config", type=Path, default=home() / "config", metavar="DIR", help="by default config"
     )

@@ -76,6 +76,11 @@ class PoolStore:
         """Return the number of shares whose channel named no key."""
         return int(self._connection.execute("SELECT count(*) FROM unattributed").fetchone()[0])
 
+    def minimum(self) -> int | None:
+        """Return the bits of one ehash in the newest row, None for an empty ledger."""
+        row = self._connection.execute("SELECT minimum FROM share ORDER BY seq DESC LIMIT 1").fetchone()
+        return None if row is None else int(row[0])
+
     def last_seq(self) -> int:
         """Return the highest sequence number, 0 for an empty ledger."""
         return self._connection.execute("SELECT max(seq) FROM share").fetchone()[0] or 0

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from rich.console import Console
 from rich.table import Table
 
-from roles.cli.checkout import home
+from roles.cli.checkout import STATE_HELP, home
 from roles.cli.fleet import read_toml
 from roles.runtime import sysexits
 from roles.runtime.errors import OperatorError
@@ -70,7 +70,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     }
     for name, purpose in purposes.items():
         action = actions.add_parser(name, help=purpose, description=purpose)
-        action.add_argument("--state", metavar="DIR", help="the state directory; by default $HASHPOOL_STATE")
+        action.add_argument("--state", metavar="DIR", help=STATE_HELP)
         action.add_argument("--json", action="store_true", help="print one object on one line")
     chosen = actions.choices["restore"]
     chosen.add_argument(

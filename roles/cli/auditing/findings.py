@@ -1,16 +1,21 @@
 """What an audit found: counts of what was looked at, and problems, the first of each kind in words."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
 EXAMPLES: Final = 5
+ALONE: Final = "Nothing is missing, doubled or unexplained"
+TOGETHER: Final = "Every share has exactly its quote"
+_PLURAL: Final = re.compile(r"\b(\w+)s\b")
 
 
 @dataclass
 class Findings:
-    """The result of one audit; it is `ok` while no problem was noted."""
+    """The result of one audit; it is `ok` while no problem was noted, and `verdict` then says what holds."""
 
+    verdict: str = ALONE
     counts: Counter[str] = field(default_factory=Counter)
     problems: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
@@ -38,11 +43,23 @@ class Findings:
 
     def detail(self) -> str:
         """Return the result as one sentence."""
-        seen = ", ".join(f"{number} {what}" for what, number in self.counts.items())
-        alarms = "".join(f"; look at {number} {kind}" for kind, number in self.alarms.items())
         if self.ok:
-            return f"Every share has exactly its quote ({seen}){alarms}."
+            return f"{self.verdict} ({self.seen()}){self.warnings()}."
         wrong = "; ".join(
-            f"{number} {kind} (such as {self.examples[kind][0]})" for kind, number in self.problems.items()
+            f"{counted(number, kind)} (such as {self.examples[kind][0]})"
+            for kind, number in self.problems.items()
         )
-        return f"{wrong}; looked at {seen}{alarms}."
+        return f"{wrong}; looked at {self.seen()}{self.warnings()}."
+
+    def seen(self) -> str:
+        """Return what was looked at."""
+        return ", ".join(counted(number, what) for what, number in self.counts.items()) or "nothing is there"
+
+    def warnings(self) -> str:
+        """Return the alarms as the end of a sentence."""
+        return "".join(f"; look at {counted(number, kind)}" for kind, number in self.alarms.items())
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number with what it counts, whose noun is the first word that ends in s: 1 share, 2 shares."""
+    return f"{number:,} " + (_PLURAL.sub(r"\1", what, count=1) if number == 1 else what)

@@ -25,6 +25,11 @@ class LedgerRow:
     unit: str
     refusal: str | None
 
+    @property
+    def place(self) -> str:
+        """Where the row stands and which share it is, for people."""
+        return f"row {self.seq} (share {self.share_hash[::-1].hex()})"
+
 
 def audit_ledger(rows: Iterable[LedgerRow], unattributed: int, findings: Findings) -> dict[bytes, LedgerRow]:
     """Check every row on its own and the sequence; returns the rows by share hash."""
@@ -33,11 +38,13 @@ def audit_ledger(rows: Iterable[LedgerRow], unattributed: int, findings: Finding
     for row in rows:
         findings.count("attributed shares")
         if row.seq != expected:
-            findings.problem("gaps in the ledger", f"row {row.seq} stands where {expected} belongs")
+            findings.problem("gaps in the ledger", f"{row.place} stands where row {expected} belongs")
         if row.time < latest:
-            findings.problem("rows earlier than the row before", f"row {row.seq}")
+            findings.problem("rows earlier than the row before", row.place)
         if row.share_hash in known:
-            findings.problem("shares credited twice", f"rows {known[row.share_hash].seq} and {row.seq}")
+            findings.problem(
+                "shares credited twice", f"{row.place}, before that row {known[row.share_hash].seq}"
+            )
         check_work(row, findings)
         known[row.share_hash] = row
         expected, latest = row.seq + 1, row.time
@@ -49,9 +56,9 @@ def audit_ledger(rows: Iterable[LedgerRow], unattributed: int, findings: Finding
 def check_work(row: LedgerRow, findings: Findings) -> None:
     """Recompute hash and amount of a row from its header."""
     if sha256d(row.header) != row.share_hash:
-        findings.problem("rows whose hash is not their header's", f"row {row.seq}")
+        findings.problem("rows whose hash is not their header's", row.place)
     elif not meets(row.share_hash, row.target):
-        findings.problem("rows above their target", f"row {row.seq}")
+        findings.problem("rows above their target", row.place)
     amount = share_amount(row.share_hash, row.target, row.minimum, row.valuation)
     if amount != row.amount:
-        findings.problem("rows with a wrong amount", f"row {row.seq} says {row.amount}, its work is {amount}")
+        findings.problem("rows with a wrong amount", f"{row.place} says {row.amount}, its work is {amount}")

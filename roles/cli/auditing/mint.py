@@ -88,13 +88,13 @@ def audit_handover(
         refusal = row.refusal or refused.get(row.seq)
         if quote is not None and (quote.issuer, quote.store_id) == source:
             if refusal is not None:
-                findings.problem("refused credits with a quote", f"row {row.seq}")
+                findings.problem("refused credits with a quote", row.place)
             if (quote.amount, quote.key, quote.unit, quote.seq) != (row.amount, row.key, row.unit, row.seq):
-                findings.problem("quotes that differ from their share", f"row {row.seq}")
+                findings.problem("quotes that differ from their share", row.place)
         elif refusal is not None:
             findings.alarm(f"credits refused by the mint ({refusal})")
         elif row.seq <= acked_seq:
-            findings.problem("confirmed shares without a quote", f"row {row.seq}")
+            findings.problem("confirmed shares without a quote", row.place)
         else:
             findings.count("shares on their way to the mint")
     for share_hash, quote in quotes.items():

@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Final
 
 from roles.cli.auditing.credits import Refusals, audit_credits
-from roles.cli.auditing.findings import Findings
+from roles.cli.auditing.findings import TOGETHER, Findings
 from roles.cli.auditing.ledger import LedgerRow, audit_ledger
 from roles.cli.auditing.mint import QuoteRow, audit_handover, audit_keysets, audit_quotes
 from roles.cli.auditing.wallet import audit_balance, audit_proofs, audit_wallet_quotes
 from roles.cli.stores import MintStore, PoolStore, WalletStore, open_store
+from roles.runtime import sysexits
+from roles.runtime.errors import OperatorError
+from roles.runtime.secret import SecretFile
+from roles.wallet.seed import SEED_FILE
 
 SIDES: Final = ("pool", "mint", "wallet")
 ROLES: Final = {"pool": "pool", "mint": "mint", "wallet": "proxy"}
@@ -43,12 +47,26 @@ def audit(state: Path, sides: Collection[str] = SIDES, *, required: bool = False
         ledger = audit_pool(pool, findings) if pool else None
         quotes, refusals = audit_mint(mint, findings) if mint else (None, {})
         if pool and mint and ledger is not None and quotes is not None:
+            findings.verdict = TOGETHER
             source = (pool.identity, pool.store_id)
             refused = refusals.get(source, {})
             audit_handover(ledger, quotes, source, mint.acked(*source), findings, refused=refused)
         if wallet:
-            audit_wallet(wallet, mint, quotes, (state / "proxy" / "seed.words").read_text(), findings)
+            audit_wallet(wallet, mint, quotes, seed_words(state), findings)
     return findings
+
+
+def seed_words(state: Path) -> str:
+    """Return the wallet's seed words; raises OperatorError."""
+    path = state / "proxy" / SEED_FILE
+    words = SecretFile(path).load()
+    if words is None:
+        raise OperatorError(
+            f"there are no seed words at {path}",
+            hint="the wallet's tokens are checked against them; give them back from their backup",
+            exit_code=sysexits.NO_INPUT,
+        )
+    return words
 
 
 def audit_pool(pool: PoolStore, findings: Findings) -> dict[bytes, LedgerRow]:

@@ -1,6 +1,7 @@
 """The audit finds what is missing, doubled or unexplained, and nothing else."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from roles.cli.auditing.credits import CreditRow, audit_credits
 from roles.cli.auditing.findings import Findings
 from roles.cli.auditing.ledger import LedgerRow, audit_ledger
 from roles.cli.auditing.mint import KeysetTotals, QuoteRow, audit_handover, audit_keysets, audit_quotes
+from roles.cli.auditing.sides import seed_words
 from roles.cli.auditing.wallet import (
     ProofRow,
     SignatureRow,
@@ -21,6 +23,7 @@ from roles.cli.auditing.wallet import (
     audit_proofs,
     audit_wallet_quotes,
 )
+from roles.runtime.errors import OperatorError
 
 TARGET = from_work(16 << 2)
 ISSUER = secp256k1.public_key(b"\x11" * 32)
@@ -55,7 +58,19 @@ def found(rows: list[LedgerRow]) -> Findings:
 def test_a_sound_ledger_passes() -> None:
     findings = found(ROWS)
     assert findings.ok
-    assert findings.detail() == "Every share has exactly its quote (3 attributed shares)."
+    assert findings.detail() == "Nothing is missing, doubled or unexplained (3 attributed shares)."
+
+
+def test_what_is_wrong_is_said_with_its_number_and_where_it_is() -> None:
+    findings = handover(ROWS, [quote(ROWS[0])], 2)
+    assert findings.detail() == (
+        f"1 confirmed share without a quote (such as row 2 (share {ROWS[1].share_hash[::-1].hex()}));"
+        " looked at 3 attributed shares, 1 quote, 1 share on their way to the mint."
+    )
+
+
+def test_an_audit_of_nothing_says_so() -> None:
+    assert Findings().detail() == "Nothing is missing, doubled or unexplained (nothing is there)."
 
 
 @pytest.mark.parametrize(
@@ -249,3 +264,9 @@ def test_a_credit_of_the_wallet_that_the_mint_does_not_bear_out_is_found(
     theirs = {row.share_hash: quote(row, issued=0) for row in ROWS}
     audit_wallet_quotes([mine], theirs, findings)
     assert kind in findings.problems
+
+
+def test_a_wallet_without_its_seed_words_is_refused_with_the_cure(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match="there are no seed words at") as caught:
+        seed_words(tmp_path)
+    assert "backup" in caught.value.hint

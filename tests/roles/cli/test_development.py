@@ -8,9 +8,16 @@ import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from protocols.bitcoin.hashing import sha256d
+from protocols.bitcoin.secp256k1 import public_key
+from protocols.bitcoin.target import MAX_TARGET
+from protocols.ehash.amount import Valuation
 from roles.cli import clean, db, generate_blocks, set_min_diff, start
 from roles.cli.checkout import development_state, home
 from roles.cli.claim import Claim
+from roles.credit.ledger import Ledger
+from roles.credit.ledger_rows import Entry, Pricing
+from roles.pool.schema import MIGRATIONS
 from roles.runtime import sysexits
 from roles.runtime.http import HttpBounds, HttpServer, json_reply, read_json
 from roles.runtime.storage import Database
@@ -114,11 +121,27 @@ def test_set_min_diff_changes_one_number_and_keeps_the_comments(tree: Path, tmp_
     after = path.read_text().splitlines()
     assert [(old, new) for old, new in zip(before, after, strict=True) if old != new] == [
         (
-            "minimum_difficulty = 8      # bits: one ehash is 2^8 hashes",
-            "minimum_difficulty = 12      # bits: one ehash is 2^8 hashes",
+            "minimum_difficulty = 8      # bits: one ehash is 2^minimum_difficulty hashes",
+            "minimum_difficulty = 12      # bits: one ehash is 2^minimum_difficulty hashes",
         )
     ]
     assert load(PoolSettings, tree / "pool.toml", PoolSide, path).shared.ehash.minimum_difficulty == 12
+
+
+async def test_set_min_diff_is_refused_where_shares_count_in_another_unit_already(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pool").mkdir()
+    key = public_key(bytes(31) + b"\x01")
+    async with Database.open(tmp_path / "pool" / "ledger.sqlite", MIGRATIONS) as database:
+        ledger = await Ledger.open(database, key, Pricing(8, Valuation.TARGET))
+        await ledger.append([Entry(sha256d(bytes(80)), bytes(80), MAX_TARGET, 5, key, False)])
+    before = (tree / "shared" / "pool.toml").read_text()
+    options = ["--config", str(tree), "--state", str(tmp_path)]
+    assert set_min_diff.main(["10", *options]) == sysexits.DATA
+    assert "units of 2^8 hashes" in capsys.readouterr().err
+    assert (tree / "shared" / "pool.toml").read_text() == before
+    assert set_min_diff.main(["8", *options]) == sysexits.OK
 
 
 def test_set_min_diff_leaves_a_file_alone_that_is_not_sound(tree: Path, tmp_path: Path) -> None:
