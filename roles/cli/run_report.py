@@ -62,7 +62,9 @@ def report(state: Path, baseline: Baseline, gauges: Gauges) -> dict[str, Any]:
             accepted = len(shares) + ledger.unattributed() - baseline.unattributed
             blocks = ledger.blocks()[baseline.blocks :]
             found, in_chain = len(blocks), sum(block.in_chain for block in blocks)
-            height = max((block.height for block in ledger.blocks() if block.in_chain), default=0)
+            height = int(gauges.value("regtest_node", "hashpool_node_height")) or max(
+                (block.height for block in ledger.blocks() if block.in_chain), default=0
+            )
     if (mint := open_store(state, "mint", MintStore.FILE)) is not None:
         with mint:
             quotes = {
