@@ -105,11 +105,13 @@ def make(state: Path, role: str) -> list[Path]:
     lacking = [directory / name for name in FILES[role] if SecretFile(directory / name).load() is None]
     show_role(state, role)
     if role == "mint":
-        SecretFile(directory / SEED_FILE).load_or_create_bytes(32, lambda: secrets.token_bytes(32))
+        SecretFile(directory / SEED_FILE, store=directory / "mint.sqlite").load_or_create_bytes(
+            32, lambda: secrets.token_bytes(32)
+        )
     if role == "proxy":
         from roles.wallet.seed import ENTROPY_SIZE, words_from_entropy
 
-        SecretFile(directory / WORDS_FILE).load_or_create(
+        SecretFile(directory / WORDS_FILE, store=directory / "wallet.sqlite").load_or_create(
             lambda: words_from_entropy(secrets.token_bytes(ENTROPY_SIZE))
         )
     return lacking

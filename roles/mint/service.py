@@ -34,6 +34,7 @@ from shared_config.pool_side import PoolSide
 
 MintDaemon = Daemon[MintSettings, PoolSide]
 
+STORE_NAME = "mint.sqlite"
 _log = logging.getLogger(__name__)
 
 
@@ -58,7 +59,7 @@ async def service(daemon: MintDaemon) -> None:
 @asynccontextmanager
 async def _open_store(daemon: MintDaemon) -> AsyncIterator["Mint"]:
     seed = load_seed(daemon)
-    database = Database.open(daemon.state / "mint.sqlite", MIGRATIONS, metrics=daemon.metrics)
+    database = Database.open(daemon.state / STORE_NAME, MIGRATIONS, metrics=daemon.metrics)
     signatory = Signatory()
     try:
         yield Mint(daemon, database, seed, await open_book(daemon, database, seed), signatory)
@@ -69,7 +70,7 @@ async def _open_store(daemon: MintDaemon) -> AsyncIterator["Mint"]:
 
 def load_seed(daemon: MintDaemon) -> MintSeed:
     """The seed of the state directory, made at the first start."""
-    file = SecretFile(daemon.state / "seed.key")
+    file = SecretFile(daemon.state / "seed.key", store=daemon.state / STORE_NAME)
     return MintSeed(file.load_or_create_bytes(SEED_SIZE, lambda: secrets.token_bytes(SEED_SIZE)))
 
 

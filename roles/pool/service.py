@@ -17,7 +17,7 @@ from protocols.noise.authority import encode_public, public_of
 from protocols.sv2.codec import TEMPLATE_DISTRIBUTION, Catalogue
 from protocols.sv2.limits import FrameLimits
 from roles.credit.issuer import Issuer, IssuerMetrics
-from roles.credit.issuer_key import issuer_secret
+from roles.credit.issuer_key import LEDGER_NAME, issuer_secret
 from roles.credit.ledger import Ledger, LedgerMetrics
 from roles.credit.ledger_rows import Pricing
 from roles.node_client.client import NodeClient
@@ -120,7 +120,7 @@ def terms_of(config: PoolSettings, shared: PoolSide) -> Terms:
 @asynccontextmanager
 async def _open(daemon: PoolDaemon, script: bytes) -> AsyncIterator["Pool"]:
     identity = issuer_secret(daemon.state)
-    database = Database.open(daemon.state / "ledger.sqlite", MIGRATIONS, metrics=daemon.metrics)
+    database = Database.open(daemon.state / LEDGER_NAME, MIGRATIONS, metrics=daemon.metrics)
     try:
         terms = terms_of(daemon.config, daemon.shared)
         ledger = await Ledger.open(

@@ -28,7 +28,7 @@ from roles.stratum.mining_setup import ClientIdentity
 from roles.wallet.errors import SeedError
 from roles.wallet.mint_client import MintClient, open_session
 from roles.wallet.seed import ENTROPY_SIZE, SEED_FILE, seed_from_words, words_from_entropy
-from roles.wallet.wallet import Settings, Wallet, open_store, open_wallet
+from roles.wallet.wallet import STORE_NAME, Settings, Wallet, open_store, open_wallet
 from shared_config.miner_side import MinerSide
 from shared_config.proxy import ProxySettings
 
@@ -83,9 +83,8 @@ async def service(daemon: ProxyDaemon) -> None:
 
 
 async def _open_wallet(daemon: ProxyDaemon, stack: AsyncExitStack) -> Wallet:
-    words = SecretFile(daemon.state / SEED_FILE).load_or_create(
-        lambda: words_from_entropy(secrets.token_bytes(ENTROPY_SIZE))
-    )
+    file = SecretFile(daemon.state / SEED_FILE, store=daemon.state / STORE_NAME)
+    words = file.load_or_create(lambda: words_from_entropy(secrets.token_bytes(ENTROPY_SIZE)))
     try:
         seed = await asyncio.to_thread(seed_from_words, words)
     except SeedError as error:
@@ -103,7 +102,7 @@ async def _open_wallet(daemon: ProxyDaemon, stack: AsyncExitStack) -> Wallet:
             daemon.readiness.unmet(MINT_CONDITION, failure)
 
     wanted = daemon.config.wallet
-    return open_wallet(
+    wallet = open_wallet(
         database,
         MintClient(daemon.shared.mint.url, session, timeout=wanted.request_s, waits=(0.2,)),
         seed,
@@ -117,6 +116,12 @@ async def _open_wallet(daemon: ProxyDaemon, stack: AsyncExitStack) -> Wallet:
         ),
         watch=watch_mint,
     )
+    if not await wallet.is_of_its_seed():
+        raise SecretUnusable(
+            f"{file.path} holds other words than those that {database.path} was begun with",
+            hint="put back the words that belong to it, or move it away and run hashpool wallet restore",
+        )
+    return wallet
 
 
 def _client(daemon: ProxyDaemon, watch: UpstreamWatch) -> MiningClient:

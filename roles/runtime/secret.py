@@ -13,10 +13,14 @@ _MAX_SIZE = 4096
 
 
 class SecretFile:
-    """One secret, looked for in ``$CREDENTIALS_DIRECTORY`` under its file name, then at its path."""
+    """One secret, looked for in ``$CREDENTIALS_DIRECTORY`` under its file name, then at its path.
 
-    def __init__(self, path: Path) -> None:
+    ``store`` is a file that is worth nothing without this very secret: where it exists, none is made anew.
+    """
+
+    def __init__(self, path: Path, *, store: Path | None = None) -> None:
         self.path = path
+        self._store = store
 
     def load(self) -> str | None:
         """The secret without surrounding white space, None when there is none yet; raises SecretUnusable."""
@@ -35,6 +39,11 @@ class SecretFile:
         found = self.load()
         if found is not None:
             return found
+        if self._store is not None and self._store.exists():
+            raise SecretUnusable(
+                f"{self.path} is missing, and {self._store} is of no use without it",
+                hint="put it back from its backup; to begin anew, move the store away first",
+            )
         try:
             _create(self.path, make().strip() + "\n")
         except FileExistsError:

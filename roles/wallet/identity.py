@@ -48,6 +48,12 @@ def add_unnamed(connection: Connection, key_index: int, public_key: bytes, now_m
     )
 
 
+def first(connection: Connection) -> Identity | None:
+    """The identity of the lowest index, None in a store without any."""
+    row = connection.execute("SELECT * FROM identity ORDER BY key_index LIMIT 1").fetchone()
+    return None if row is None else _identity(row)
+
+
 def next_index(connection: Connection) -> int:
     """The first index that was never used."""
     return int(connection.execute("SELECT coalesce(max(key_index) + 1, 0) FROM identity").fetchone()[0])

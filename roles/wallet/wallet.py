@@ -67,6 +67,11 @@ class Wallet:
             self._identities[name] = claimed
         return claimed
 
+    async def is_of_its_seed(self) -> bool:
+        """Whether the keys in the store derive from the seed that the wallet was opened with."""
+        first = await self.kit.database.read(identity.first)
+        return first is None or first.public_key == self.kit.keyring.quote_public(first.key_index)
+
     async def owner_of(self, public_key: bytes) -> Identity | None:
         """The identity whose key this is, None for a key that the wallet does not hold."""
         return await self.kit.database.read(lambda c: identity.by_key(c, public_key))

@@ -80,3 +80,16 @@ def test_why_a_secret_cannot_be_written_comes_with_its_cure(
         SecretFile(tmp_path / "authority.key").load_or_create(lambda: "x")
     assert os.strerror(number) in caught.value.text
     assert cure in caught.value.hint
+
+
+def test_a_secret_that_a_store_depends_on_is_not_made_anew_beside_it(tmp_path: Path) -> None:
+    store = tmp_path / "wallet.sqlite"
+    file = SecretFile(tmp_path / "seed.words", store=store)
+    assert file.load_or_create(lambda: "first") == "first"
+    store.touch()
+    assert file.load_or_create(lambda: "second") == "first"
+    file.path.unlink()
+    with pytest.raises(SecretUnusable, match="is of no use without it") as caught:
+        file.load_or_create(lambda: "second")
+    assert "backup" in caught.value.hint
+    assert not file.path.exists()

@@ -1,7 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from roles.wallet import identity
 from roles.wallet.errors import IdentityLimitError
+from roles.wallet.keyring import Keyring
+from roles.wallet.wallet import Settings, Wallet
 from tests.roles.wallet.conftest import Home
 
 
@@ -44,3 +48,12 @@ async def test_a_key_of_the_wallet_is_recognised_and_a_foreign_one_is_not(home: 
     alice = await wallet.key_for("alice")
     assert await wallet.owner_of(alice.public_key) == alice
     assert await wallet.owner_of(b"\x02" * 33) is None
+
+
+async def test_a_store_knows_the_seed_that_its_keys_derive_from(home: Home) -> None:
+    wallet = await home.open()
+    assert await wallet.is_of_its_seed()
+    await wallet.key_for("alice")
+    assert await wallet.is_of_its_seed()
+    other = replace(wallet.kit, keyring=Keyring(bytes(64)))
+    assert not await Wallet(other, Settings()).is_of_its_seed()
