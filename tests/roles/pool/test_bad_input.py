@@ -33,7 +33,8 @@ from protocols.sv2.setup import REQUIRES_STANDARD_JOBS, REQUIRES_VERSION_ROLLING
 from protocols.sv2.tlv import Tlv
 from roles.runtime.errors import ConnectFailed
 from roles.runtime.sv2_connection import connect
-from tests.roles.pool.house import ANY_TARGET, KEY, ON_MINING_LINK, House, Miner
+from tests.roles.pool.house import House, Miner
+from tests.roles.pool.neighbours import ANY_TARGET, KEY, ON_MINING_LINK
 
 TEXT = encode_key(KEY)
 

@@ -25,7 +25,8 @@ from protocols.sv2.template_distribution import (
 )
 from roles.runtime.storage import open_readonly
 from roles.runtime.sv2_connection import Sv2Connection
-from tests.roles.pool.house import KEY, REWARD, Channel, House, soon
+from tests.roles.pool.house import Channel, House
+from tests.roles.pool.neighbours import KEY, REWARD, soon
 
 VECTOR = json.loads((Path(__file__).parents[2] / "vectors/sv2/tdp_conversation_sv2tp.json").read_text())
 SCRIPT = script_from_address(REWARD, Network.REGTEST)

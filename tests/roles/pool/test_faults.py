@@ -16,7 +16,8 @@ from protocols.sv2.template_distribution import SubmitSolution
 from roles.credit.ledger import Ledger
 from roles.pool import service
 from roles.pool.floor import Floor
-from tests.roles.pool.house import KEY, Channel, House, soon
+from tests.roles.pool.house import Channel, House
+from tests.roles.pool.neighbours import KEY, soon
 
 
 @pytest.fixture

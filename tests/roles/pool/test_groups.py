@@ -24,7 +24,8 @@ from protocols.sv2.mining import (
     UpdateChannelError,
 )
 from protocols.sv2.setup import REQUIRES_STANDARD_JOBS, REQUIRES_WORK_SELECTION
-from tests.roles.pool.house import ANY_TARGET, House, Miner, soon
+from tests.roles.pool.house import House, Miner
+from tests.roles.pool.neighbours import ANY_TARGET, soon
 
 GROUP = 1
 WORK = (NewMiningJob, NewExtendedMiningJob, SetNewPrevHash)

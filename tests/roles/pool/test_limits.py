@@ -8,7 +8,8 @@ from protocols.sv2.codec import encode
 from protocols.sv2.mining import SetTarget, SubmitSharesError, SubmitSharesSuccess
 from protocols.sv2.tlv import Tlv
 from roles.pool.recollection import Difficulties, ShareKeys
-from tests.roles.pool.house import Channel, House, Miner, soon
+from tests.roles.pool.house import Channel, House, Miner
+from tests.roles.pool.neighbours import soon
 
 NOT_A_KEY = b"\x02" + b"\xff" * 32
 

@@ -20,7 +20,8 @@ from protocols.sv2.mining import (
     UpdateChannel,
 )
 from roles.pool.allowance import Allowance
-from tests.roles.pool.house import ANY_TARGET, KEY, OTHER_KEY, House, soon
+from tests.roles.pool.house import House
+from tests.roles.pool.neighbours import ANY_TARGET, KEY, OTHER_KEY, soon
 
 BOTH = pytest.mark.parametrize("standard", [False, True], ids=["extended", "standard"])
 

@@ -27,7 +27,8 @@ from roles.pool.template_link import MAX_SHELVED, TransactionShelf
 from roles.pool.workshop import Workshop, script_height
 from roles.runtime.errors import CommitFailed
 from roles.runtime.storage import Database
-from tests.roles.pool.house import KEY, House, Mint, soon
+from tests.roles.pool.house import House
+from tests.roles.pool.neighbours import KEY, Mint, soon
 
 TEXT = encode_key(KEY)
 

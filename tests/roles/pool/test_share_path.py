@@ -14,7 +14,8 @@ from protocols.sv2.template_distribution import SubmitSolution
 from roles.credit.ledger import Ledger
 from roles.runtime.errors import CommitFailed, ConnectionLost
 from roles.runtime.sv2_connection import ServedConnection
-from tests.roles.pool.house import KEY, OTHER_KEY, Channel, House, soon
+from tests.roles.pool.house import Channel, House
+from tests.roles.pool.neighbours import KEY, OTHER_KEY, soon
 
 
 class Disk:

@@ -1,14 +1,7 @@
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any
-
 import pytest
-from prometheus_client import CollectorRegistry
 
-from protocols.ehash.messages import EXTENSION, MINING_MESSAGES, QuoteNotice
-from protocols.sv2.codec import MINING
-from protocols.sv2.connection import Reconnect, SetupConnection, SetupConnectionError, SetupConnectionSuccess
+from protocols.ehash.messages import EXTENSION, QuoteNotice
+from protocols.sv2.connection import SetupConnection, SetupConnectionError, SetupConnectionSuccess
 from protocols.sv2.extensions import RequestExtensions, RequestExtensionsError
 from protocols.sv2.frame import Frame
 from protocols.sv2.layout import Message
@@ -27,89 +20,11 @@ from protocols.sv2.mining import (
     SubmitSharesSuccess,
     UpdateChannel,
 )
-from protocols.sv2.tlv import Tlv
-from roles.runtime.backoff import Backoff
-from roles.stratum.client_metrics import ClientMetrics
-from roles.stratum.errors import ChannelNotOpen, ChannelsFull
-from roles.stratum.mining_client import GRANT_CHANCES, ClientTiming, MiningClient
-from roles.stratum.mining_session import SessionTiming
-from roles.stratum.mining_setup import ClientIdentity
+from roles.stratum.errors import ChannelNotOpen
+from roles.stratum.mining_client import GRANT_CHANCES
 from roles.stratum.submissions import ACCEPTED, LOST, Outcome, Verdict
-from roles.stratum.upstream_channel import OpenTerms, UpstreamChannel
-
-Upstream = Any
-Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
-KEY = Tlv(EXTENSION, 0x01, b"\x02" * 33)
-
-
-class Owner:
-    """Somebody who wants a channel; `heard` is everything it was told."""
-
-    def __init__(self, terms: OpenTerms | None = None) -> None:
-        self.terms = terms or OpenTerms("alice.rig", 1e12, (1 << 256) - 1, 12)
-        self.heard: list[object] = []
-        self.granted: list[frozenset[int]] = []
-
-    def opening(self, extensions: frozenset[int]) -> OpenTerms:
-        self.granted.append(extensions)
-        return self.terms
-
-    def opened(self, tlvs: tuple[Tlv, ...]) -> None:
-        self.heard.append(("opened", tlvs))
-
-    def refused(self, code: str) -> None:
-        self.heard.append(("refused", code))
-
-    def received(self, message: Message) -> None:
-        self.heard.append(message)
-
-    def lost(self, reason: str) -> None:
-        self.heard.append(("lost", reason))
-
-
-class Bench:
-    """A running client and its registry."""
-
-    def __init__(self, upstream: Upstream, **options: Any) -> None:
-        self.registry = CollectorRegistry()
-        self.changes: list[bool] = []
-        self.client = MiningClient(
-            upstream.dial,
-            ClientIdentity("127.0.0.1", 34254, device="test"),
-            catalogue=MINING.with_messages(*MINING_MESSAGES),
-            metrics=ClientMetrics(self.registry),
-            backoff=Backoff(0.001, 0.002),
-            on_change=self.changes.append,
-            **options,
-        )
-
-    def count(self, name: str, **labels: str) -> float:
-        return self.registry.get_sample_value(f"hashpool_upstream_{name}", labels) or 0.0
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["Bench"]:
-        task = asyncio.create_task(self.client.run())
-        try:
-            yield self
-        finally:
-            assert not task.done() or task.result() is None
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-
-def submit(channel: UpstreamChannel, verdicts: list[Verdict], extranonce: bytes | None = bytes(12)) -> int:
-    return channel.submit(
-        job_id=7,
-        nonce=1,
-        ntime=2,
-        version=3,
-        extranonce=extranonce,
-        settle=verdicts.append,
-    )
-
-
-def short(**session: float) -> ClientTiming:
-    return ClientTiming(extensions=0.02, setup=0.05, session=SessionTiming(**{"watch": 0.01, **session}))
+from roles.stratum.upstream_channel import OpenTerms
+from tests.roles.stratum.mining_bench import KEY, Bench, Eventually, Owner, Upstream, short, submit, success
 
 
 async def test_setup_says_who_we_are_and_a_channel_is_opened_on_the_owners_terms(upstream: Upstream) -> None:
@@ -348,7 +263,7 @@ async def test_a_channel_closed_while_it_opens_is_closed_upstream_too(upstream: 
         request = await connection.expect(OpenExtendedMiningChannel)
         channel.close("miner left")
         channel.close("twice is harmless")
-        connection.say(_success(request, 5))
+        connection.say(success(request, 5))
         assert await connection.expect(CloseChannel) == CloseChannel(5, "no longer wanted")
         assert owner.heard == []
 
@@ -490,123 +405,3 @@ async def test_a_standard_channel_submits_without_an_extranonce(upstream: Upstre
         assert (channel.extranonce_size, channel.extranonce_prefix) == (0, b"\x01" * 20)
         submit(channel, [], None)
         assert await connection.expect(SubmitSharesStandard) == SubmitSharesStandard(4, 1, 7, 1, 2, 3)
-
-
-async def test_a_broken_message_ends_the_connection(upstream: Upstream) -> None:
-    bench = Bench(upstream)
-    async with bench.running():
-        connection = await upstream.accept()
-        await connection.greet()
-        connection.to_client.put_nowait([Frame(0, True, 0x21, b"\x01")])
-        await upstream.accept()
-        assert bench.count("failures_total", cause="MalformedMessage") == 1
-
-
-async def test_an_upstream_that_asks_for_it_is_connected_anew(upstream: Upstream) -> None:
-    bench = Bench(upstream)
-    async with bench.running():
-        connection = await upstream.accept()
-        await connection.greet()
-        connection.say(Reconnect("", 0))
-        await upstream.accept()
-
-
-async def test_a_channel_id_given_twice_ends_the_connection(upstream: Upstream) -> None:
-    bench = Bench(upstream)
-    bench.client.open(Owner())
-    bench.client.open(Owner())
-    async with bench.running():
-        connection = await upstream.accept()
-        await connection.greet()
-        await connection.grant(5)
-        await connection.grant(5)
-        await upstream.accept()
-        assert "twice" in bench.client.failure
-
-
-async def test_an_upstream_that_answers_no_open_request_is_left(upstream: Upstream) -> None:
-    bench = Bench(upstream, timing=short(opening=0.02))
-    bench.client.open(Owner())
-    async with bench.running():
-        connection = await upstream.accept()
-        await connection.greet()
-        await connection.expect(OpenExtendedMiningChannel)
-        await upstream.accept()
-        assert bench.client.failure == "the upstream does not answer a request for a channel"
-
-
-async def test_an_upstream_that_is_silent_while_shares_wait_is_left(upstream: Upstream) -> None:
-    bench = Bench(upstream, timing=short(silence=0.03))
-    channel = bench.client.open(Owner())
-    async with bench.running():
-        connection = await upstream.accept()
-        await connection.greet()
-        await connection.grant(5)
-        await connection.expect_silence()
-        verdicts: list[Verdict] = []
-        submit(channel, verdicts)
-        await upstream.accept()
-        assert bench.client.failure == "the upstream does not answer shares"
-        assert verdicts == [LOST]
-
-
-async def test_a_share_that_is_never_answered_is_settled_in_the_end(
-    upstream: Upstream, eventually: Eventually
-) -> None:
-    bench = Bench(upstream, timing=short(verdict=0.02))
-    channel = bench.client.open(Owner())
-    async with bench.running():
-        connection = await upstream.accept()
-        await connection.greet()
-        await connection.grant(5)
-        await connection.expect_silence()
-        verdicts: list[Verdict] = []
-        submit(channel, verdicts)
-        await eventually(lambda: verdicts == [LOST])
-        assert bench.client.is_connected
-        assert bench.count("verdict_mismatches_total") == 1
-
-
-async def test_an_identity_that_does_not_fit_the_wire_is_refused_without_harm(upstream: Upstream) -> None:
-    bench = Bench(upstream)
-    bad, good = Owner(OpenTerms("x" * 256, 1.0, 1, 12)), Owner()
-    bench.client.open(bad)
-    bench.client.open(good)
-    async with bench.running():
-        connection = await upstream.accept()
-        await connection.greet()
-        await connection.grant(5)
-        assert bad.heard == [("refused", "encode-error")]
-
-
-async def test_no_more_channels_than_the_limit_are_wanted(upstream: Upstream) -> None:
-    bench = Bench(upstream, channel_limit=1)
-    channel = bench.client.open(Owner())
-    with pytest.raises(ChannelsFull):
-        bench.client.open(Owner())
-    channel.close("x")
-    bench.client.open(Owner())
-
-
-async def test_many_channels_are_asked_for_a_few_at_a_time(upstream: Upstream) -> None:
-    bench = Bench(upstream)
-    for _ in range(100):
-        bench.client.open(Owner())
-    async with bench.running():
-        connection = await upstream.accept()
-        await connection.greet()
-        await connection.expect(OpenExtendedMiningChannel)
-        await asyncio.sleep(0)
-        assert connection.from_client.qsize() == 63
-        connection.from_client = asyncio.Queue()
-        for request_id in range(1, 65):
-            connection.say(OpenMiningChannelError(request_id, "full"))
-        for _ in range(36):
-            await connection.expect(OpenExtendedMiningChannel)
-        await connection.expect_silence()
-
-
-def _success(request: OpenExtendedMiningChannel, channel_id: int) -> Message:
-    from protocols.sv2.mining import OpenExtendedMiningChannelSuccess
-
-    return OpenExtendedMiningChannelSuccess(request.request_id, channel_id, 1 << 240, 12, b"\x01", 1)
