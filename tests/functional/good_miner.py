@@ -14,8 +14,9 @@ from protocols.sv2.limits import FrameLimits
 from protocols.sv2.mining import SubmitSharesError, SubmitSharesSuccess
 from roles.runtime.sv2_connection import connect
 from shared_config.address import Address
-from tests.roles.pool.house import ON_MINING_LINK, Miner
-from tests.roles.translator.conftest import FakeMiner
+from tests.roles.pool.house import Miner
+from tests.roles.pool.neighbours import ON_MINING_LINK
+from tests.roles.translator.fake_miners import FakeMiner
 
 ANSWER_S = 5.0
 PAUSE_S = 0.02

@@ -18,7 +18,8 @@ from protocols.sv2.mining import SubmitSharesError, SubmitSharesSuccess
 from roles.runtime.sv2_connection import Sv2Connection, connect
 from shared_config.address import Address
 from tests.functional.processes import PATIENCE_S, Daemon
-from tests.roles.pool.house import ON_MINING_LINK, Channel, Miner
+from tests.roles.pool.house import Channel, Miner
+from tests.roles.pool.neighbours import ON_MINING_LINK
 
 
 @dataclass(frozen=True)

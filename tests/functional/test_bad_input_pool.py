@@ -52,7 +52,8 @@ from roles.runtime.sv2_connection import connect
 from tests.functional.development import REWARD, Development
 from tests.functional.processes import Site
 from tests.functional.sv2_peer import Server, goes_on, setup
-from tests.roles.pool.house import ANY_TARGET, ON_MINING_LINK, Channel, Miner
+from tests.roles.pool.house import Channel, Miner
+from tests.roles.pool.neighbours import ANY_TARGET, ON_MINING_LINK
 
 pytest.importorskip("pbk", reason="needs py-bitcoinkernel, the node extra")
 pytestmark = [pytest.mark.functional, pytest.mark.asyncio(loop_scope="module")]

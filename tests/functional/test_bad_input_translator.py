@@ -17,7 +17,7 @@ from roles.node_client.client import NodeClient
 from roles.node_client.credentials import CookieFile
 from tests.functional.development import REWARD, Development
 from tests.functional.processes import Daemon, Site
-from tests.roles.translator.conftest import Bitaxe, FakeMiner
+from tests.roles.translator.fake_miners import Bitaxe, FakeMiner
 
 pytest.importorskip("pbk", reason="needs py-bitcoinkernel, the node extra")
 pytestmark = [pytest.mark.functional, pytest.mark.asyncio(loop_scope="module")]

@@ -43,7 +43,8 @@ from roles.runtime.errors import ConnectionLost
 from tests.functional.development import Development
 from tests.functional.processes import PATIENCE_S, ROOT, Daemon, Site
 from tests.functional.sv2_peer import Server, Stream, setup
-from tests.roles.pool.house import ANY_TARGET, ON_MINING_LINK, Channel, Miner
+from tests.roles.pool.house import Channel, Miner
+from tests.roles.pool.neighbours import ANY_TARGET, ON_MINING_LINK
 
 pytest.importorskip("pbk", reason="needs py-bitcoinkernel, the node extra")
 pytestmark = [

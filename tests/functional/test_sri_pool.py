@@ -54,8 +54,9 @@ from shared_config.address import Address
 from tests.functional.development import Development
 from tests.functional.processes import PATIENCE_S, Daemon, Site
 from tests.functional.sv2_peer import Server, setup
-from tests.roles.pool.house import ANY_TARGET, Channel, Miner
-from tests.roles.translator.conftest import FakeMiner
+from tests.roles.pool.house import Channel, Miner
+from tests.roles.pool.neighbours import ANY_TARGET
+from tests.roles.translator.fake_miners import FakeMiner
 
 pytest.importorskip("pbk", reason="needs py-bitcoinkernel, the node extra")
 pytestmark = [pytest.mark.functional, pytest.mark.asyncio(loop_scope="module")]
