@@ -182,7 +182,7 @@ class Supervisor:
 
     async def _watch_ready(self, life: Life) -> None:
         while True:
-            ready, reason = await self._ask_ready(life.member.health_url)
+            ready, reason = await self._ask_ready(life)
             if ready and life.state is not State.READY:
                 self._enter(life, State.READY, "")
                 life.ready.set()
@@ -191,13 +191,16 @@ class Supervisor:
             life.reason = "" if ready else reason
             await asyncio.sleep(READY_POLL_S if not ready else 1.0)
 
-    async def _ask_ready(self, url: str) -> tuple[bool, str]:
+    async def _ask_ready(self, life: Life) -> tuple[bool, str]:
         assert self._session is not None
         try:
-            async with self._session.get(f"{url}/ready") as response:
-                return response.status == 200, reasons_of(await response.read())
+            async with self._session.get(f"{life.member.health_url}/ready") as response:
+                pid, reasons = parse_ready(await response.read())
         except (aiohttp.ClientError, TimeoutError):
             return False, ""
+        if life.process is None or pid != life.process.pid:
+            return False, f"process {pid} answers at {life.member.health_url}" if pid else ""
+        return response.status == 200, reasons
 
     def _refuse_hopeless(self, life: Life, code: int) -> None:
         if life.ready.is_set() or code not in EXIT_KINDS:
@@ -225,20 +228,22 @@ class Supervisor:
 
     def _signal(self, life: Life, number: signal.Signals) -> None:
         if life.process is not None and life.process.returncode is None:
+            # Not by the process object: it would look for the end first, and take it from asyncio's watcher,
+            # which then tells 255 for whatever ended it.
             with contextlib.suppress(ProcessLookupError):
-                life.process.send_signal(number)
+                os.kill(life.process.pid, number)
 
     def _enter(self, life: Life, state: State, reason: str) -> None:
         life.state, life.reason, life.since = state, reason, time.monotonic()
 
 
-def reasons_of(body: bytes) -> str:
-    """Return what a daemon's answer to /ready says that it waits for."""
+def parse_ready(body: bytes) -> tuple[int, str]:
+    """Return which process answers /ready, 0 if it does not say so, and what it waits for."""
     try:
-        reasons = orjson.loads(body)["reasons"]
-        return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
-        return ""
+        told = orjson.loads(body)
+        return int(told["pid"]), "; ".join(f"{name}: {reason}" for name, reason in told["reasons"].items())
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
+        return 0, ""
 
 
 def complaints(lines: Sequence[str]) -> list[str]:
