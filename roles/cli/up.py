@@ -161,12 +161,15 @@ class Run:
         async with aiohttp.ClientSession(timeout=timeout) as session:
             watcher = asyncio.create_task(self._watch(session))
             stopper = asyncio.create_task(self._stop_in_time())
-            await asyncio.wait({supervised, stopper}, return_when=asyncio.FIRST_COMPLETED)
-            if not supervised.done():
-                await self._wind_down(session)
-            stopper.cancel()
-            watcher.cancel()
-            await supervised
+            try:
+                await asyncio.wait({supervised, stopper}, return_when=asyncio.FIRST_COMPLETED)
+                if not supervised.done():
+                    await self._wind_down(session)
+                await supervised
+            finally:
+                stopper.cancel()
+                watcher.cancel()
+                await asyncio.wait({stopper, watcher})
 
     async def _stop_in_time(self) -> None:
         """Return when the run is to end: at a signal, or so long after everything is ready."""
@@ -196,8 +199,9 @@ class Run:
             await asyncio.sleep(REFRESH_S)
 
     async def _look(self, session: aiohttp.ClientSession) -> None:
-        for role in self._supervisor.lives:
-            await self._gauges.look(session, role, self._fleet.health_url(role))
+        for role, life in self._supervisor.lives.items():
+            if life.ready.is_set():
+                await self._gauges.look(session, role, self._fleet.health_url(role))
 
     async def _wind_down(self, session: aiohttp.ClientSession) -> None:
         """Stop the miner, let what it has earned arrive, then stop the rest."""

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -58,11 +59,17 @@ class HealthServer:
 
     def _health(self) -> Reply:
         uptime = round(time.monotonic() - self._started, 3)
-        return HTTPStatus.OK, _JSON, _dump({"daemon": self._name, "status": "ok", "uptime_s": uptime})
+        body = {"daemon": self._name, "pid": os.getpid(), "status": "ok", "uptime_s": uptime}
+        return HTTPStatus.OK, _JSON, _dump(body)
 
     def _ready(self) -> Reply:
         ready = self._readiness.ready
-        body = {"daemon": self._name, "ready": ready, "reasons": self._readiness.reasons}
+        body = {
+            "daemon": self._name,
+            "pid": os.getpid(),
+            "ready": ready,
+            "reasons": self._readiness.reasons,
+        }
         return (HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE), _JSON, _dump(body)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -2,18 +2,22 @@
 
 import ctypes
 import http.server
+import json
+import os
 import signal
 import sys
 from pathlib import Path
 
 
 class Ready(http.server.BaseHTTPRequestHandler):
-    """Answers every GET with 200."""
+    """Answers every GET as a daemon that is ready, by its own pid."""
+
+    pid = os.getpid()
 
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(b"ready")
+        self.wfile.write(json.dumps({"pid": self.pid, "ready": True, "reasons": {}}).encode())
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Stay silent."""
@@ -28,6 +32,8 @@ def main() -> int:
     if mode == "misconfigured":
         print("listen_address: no such address", flush=True)
         return 78
+    if mode == "stranger":
+        Ready.pid = os.getppid()
     if mode == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     http.server.ThreadingHTTPServer.allow_reuse_address = True

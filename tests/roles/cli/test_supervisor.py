@@ -136,17 +136,34 @@ def test_why_a_daemon_does_not_start_is_told_without_what_else_it_logged() -> No
 
 
 @pytest.mark.parametrize(
-    ("body", "reasons"),
+    ("body", "told"),
     [
-        (b'{"ready": false, "reasons": {"a": "not yet", "b": "gone"}}', "a: not yet; b: gone"),
-        (b'{"ready": true, "reasons": {}}', ""),
-        (b"ready", ""),
-        (b"[]", ""),
-        (b'{"reasons": 7}', ""),
+        (b'{"pid": 7, "ready": false, "reasons": {"a": "not yet", "b": "gone"}}', (7, "a: not yet; b: gone")),
+        (b'{"pid": 7, "ready": true, "reasons": {}}', (7, "")),
+        (b'{"ready": true, "reasons": {}}', (0, "")),
+        (b'{"pid": "x", "reasons": {}}', (0, "")),
+        (b"ready", (0, "")),
+        (b"[]", (0, "")),
+        (b'{"pid": 7, "reasons": 7}', (0, "")),
     ],
 )
-def test_what_a_daemon_waits_for_is_read_from_its_answer(body: bytes, reasons: str) -> None:
-    assert supervisor.reasons_of(body) == reasons
+def test_who_answers_and_what_it_waits_for_is_read_from_the_answer(
+    body: bytes, told: tuple[int, str]
+) -> None:
+    assert supervisor.parse_ready(body) == told
+
+
+async def test_another_process_that_answers_in_a_daemons_place_does_not_make_it_ready(tmp_path: Path) -> None:
+    fleet = Supervisor([member("stranger", tmp_path / "diary")], quiet, os.environ)
+    task = asyncio.create_task(fleet.run())
+    life = fleet.lives["stranger"]
+    async with asyncio.timeout(BOUND_S):
+        while not life.reason:
+            await asyncio.sleep(0.02)
+    assert life.reason.startswith(f"process {os.getpid()} answers at http://127.0.0.1:")
+    assert not life.ready.is_set()
+    await fleet.stop()
+    await asyncio.wait_for(task, BOUND_S)
 
 
 async def test_stopping_while_a_daemon_still_waits_for_another_ends_at_once(tmp_path: Path) -> None:

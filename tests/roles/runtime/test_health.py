@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import json
+import os
 from collections.abc import AsyncIterator
 
 import pytest
@@ -55,7 +56,12 @@ async def test_ready_is_503_with_reasons_until_everything_is_met(daemon: Daemon)
     daemon.readiness.declare("upstream", "connecting")
     status, body = await daemon.get("/ready")
     assert status == 503
-    assert json.loads(body) == {"daemon": "pool", "ready": False, "reasons": {"upstream": "connecting"}}
+    assert json.loads(body) == {
+        "daemon": "pool",
+        "pid": os.getpid(),
+        "ready": False,
+        "reasons": {"upstream": "connecting"},
+    }
     daemon.readiness.met("upstream")
     assert (await daemon.get("/ready?x=1"))[0] == 200
 
