@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
         help="a query; without one: sqlite3's shell on a terminal that has it, else the schema",
     )
     parser.add_argument("--state", metavar="DIR", help=STATE_HELP)
-    given = parser.parse_args(argv)
+    given = parser.parse_intermixed_args(argv)
     path = state_root(given.state) / STORES[given.store]
     shell = shutil.which("sqlite3")
     if given.sql is None and shell and path.exists() and sys.stdin.isatty():
