@@ -2,8 +2,10 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,35 @@ def test_every_recipe_is_one_call_of_the_launcher() -> None:
     assert len(bodies) == len(RECIPES)
     called = [re.match(r"\./hashpool ([a-z-]+)", body) for body in bodies[1:]]
     assert all(call is not None and call[1] in COMMANDS for call in called)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "call"),
+    [
+        ("up", "up"),
+        ("up backtrace", "up --backtrace"),
+        ("test", "test"),
+        ("test -k shift", "test -k shift"),
+        ("lint", "lint"),
+        ("bench mint --json", "bench mint --json"),
+        ("db pool", "db pool"),
+        ("db pool 'select 1'", "db pool 'select 1'"),
+        ("clean logs --yes", "clean logs --yes"),
+        ("generate-blocks", "generate-blocks 1"),
+        ("generate-blocks 5", "generate-blocks 5"),
+        ("balance", "wallet balance"),
+        ("set-min-diff 10", "set-min-diff 10"),
+        ("check", "check config"),
+        ("check config/prod", "check config/prod"),
+    ],
+)
+def test_just_understands_the_recipes(recipe: str, call: str) -> None:
+    just = Path(sys.executable).with_name("just")
+    result = subprocess.run(
+        [just, "--dry-run", *shlex.split(recipe)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.strip() == f"./hashpool {call}"
 
 
 def test_the_processes_of_devenv_are_those_of_up_in_the_same_order_of_readiness() -> None:
