@@ -96,10 +96,13 @@ async def test_mining_goes_on_at_another_node_when_nothing_but_bitcoin_is_change
     before = {role: development.daemon(role, **common[role]) for role in POOL_SIDE}
     await development.start()
     block = await mine_at(before["pool"], development, first)
-    assert block["height"] == 1
+    # A share before it may have been a block as well.
+    assert block["height"] >= 1
     assert pays_the_pool(block)
     for role in reversed(POOL_SIDE):
         assert await before[role].stop() == 0
+    async with client_of(first) as client:
+        left_at = await client.call("getblockcount")
 
     with Site(tmp_path / "other") as other_site:
         second = await other_site.daemon("regtest_node").started()
@@ -125,13 +128,13 @@ async def test_mining_goes_on_at_another_node_when_nothing_but_bitcoin_is_change
         assert changed == {"shared.bitcoin.rpc_url", "shared.bitcoin.rpc_cookie_file"}
 
         block = await mine_at(after["pool"], development, second)
-        assert block["height"] == 24
+        assert block["height"] >= 24
         assert block["confirmations"] >= 1
         assert pays_the_pool(block)
         async with client_of(second) as client:
-            assert await client.call("getblockhash", 24) == block["hash"]
+            assert await client.call("getblockhash", block["height"]) == block["hash"]
         async with client_of(first) as client:
-            assert await client.call("getblockcount") == 1
+            assert await client.call("getblockcount") == left_at
             with pytest.raises(NodeRefused):
                 await client.call("getblock", block["hash"])
         for role in reversed(POOL_SIDE):
