@@ -72,7 +72,7 @@ class MintCreditBook:
             rows = credits_frame.rows[state.acked_seq + 1 - credits_frame.first_seq :]
             bound = self._bounds[identity]
             now = self._clock()
-            settlement = await self._signatory.run_always(
+            settlement = await self._signatory.run_own(
                 lambda: settle(priced, rows, bound=bound, now_ms=int(now * 1000), name_quote=self._name_quote)
             )
             crash.at("mint.credits-judged")

@@ -22,10 +22,13 @@ MAX_WAITING = 256
 
 
 class Signatory:
-    """Runs work on `threads` threads, at most `waiting` requests at a time."""
+    """Runs the work of wallets on `threads` threads, at most `waiting` requests at a time, and the mint's own
+    on another, so that no crowd of wallets holds up the credits of pools.
+    """
 
     def __init__(self, threads: int = 2, waiting: int = MAX_WAITING) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="curve")
+        self._own = ThreadPoolExecutor(1, thread_name_prefix="credits")
         self.limit = waiting
         self._running = 0
 
@@ -33,18 +36,19 @@ class Signatory:
         """The result of `work`; raises what it raises, OverloadedError when too many requests wait."""
         if self._running >= self.limit:
             raise OverloadedError("too many requests wait for their signatures")
-        return await self.run_always(work)
-
-    async def run_always(self, work: Callable[[], T]) -> T:
-        """The result of `work`, for callers that are bounded otherwise."""
         self._running += 1
         future = asyncio.get_running_loop().run_in_executor(self._pool, work)
         future.add_done_callback(self._done)
         return await future
 
+    async def run_own(self, work: Callable[[], T]) -> T:
+        """The result of `work` that is the mint's own and bounded otherwise."""
+        return await asyncio.get_running_loop().run_in_executor(self._own, work)
+
     def close(self) -> None:
         """Finish what runs and end the threads."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._own.shutdown(wait=True, cancel_futures=True)
 
     def _done(self, _: object) -> None:
         self._running -= 1

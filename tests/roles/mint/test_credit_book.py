@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -180,3 +181,13 @@ async def test_everything_stands_after_a_restart(tmp_path: Path) -> None:
     assert await again.teller.mint(body) == signatures
     assert (await again.teller.quote(quotes[1].quote_id)).mintable == 4
     await asyncio.to_thread(again.database.close)
+
+
+async def test_a_crowd_of_wallets_does_not_hold_up_credits(house: House) -> None:
+    gate = threading.Event()
+    crowd = [asyncio.ensure_future(house.signatory.run(gate.wait)) for _ in range(8)]
+    await asyncio.sleep(0)
+    results = await asyncio.wait_for(house.settle(house.frame([house.row()])), 5)
+    assert results == CreditResults(1, ())
+    gate.set()
+    await asyncio.gather(*crowd)
