@@ -271,12 +271,16 @@ class EdgeChannel(ABC):
         sequence = share.sequence_number
         try:
             key = find_tlv(tlvs, EXTENSION, TLV_SHARE_KEY) if tlvs else None
+        except MalformedTlv:
+            self._verdicts.refused(sequence, InvalidUserIdentity.code, "edge")
+            return
+        if key is not None and not self._may_name(key):
+            self._verdicts.refused(sequence, InvalidUserIdentity.code, "edge")
+            return
+        try:
             verdict, rolled = self._judge(share)
         except ShareRefused as refusal:
             self._verdicts.refused(sequence, refusal.code, "edge")
-            return
-        except MalformedTlv:
-            self._verdicts.refused(sequence, InvalidUserIdentity.code, "edge")
             return
         try:
             self._forward(share, verdict, rolled, key)
@@ -286,6 +290,10 @@ class EdgeChannel(ABC):
         except SubmissionsFull:
             self._jobs.seen.forget(verdict.share_hash)
             self._verdicts.refused(sequence, Overloaded.code, "edge")
+
+    def _may_name(self, key: bytes) -> bool:
+        """Whether a share may have this key: an upstream that does not hear of it credits the channel's."""
+        return key == self._attribution.key or EXTENSION in self._edge.client.extensions
 
     def _forward(self, share: Share, verdict: Verdict, rolled: bytes, key: bytes | None) -> None:
         if not self._jobs.is_live:
@@ -323,6 +331,8 @@ class EdgeChannel(ABC):
         crash.at("proxy.verdict-heard")
         self._edge.meters.verdict.observe(asyncio.get_running_loop().time() - since)
         if word.outcome is Outcome.REFUSED:
+            # The upstream may have had no room for it; that it is a repetition is the upstream's to say then.
+            self._jobs.seen.forget(verdict.share_hash)
             self._verdicts.refused(sequence, word.code, "upstream")
         else:
             self._verdicts.accepted(sequence, work_of(verdict.job.target))

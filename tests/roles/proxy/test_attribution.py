@@ -2,8 +2,8 @@ import pytest
 
 from protocols.bitcoin.secp256k1 import public_key
 from protocols.ehash.key_text import encode_key, parse_identity
-from protocols.ehash.messages import EXTENSION, TLV_CHANNEL_KEY
-from protocols.sv2.mining import SubmitSharesSuccess
+from protocols.ehash.messages import EXTENSION, TLV_CHANNEL_KEY, TLV_SHARE_KEY
+from protocols.sv2.mining import SubmitSharesError, SubmitSharesSuccess
 from protocols.sv2.tlv import Tlv
 from roles.proxy.attribution import USER_BYTES, Attribution
 from roles.runtime.storage import open_readonly
@@ -56,4 +56,19 @@ async def test_work_carries_its_key_to_an_upstream_that_grants_no_extension(
         (own,) = identity.everyone(store)
     assert (named.key, named.worker) == (own.public_key, "alice")
     miner.send(miner.mine(job, tip))
+    await miner.expect(SubmitSharesSuccess)
+
+
+async def test_a_share_for_another_key_is_refused_where_the_upstream_would_not_hear_of_it(
+    start: Start, pool: ScriptedPool
+) -> None:
+    pool.extensions = ()
+    house = await start()
+    miner = await house.miner(extensions=(EXTENSION,))
+    await miner.open_extended(encode_key(KEY))
+    job, tip = await miner.first_work()
+    miner.send(miner.mine(job, tip), (Tlv(EXTENSION, TLV_SHARE_KEY, OTHER),))
+    assert (await miner.expect(SubmitSharesError)).error_code == "invalid-user-identity"
+    assert pool.channel.heard == []
+    miner.send(miner.mine(job, tip, extranonce=1), (Tlv(EXTENSION, TLV_SHARE_KEY, KEY),))
     await miner.expect(SubmitSharesSuccess)

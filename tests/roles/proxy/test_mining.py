@@ -260,3 +260,19 @@ async def test_shares_of_a_channel_beyond_its_pace_are_refused_and_its_neighbour
     job, tip = await other.first_work()
     other.send(other.mine(job, tip))
     await other.expect(SubmitSharesSuccess)
+
+
+async def test_a_share_that_the_pool_could_not_take_may_be_handed_in_again(
+    proxy: House, pool: ScriptedPool, extended: Work
+) -> None:
+    miner, job, tip = extended
+    share = miner.mine(job, tip)
+    pool.refuse_shares = "share-not-stored"
+    miner.send(share)
+    assert (await miner.expect(SubmitSharesError)).error_code == "share-not-stored"
+    pool.refuse_shares = ""
+    pool.channel.seen.clear()
+    miner.send(share)
+    await miner.expect(SubmitSharesSuccess)
+    miner.send(share)
+    assert (await miner.expect(SubmitSharesError)).error_code == "duplicate-share"
