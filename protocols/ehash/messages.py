@@ -62,7 +62,7 @@ class IssuerHello(Message):
 
 @message(0x11, extension=EXTENSION)
 class IssuerHelloSuccess(Message):
-    """Where the mint stands: last row settled of this ledger, and how many rows may be unanswered."""
+    """Where the mint stands: last row settled of this ledger, and how many frames may be unanswered."""
 
     acked_seq: U64
     min_shift: U32

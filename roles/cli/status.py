@@ -68,7 +68,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--config", type=Path, default=home() / "config", metavar="DIR", help="configuration files"
     )
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print one object on one line")
     options = parser.parse_args(argv)
     addresses = {role: health_address(options.config, role, options.port_offset) for role in NEEDS}
     answers = asyncio.run(ask_all(addresses))
