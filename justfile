@@ -16,7 +16,7 @@ test *arguments:
 lint:
     ./hashpool lint
 
-# run one benchmark: shares, mint or edge
+# run one benchmark: shares, mint, edge or tokens
 bench name *arguments:
     ./hashpool bench {{ name }} {{ arguments }}
 
