@@ -33,6 +33,7 @@ NULL: Final = b"null"
 """The id of a message without one."""
 
 _TEXT_LIMIT = 256
+_DEPTH_LIMIT = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,9 @@ def _id_text(id: object, line: bytes, exact: bool) -> bytes:
         return b"%d" % id
     if isinstance(id, float) and exact:
         # Only the original text says how the peer writes it: orjson turns integers above 2^64 into floats.
+        if line.count(b"[") + line.count(b"{") > _DEPTH_LIMIT:
+            # The reader that keeps numbers as text gives up at fewer levels than orjson.
+            raise MalformedError("Too deeply nested")
         fields = json.loads(line, parse_float=_Verbatim, parse_int=_Verbatim)
         return str(fields["id"]).encode()
     if isinstance(id, (list, dict)) or (isinstance(id, float) and not math.isfinite(id)):

@@ -101,6 +101,12 @@ def test_a_line_nested_beyond_reason_is_refused_whatever_the_parser_makes_of_it(
         parse(b"[" * 5000 + b"]" * 5000)
 
 
+def test_a_line_nested_beyond_reason_is_refused_whatever_the_type_of_its_id() -> None:
+    line = b'{"id":1.5,"method":"m","params":%b}' % (b"[" * 1_010 + b"]" * 1_010)
+    with pytest.raises(MalformedError):
+        parse(line)
+
+
 def test_bytes_that_are_not_utf8_are_read_with_a_mark_in_their_place() -> None:
     assert call(b'{"id":1,"method":"mining.authorize","params":["rig\xff"]}').params == ["rig\ufffd"]
     assert call(b'{"id":1,"method":"m","params":[NaN,1e400]}').id == b"1"
