@@ -14,6 +14,7 @@ BENCHMARKS: Final[dict[str, str]] = {
     "shares": "what a share costs the pool",
     "mint": "what minting and swapping tokens costs the mint",
     "edge": "what a miner costs translator and proxy",
+    "connections": "what connections and channels cost the pool, and how soon all have new work",
     "tokens": "how long a share takes to become a token, at a given rate",
 }
 
