@@ -13,7 +13,7 @@ from protocols.bitcoin.hashing import display
 from protocols.bitcoin.header import Header, serialize_block
 from protocols.mining.share import Verdict
 from protocols.sv2.template_distribution import SubmitSolution
-from roles.node_client.answers import BlockInfo
+from roles.node_client.answers import BlockInfo, ChainInfo
 from roles.node_client.errors import NodeError, NodeMalformed, NodeRefused
 from roles.pool.meters import Meters
 from roles.pool.salvage import Salvaged
@@ -31,8 +31,13 @@ TROUBLE_S = 60.0
 """How long a block rests that the node answers with an error of its own."""
 LOOK_S = 5.0
 SOON_S = 0.25
+FRESH_S = 30.0
+"""How long a block that the node does not know is asked after often."""
+BURIED = 6
+"""Blocks that stand above a block's height when it is lost: the node does not know it, and has gone on."""
 PASSING = frozenset({None, "duplicate", "inconclusive", "prev-blk-not-found", "time-too-new"})
 """Verdicts of a node that may still take the block: it has it, or will know its parent or its time."""
+GIVEN_UP = frozenset({"rejected", "lost"})
 _SCRIPT_AT = 42
 """Of a coinbase without witness: version, input count, null input and the script's length go before."""
 
@@ -48,6 +53,10 @@ class Node(Protocol):
 
     async def submit_block(self, block: bytes) -> str | None:
         """The node's verdict: None when accepted, else a word of BIP22."""
+        ...
+
+    async def chain_info(self) -> ChainInfo:
+        """How long the chain is."""
         ...
 
 
@@ -80,11 +89,12 @@ class _Followed:
     coinbase: bytes = b""
     assembled: bytes | None = None
     submit_at: float = 0.0
+    fresh_until: float = 0.0
     stored: tuple[object, ...] | None = None
 
     @property
     def is_final(self) -> bool:
-        return self.confirmations >= FINAL_CONFIRMATIONS or self.status == "rejected"
+        return self.confirmations >= FINAL_CONFIRMATIONS or self.status in GIVEN_UP
 
     def assemble(self, shelf: TransactionShelf) -> None:
         """Make the whole block, where its template's transactions are there by now."""
@@ -125,7 +135,7 @@ class BlockDesk:
     async def load(self) -> None:
         """Go on with the blocks of earlier runs that are not final."""
         for row in await self._database.read(_unsettled):
-            self._followed.append(_restored(row))
+            self._add(_restored(row))
         await self._tell()
 
     def found(self, verdict: Verdict) -> None:
@@ -156,32 +166,42 @@ class BlockDesk:
             submit_at=now + (GRACE_S if sent else 0),
         )
         block.assemble(self._provider.shelf)
-        self._followed.append(block)
+        self._add(block)
         self._wake.set()
 
     def adopt(self, block: Salvaged) -> None:
         """A block of an earlier life that did not come to store it."""
         if all(each.block_hash != block.block_hash for each in self._followed):
-            self._followed.append(_Followed(block.block_hash, block.header, block.height, 1000 * block.time))
+            self._add(_Followed(block.block_hash, block.header, block.height, 1000 * block.time))
             self._wake.set()
 
     def look(self) -> None:
         """The chain has moved: look again now."""
         self._wake.set()
 
+    def _add(self, block: _Followed) -> None:
+        block.fresh_until = self._monotonic() + FRESH_S
+        self._followed.append(block)
+
     async def run(self) -> None:
         """Store and follow until cancelled."""
         while True:
             self._wake.clear()
             await self.look_once()
-            pause = SOON_S if any(block.status == "submitted" for block in self._followed) else LOOK_S
             try:
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(self.pause):
                     await self._wake.wait()
             except TimeoutError:
                 continue
             # The node is told of a block a moment after us.
             await asyncio.sleep(SOON_S / 5)
+
+    @property
+    def pause(self) -> float:
+        """Seconds until blocks are looked at again where nothing gives reason to do it before."""
+        now = self._monotonic()
+        is_fresh = any(block.status == "submitted" and now < block.fresh_until for block in self._followed)
+        return SOON_S if is_fresh else LOOK_S
 
     async def look_once(self) -> None:
         """Look once at each block that is not final; what the node says is kept if the store can."""
@@ -191,6 +211,7 @@ class BlockDesk:
             infos = await self._node.block_infos([block.block_hash for block in blocks])
             for block, info in zip(blocks, infos, strict=True):
                 await self._look_at(block, info)
+            await self._give_up([block for block, info in zip(blocks, infos, strict=True) if info is None])
             self._is_node_away = False
         except NodeError as error:
             if not self._is_node_away:
@@ -222,6 +243,21 @@ class BlockDesk:
                 level = logging.INFO if info.in_active_chain else logging.WARNING
                 said = "a block is in the chain" if info.in_active_chain else "a block is orphaned"
                 _log.log(level, said, extra={"hash": display(block.block_hash)})
+
+    async def _give_up(self, unknown: Sequence[_Followed]) -> None:
+        """Ask no more after blocks that the node does not know, once its chain has grown over them."""
+        now = self._monotonic()
+        stale = [block for block in unknown if not block.is_final and now >= block.fresh_until]
+        if not stale:
+            return
+        height = (await self._node.chain_info()).blocks
+        for block in stale:
+            if height >= block.height + BURIED:
+                block.status = "lost"
+                block.let_go()
+                self._provider.settled(block.block_hash)
+                fields = {"hash": display(block.block_hash), "height": block.height, "chain": height}
+                _log.error("a block is lost: the node does not know it and has gone on", extra=fields)
 
     async def _submit(self, block: _Followed) -> None:
         """Hand a block that the node does not know to the node itself, where we have its transactions."""
@@ -286,7 +322,8 @@ def _save(connection: Connection, rows: list[tuple[object, ...]]) -> int:
 
 def _unsettled(connection: Connection) -> list[Row]:
     return connection.execute(
-        "SELECT * FROM block WHERE status <> 'rejected' AND confirmations < ? ORDER BY number DESC LIMIT ?",
+        "SELECT * FROM block WHERE status NOT IN ('rejected', 'lost') AND confirmations < ?"
+        " ORDER BY number DESC LIMIT ?",
         (FINAL_CONFIRMATIONS, MAX_FOLLOWED),
     ).fetchall()[::-1]
 

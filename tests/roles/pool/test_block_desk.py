@@ -15,14 +15,16 @@ from protocols.mining.extranonce import FULL_SIZE
 from protocols.mining.job import Job, Template, Tip, build_work
 from protocols.mining.share import Verdict, extended_root
 from protocols.sv2.template_distribution import SubmitSolution
-from roles.node_client.answers import BlockInfo
+from roles.node_client.answers import BlockInfo, ChainInfo
 from roles.node_client.errors import NodeRefused
-from roles.pool.blocks import BlockDesk
+from roles.pool.blocks import BURIED, FRESH_S, LOOK_S, SOON_S, BlockDesk
 from roles.pool.meters import Meters
 from roles.pool.template_link import Origin, TransactionShelf
 from roles.runtime.errors import CommitFailed, ReadFailed
 
 ORIGIN = (1, 7)
+HEIGHT = 101
+"""Of the blocks that are found here, as their coinbase says."""
 
 
 class FullDisk:
@@ -75,8 +77,14 @@ class Node:
         self.chain: set[bytes] = set()
         self.verdict: str | None = None
         self.poison = b""
+        self.height = 1
+        self.asked = 0
+
+    async def chain_info(self) -> ChainInfo:
+        return ChainInfo("regtest", self.height, self.height, bytes(32), False)
 
     async def block_infos(self, block_hashes: Sequence[bytes]) -> list[BlockInfo | None]:
+        self.asked += len(block_hashes)
         return [_info(name) if name in self.chain else None for name in block_hashes]
 
     async def submit_block(self, block: bytes) -> str | None:
@@ -199,6 +207,43 @@ async def test_transactions_that_come_after_the_block_still_serve_it(
     provider.shelf.put(ORIGIN, ())
     await desk.look_once()
     assert len(node.submitted) == 1
+
+
+async def test_a_block_that_no_node_knows_is_asked_after_less_often_and_lost_when_the_chain_has_grown_over_it(
+    desk: BlockDesk, disk: FullDisk, provider: Provider, node: Node, clock: Clock
+) -> None:
+    disk.is_full = False
+    provider.shelf = TransactionShelf()
+    found = block()
+    desk.found(found)
+    await desk.look_once()
+    assert desk.pause == SOON_S
+    clock.now += FRESH_S
+    node.height = HEIGHT + BURIED - 1
+    await desk.look_once()
+    assert desk.pause == LOOK_S
+    assert provider.done == []
+    node.height += 1
+    await desk.look_once()
+    assert provider.done == [found.share_hash]
+    assert [row[4] for row in disk.rows] == ["submitted", "lost"]
+    asked = node.asked
+    await desk.look_once()
+    assert node.asked == asked
+
+
+async def test_a_block_that_is_in_the_chain_is_not_lost_however_late_it_is_asked_after(
+    desk: BlockDesk, disk: FullDisk, provider: Provider, node: Node, clock: Clock
+) -> None:
+    disk.is_full = False
+    provider.shelf = TransactionShelf()
+    found = block()
+    desk.found(found)
+    clock.now += FRESH_S
+    node.height = 1_000
+    node.chain.add(found.share_hash)
+    await desk.look_once()
+    assert [row[4] for row in disk.rows][-1] == "in_chain"
 
 
 def _info(block_hash: bytes) -> BlockInfo:
