@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 from protocols.bitcoin.hashing import sha256
 from protocols.cashu.errors import (
+    AmountOutOfLimitsError,
     BatchTooLargeError,
     DuplicateQuotesError,
     MalformedError,
     TooManyInputsError,
     TooManyOutputsError,
 )
-from protocols.cashu.fields import as_array, as_bytes, as_integer, as_object, as_point, as_text
+from protocols.cashu.fields import AMOUNT_LIMIT, as_array, as_bytes, as_integer, as_object, as_point, as_text
 from protocols.cashu.models import BlindedMessage, Proof
 
 QUOTE_ID_LIMIT = 128
@@ -97,6 +98,8 @@ class MintRequest:
         quote_id = as_text(body.get("quote"), "quote", QUOTE_ID_LIMIT)
         outputs = read_outputs(body, sizes)
         amount = sum(output.amount for output in outputs)
+        if amount >= AMOUNT_LIMIT:
+            raise AmountOutOfLimitsError("the outputs are worth more than any quote")
         return cls((QuoteClaim(quote_id, amount, _signature(body.get("signature"))),), outputs)
 
     @classmethod

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.cashu.errors import CashuError
+from protocols.cashu.errors import AmountOutOfLimitsError, CashuError
 from roles.mint.keysets import KeysetBook, derive
 from roles.mint.request import MintRequest, Sizes, SwapRequest, read_outputs, read_points, read_quote_ids
 from roles.mint.rules import check_swap
@@ -48,9 +48,11 @@ def test_no_body_makes_a_reader_raise_anything_but_a_cashu_error(body: object) -
         read_points,
     ):
         try:
-            read(body, sizes)
+            request = read(body, sizes)
         except CashuError:
-            pass
+            continue
+        if isinstance(request, SwapRequest | MintRequest):
+            assert len(request.digest) == 32
 
 
 @settings(max_examples=200, deadline=None)
@@ -74,6 +76,13 @@ def test_a_swap_is_named_by_its_inputs_and_outputs_and_not_by_its_witness() -> N
     for change in ({"amount": 2}, {"secret": "t"}, {"C": "03" + "11" * 32}, {"id": "00" * 8}):
         other = {**body, "inputs": [PROOF | change]}
         assert SwapRequest.from_json(other, Sizes()).digest != plain
+
+
+def test_outputs_that_sum_to_more_than_an_amount_can_be_are_refused() -> None:
+    most = OUTPUT | {"amount": (1 << 64) - 1}
+    MintRequest.from_json({"quote": "q", "outputs": [most]}, Sizes())
+    with pytest.raises(AmountOutOfLimitsError):
+        MintRequest.from_json({"quote": "q", "outputs": [most, OUTPUT]}, Sizes())
 
 
 @pytest.mark.parametrize("body", [None, 5, [], "x", {}])
