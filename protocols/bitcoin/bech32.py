@@ -66,6 +66,9 @@ def encode_segwit(prefix: str, version: int, program: bytes) -> str:
 def _split(text: str) -> tuple[str, list[int], int]:
     if len(text) > MAX_TEXT or (text.lower() != text and text.upper() != text):
         raise Bech32Error("bech32 text is longer than 90 characters or mixes upper and lower case")
+    if not text.isascii():
+        # The Kelvin sign is a k in lower case.
+        raise Bech32Error("a character does not belong into bech32 text")
     prefix, separator, rest = text.lower().rpartition("1")
     if not separator or not prefix or len(rest) < CHECKSUM_SIZE:
         raise Bech32Error("bech32 text needs a prefix, a 1 and six characters of checksum")
