@@ -6,19 +6,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol
 
-from protocols.bitcoin.coinbase import add_witness
 from protocols.bitcoin.hashing import display
-from protocols.bitcoin.header import Header, serialize_block
 from protocols.mining.share import Verdict
-from protocols.sv2.template_distribution import SubmitSolution
 from roles.node_client.answers import BlockInfo, ChainInfo
 from roles.node_client.errors import NodeError, NodeMalformed, NodeRefused
+from roles.pool import found_block
+from roles.pool.found_block import FoundBlock
 from roles.pool.meters import Meters
 from roles.pool.salvage import Salvaged
-from roles.pool.template_link import Origin, TransactionShelf
-from roles.pool.workshop import script_height
+from roles.pool.template_link import TransactionShelf
 from roles.runtime import crash
 from roles.runtime.errors import StorageError
 from roles.runtime.storage import Connection, Database, Row
@@ -38,8 +36,6 @@ BURIED = 6
 PASSING = frozenset({None, "duplicate", "inconclusive", "prev-blk-not-found", "time-too-new"})
 """Verdicts of a node that may still take the block: it has it, or will know its parent or its time."""
 GIVEN_UP = frozenset({"rejected", "lost"})
-_SCRIPT_AT = 42
-"""Of a coinbase without witness: version, input count, null input and the script's length go before."""
 
 _log = logging.getLogger(__name__)
 
@@ -60,14 +56,8 @@ class Node(Protocol):
         ...
 
 
-class Provider(Protocol):
+class Provider(found_block.Provider, Protocol):
     """What following needs of the link to the template provider."""
-
-    shelf: TransactionShelf
-
-    def submit(self, block_hash: bytes, origin: Origin, solution: SubmitSolution) -> bool:
-        """Send a solution; False if the link that its template came on is gone."""
-        ...
 
     def settled(self, block_hash: bytes) -> None:
         """Send it no more."""
@@ -76,7 +66,7 @@ class Provider(Protocol):
 
 @dataclass(slots=True)
 class _Followed:
-    """A block that is not final; `assembled`, and what it is made of, stay while we may have to submit it."""
+    """A block that is not final; `found`, of which it is made, stays while we may have to submit it."""
 
     block_hash: bytes
     header: bytes
@@ -85,9 +75,7 @@ class _Followed:
     status: str = "submitted"
     verdict: str | None = None
     confirmations: int = 0
-    origin: Origin | None = None
-    coinbase: bytes = b""
-    assembled: bytes | None = None
+    found: FoundBlock | None = None
     submit_at: float = 0.0
     fresh_until: float = 0.0
     stored: tuple[object, ...] | None = None
@@ -96,16 +84,16 @@ class _Followed:
     def is_final(self) -> bool:
         return self.confirmations >= FINAL_CONFIRMATIONS or self.status in GIVEN_UP
 
-    def assemble(self, shelf: TransactionShelf) -> None:
-        """Make the whole block, where its template's transactions are there by now."""
-        if self.assembled is None and self.origin is not None:
-            transactions = shelf.get(self.origin)
-            if transactions is not None:
-                self.assembled = serialize_block(self.header, self.coinbase, transactions)
+    def assemble(self, shelf: TransactionShelf) -> bytes | None:
+        """The whole block, where its template's transactions are there by now."""
+        if self.found is None:
+            return None
+        self.found = self.found.assembled(shelf)
+        return self.found.whole
 
     def let_go(self) -> None:
         """The node has it, or will never take it."""
-        self.origin = self.assembled = None
+        self.found = None
 
 
 class BlockDesk:
@@ -140,30 +128,28 @@ class BlockDesk:
 
     def found(self, verdict: Verdict) -> None:
         """A share that is a block: sent now; everything else happens in `run`."""
-        work, header = verdict.job.work, Header.parse(verdict.header)
-        prefix, suffix = add_witness(work.prefix, work.suffix)
-        coinbase = prefix + verdict.extranonce + suffix
-        origin = cast("Origin", work.origin)
-        solution = SubmitSolution(origin[1], header.version, header.time, header.nonce, coinbase)
-        crash.at("pool.block-found")
-        sent = self._provider.submit(verdict.share_hash, origin, solution)
-        crash.once_sent("pool.solution-sent")
-        if any(block.block_hash == verdict.share_hash for block in self._followed):
-            # The ledger could not take it the first time, and its miner has handed it in again.
-            return
+        self.follow(found_block.send(verdict, self._provider, int(self._clock() * 1000)))
+
+    def follow(self, found: FoundBlock) -> None:
+        """A block whose solution is sent, also once more when it has become whole."""
+        for known in self._followed:
+            if known.block_hash == found.block_hash:
+                # The ledger could not take it the first time, and its miner has handed it in again.
+                if known.status == "submitted" and found.whole is not None:
+                    known.found = found
+                    self._wake.set()
+                return
         self._meters.blocks.inc()
-        height = script_height(work.prefix[_SCRIPT_AT:])
-        _log.info("a block is found", extra={"hash": display(verdict.share_hash), "height": height})
-        # A clock that is set back must not hold a block up.
-        now = self._monotonic()
+        fields = {"hash": display(found.block_hash), "height": found.height}
+        _log.info("a block is found", extra=fields)
         block = _Followed(
-            verdict.share_hash,
-            verdict.header,
-            height,
-            int(self._clock() * 1000),
-            origin=origin,
-            coinbase=coinbase,
-            submit_at=now + (GRACE_S if sent else 0),
+            found.block_hash,
+            found.header,
+            found.height,
+            found.found_ms,
+            found=found,
+            # A clock that is set back must not hold a block up.
+            submit_at=self._monotonic() + (GRACE_S if found.is_sent else 0),
         )
         block.assemble(self._provider.shelf)
         self._add(block)
@@ -261,11 +247,11 @@ class BlockDesk:
 
     async def _submit(self, block: _Followed) -> None:
         """Hand a block that the node does not know to the node itself, where we have its transactions."""
-        block.assemble(self._provider.shelf)
-        if block.assembled is None or self._monotonic() < block.submit_at:
+        whole = block.assemble(self._provider.shelf)
+        if whole is None or self._monotonic() < block.submit_at:
             return
         try:
-            block.verdict = await self._node.submit_block(block.assembled)
+            block.verdict = await self._node.submit_block(whole)
         except (NodeRefused, NodeMalformed) as error:
             # This block's trouble alone: those behind it have their turn.
             block.submit_at = self._monotonic() + TROUBLE_S

@@ -8,10 +8,12 @@ class Difficulties:
     """How many hashes a share of a miner took, by its host and user; forgets who left longest ago.
 
     A miner that comes back begins where it left, instead of flooding us until its target is found again.
+    `listener` hears of those that leave here; other processes tell us of theirs by `learn`.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self.listener: Callable[[str, str, int], None] | None = None
         self._hashes: OrderedDict[tuple[str, str], int] = OrderedDict()
 
     def __len__(self) -> int:
@@ -19,6 +21,12 @@ class Difficulties:
 
     def keep(self, host: str, user: str, hashes: int) -> None:
         """A miner has gone."""
+        self.learn(host, user, hashes)
+        if self.listener is not None:
+            self.listener(host, user, hashes)
+
+    def learn(self, host: str, user: str, hashes: int) -> None:
+        """A miner has gone, from here or from elsewhere."""
         name = (host, user)
         self._hashes[name] = hashes
         self._hashes.move_to_end(name)

@@ -2,7 +2,9 @@
 life of the pool that found it may have ended between the two.
 """
 
+import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -46,7 +48,7 @@ class Node(Protocol):
 
 
 class Salvage:
-    """Searches the chain once; a block is ours if it pays `script` and its tag names `pool`."""
+    """Searches the end of the chain; a block is ours if it pays `script` and its tag names `pool`."""
 
     def __init__(
         self, database: Database, node: Node, adopt: Callable[[Salvaged], None], *, script: bytes, pool: str
@@ -57,17 +59,29 @@ class Salvage:
         self._script = script
         self._tag = f"Sv2/{pool}/".encode()
         self._backoff = Backoff(first_s=0.5, limit_s=30.0)
+        self._wake = asyncio.Event()
+        self.is_done = False
+        """Whether there is nothing more to search."""
+        self._seen: OrderedDict[bytes, bytes] = OrderedDict()
+
+    def look(self) -> None:
+        """Search again for what a process that has ended may have left."""
+        self.is_done = False
+        self._wake.set()
 
     async def run(self) -> None:
-        """Search as soon as node and store answer; then there is nothing more to do."""
+        """Search as soon as node and store answer, and whenever there is reason to, until cancelled."""
         while True:
+            self._wake.clear()
             try:
                 await self.search()
             except (NodeError, StorageError, EncodingError) as error:
                 _log.debug("the chain cannot be searched", extra={"reason": str(error)})
                 await self._backoff.wait()
             else:
-                return
+                self._backoff.reset()
+                self.is_done = not self._wake.is_set()
+                await self._wake.wait()
 
     async def search(self) -> None:
         """Look at the last blocks of the chain; raises NodeError and StorageError."""
@@ -76,9 +90,12 @@ class Salvage:
         for _ in range(DEPTH):
             if block_hash == BEFORE_GENESIS:
                 return
-            header = known.get(block_hash)
+            header = known.get(block_hash) or self._seen.get(block_hash)
             if header is None:
                 header = await self._look_at(block_hash)
+                self._seen[block_hash] = header
+                if len(self._seen) > 2 * DEPTH:
+                    self._seen.popitem(last=False)
             block_hash = Header.parse(header).previous
 
     async def _look_at(self, block_hash: bytes) -> bytes:
@@ -90,7 +107,7 @@ class Salvage:
         if self._tag in script and any(output.script == self._script for output in coinbase.outputs):
             height = script_height(script)
             _log.warning(
-                "a block of an earlier run was not stored",
+                "a block of ours was not stored",
                 extra={"hash": display(block_hash), "height": height},
             )
             self._adopt(Salvaged(block_hash, header, height, Header.parse(header).time))

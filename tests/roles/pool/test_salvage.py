@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -57,8 +58,22 @@ def chain() -> Chain:
 
 async def search(database: Database, chain: Chain) -> list[Salvaged]:
     found: list[Salvaged] = []
-    await Salvage(database, chain, found.append, script=OURS, pool="test").run()
+    salvage = Salvage(database, chain, found.append, script=OURS, pool="test")
+    await searched(salvage)
+    # What was found is not found again.
+    before = list(found)
+    salvage.look()
+    await searched(salvage)
+    assert found == before
     return found
+
+
+async def searched(salvage: Salvage) -> None:
+    """Let it run until it has nothing more to do."""
+    task = asyncio.create_task(salvage.run())
+    while not salvage.is_done:
+        await asyncio.sleep(0.001)
+    task.cancel()
 
 
 async def test_blocks_that_the_chain_holds_and_the_store_does_not_are_found_again(
