@@ -31,8 +31,8 @@ class Channel(ABC):
     """
 
     __slots__ = (
-        "_given", "_targets", "_views", "channel_id", "group", "jobs", "key", "max_target", "prefix", "seen",
-        "target", "version_rolling",
+        "_earlier", "_given", "_seen", "_since", "_views", "channel_id", "group", "jobs", "key", "max_target",
+        "prefix", "target", "version_rolling",
     )  # fmt: skip
 
     def __init__(
@@ -53,28 +53,36 @@ class Channel(ABC):
         self.version_rolling = True
         self.group = group or Group()
         self.jobs: JobStore[Job] = JobStore(self.group.ids)
-        self.seen = SeenShares()
+        # Most channels of a crowd never submit a share: what shares need is made when the first one comes.
+        self._seen: SeenShares | None = None
         self._given = NOTHING
-        self._targets = [(self.group.revision, target)]
-        self._views: dict[int, Job] = {}
+        self._since = self.group.revision
+        self._earlier: tuple[tuple[int, int], ...] = ()
+        self._views = _NO_VIEWS
 
     @property
     def revision(self) -> int:
         """The revision of work to be given to the channel now."""
         return self.group.revision
 
+    @property
+    def seen(self) -> SeenShares:
+        """The shares of the present tip."""
+        if self._seen is None:
+            self._seen = SeenShares()
+        return self._seen
+
     def retarget(self, target: int) -> SetTarget:
         """A new target, for work that differs: the caller sends a job of the present revision with it.
 
         The revision is raised unless the channel has been given nothing of it yet.
         """
-        self.target = target
+        before, self.target = self.target, target
         if max(self._given, self.group.given) >= self.group.revision:
             self.group.revise()
-        if self._targets[-1][0] == self.group.revision:
-            del self._targets[-1]
-        self._targets.append((self.group.revision, target))
-        del self._targets[:-MAX_PAST]
+        if self._since != self.group.revision:
+            self._earlier = (*self._earlier, (self._since, before))[1 - MAX_PAST :]
+            self._since = self.group.revision
         return SetTarget(self.channel_id, target)
 
     def begin(self, work: Work, tip: Tip) -> tuple[Message, SetNewPrevHash]:
@@ -83,8 +91,7 @@ class Channel(ABC):
         Raises ValueError for work of another revision than the present one.
         """
         job = self._job(work, tip)
-        self.jobs.queue(job)
-        self.jobs.activate(job.job_id)
+        self.jobs.begin(job)
         self._turn()
         activation = SetNewPrevHash(self.channel_id, job.job_id, tip.previous, tip.min_ntime, tip.bits)
         return self._announce(job, None), activation
@@ -120,22 +127,28 @@ class Channel(ABC):
     def _view(self, shared: GroupJob) -> Job:
         """A job of the group as this channel has it."""
         revision = shared.work.revision
-        target = next((target for since, target in reversed(self._targets) if since <= revision), None)
+        target: int | None = self.target
+        if revision < self._since:
+            target = next((target for since, target in reversed(self._earlier) if since <= revision), None)
         if target is None:
             raise UnknownJob(f"job {shared.job_id} was sent before this channel was open, or too long ago")
         job = Job(shared.job_id, shared.work, shared.tip, target, self._root(shared.work))
+        if not self._views:
+            self._views = {}
+            self.group.join(self)
         self._views[job.job_id] = job
         if len(self._views) > MAX_VIEWS:
             del self._views[next(iter(self._views))]
         return job
 
     def _turn(self) -> None:
-        self.seen.clear()
-        self._views.clear()
-        del self._targets[:-1]
+        self._seen = None
+        self._views = _NO_VIEWS
+        self._earlier = ()
 
     def _job(self, work: Work, tip: Tip) -> Job:
         self.group.check(work)
+        self.group.join(self)
         self._given = work.revision
         return Job(self.jobs.next_id(), work, tip, self.target, self._root(work))
 

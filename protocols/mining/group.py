@@ -13,7 +13,7 @@ connection, which never falls:
   under the target that they have.
 - Hence a member's target for group work is a function of its revision. A member keeps the revisions at which
   its target changed within the tip, and the group its jobs, once for all: sending work costs the same for
-  one channel as for thousands.
+  one channel as for thousands, of which only those hear of a new tip that hold something of the old one.
 
 Job ids are unique within the connection, whether a job went to the group or to a channel.
 """
@@ -36,11 +36,13 @@ class Member(Protocol):
 
 
 class Group:
-    """The channels of one connection under `group_id`; those that joined work on what is sent to it.
+    """The channels of one connection under `group_id`.
 
     `revision` is that of all work to be given to channels of the connection now, `given` that of the newest
     work that went to the group.
     """
+
+    __slots__ = ("_members", "given", "group_id", "ids", "jobs", "revision")
 
     def __init__(self, group_id: int = 1) -> None:
         self.group_id = group_id
@@ -51,7 +53,7 @@ class Group:
         self._members: dict[Member, None] = {}
 
     def join(self, member: Member) -> None:
-        """A channel that has been given the present work is addressed by the group id from now on."""
+        """A channel holds jobs or shares of the present tip: it is told when the group has another."""
         self._members[member] = None
 
     def leave(self, member: Member) -> None:
@@ -67,12 +69,16 @@ class Group:
 
         Raises ValueError for work of another revision than the present one.
         """
-        job = self._job(work, tip)
-        self.jobs.queue(job)
-        self.jobs.activate(job.job_id)
-        self._retire_members()
+        job = self.turn(work, tip)
         activation = SetNewPrevHash(self.group_id, job.job_id, tip.previous, tip.min_ntime, tip.bits)
         return self._announce(job, None), activation
+
+    def turn(self, work: Work, tip: Tip) -> GroupJob:
+        """What `begin` does, for who puts the messages together itself."""
+        job = self._job(work, tip)
+        self.jobs.begin(job)
+        self._retire_members()
+        return job
 
     def retire(self) -> None:
         """Another tip, without work on it: all jobs of the group and of its members are stale."""
@@ -81,9 +87,13 @@ class Group:
 
     def follow(self, work: Work, tip: Tip) -> NewExtendedMiningJob:
         """Other work of the members' present tip, to start on at once; raises ValueError as `begin` does."""
+        return self._announce(self.extend(work, tip), tip.min_ntime)
+
+    def extend(self, work: Work, tip: Tip) -> GroupJob:
+        """What `follow` does, for who puts the message together itself."""
         job = self._job(work, tip)
         self.jobs.replace(job)
-        return self._announce(job, tip.min_ntime)
+        return job
 
     def check(self, work: Work) -> None:
         """Raise ValueError for work of another revision than the present one."""
@@ -91,7 +101,8 @@ class Group:
             raise ValueError(f"work of revision {work.revision} where revision {self.revision} is due")
 
     def _retire_members(self) -> None:
-        for member in self._members:
+        members, self._members = self._members, {}
+        for member in members:
             member.retire()
 
     def _job(self, work: Work, tip: Tip) -> GroupJob:

@@ -6,9 +6,9 @@ channel's target, so that work under two targets can never be the same work (one
 how channels of a connection share revisions and jobs stands in `group`).
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from protocols.bitcoin.coinbase import CoinbaseTemplate, coinbase_parts
 from protocols.bitcoin.errors import CoinbaseError
@@ -119,6 +119,8 @@ J = TypeVar("J", bound=GroupJob)
 class JobIds:
     """Ids that no job of a connection has had, U32, from 1."""
 
+    __slots__ = ("_last",)
+
     def __init__(self) -> None:
         self._last = 0
 
@@ -128,7 +130,8 @@ class JobIds:
         return self._last
 
 
-_NO_IDS: frozenset[int] = frozenset()
+_NO_JOBS: dict[int, Any] = {}
+"""Stands for every empty collection and is never written to: most channels never have two jobs at once."""
 
 
 class JobStore(Generic[J]):
@@ -139,9 +142,9 @@ class JobStore(Generic[J]):
     def __init__(self, ids: JobIds | None = None) -> None:
         self.active: J | None = None
         self._ids = ids or JobIds()
-        self._future: dict[int, J] = {}
-        self._past: dict[int, J] = {}
-        self._stale = _NO_IDS
+        self._future: dict[int, J] = _NO_JOBS
+        self._past: dict[int, J] = _NO_JOBS
+        self._stale: Collection[int] = ()
 
     def next_id(self) -> int:
         """An id for a job of this store, U32."""
@@ -149,6 +152,8 @@ class JobStore(Generic[J]):
 
     def queue(self, job: J) -> None:
         """Keep a future job until a tip names it; the oldest goes when there are more than 8."""
+        if not self._future:
+            self._future = {}
         self._future[job.job_id] = job
         if len(self._future) > MAX_FUTURE:
             del self._future[next(iter(self._future))]
@@ -162,24 +167,26 @@ class JobStore(Generic[J]):
         job = self._future.get(job_id)
         if job is None:
             raise UnknownJob(f"job {job_id} is no future job of this channel")
+        self.begin(job)
+        return job
+
+    def begin(self, job: J) -> None:
+        """A new tip with its first job; what was active or past is stale, and future jobs are gone."""
         self.retire()
         self.active = job
-        return job
 
     def retire(self) -> None:
         """Another tip, without work on it: active and past jobs are stale, future ones are gone."""
-        retired = set(self._past)
-        if self.active is not None:
-            retired.add(self.active.job_id)
-        # An empty one of its own would be a good part of what an idle channel takes.
-        self._stale = frozenset(retired) or _NO_IDS
-        self._past = {}
-        self._future = {}
+        active = () if self.active is None else (self.active.job_id,)
+        self._stale = frozenset((*self._past, *active)) if self._past else active
+        self._past = self._future = _NO_JOBS
         self.active = None
 
     def replace(self, job: J) -> None:
         """A job of the same tip to start on at once; the one before it stays good until the tip changes."""
         if self.active is not None:
+            if not self._past:
+                self._past = {}
             self._past[self.active.job_id] = self.active
             if len(self._past) > MAX_PAST:
                 del self._past[next(iter(self._past))]

@@ -190,7 +190,7 @@ def test_what_a_member_remembers_is_bounded(
     for _ in range(MAX_PAST):
         member.retarget(HARD)
         member.follow(make_work(1, revision=group.revision))
-    assert len(member._targets) == MAX_PAST
+    assert len(member._earlier) == MAX_PAST - 1
     # Its target is forgotten, so that the job is no longer known; the view made before has gone, too.
     with pytest.raises(UnknownJob):
         member.find(jobs[0].job_id)
