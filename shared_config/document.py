@@ -57,6 +57,9 @@ class Document:
             raise ConfigInvalid([Problem(name, error.lineno, "", None, reason)]) from error
         except UnicodeDecodeError as error:
             raise ConfigInvalid([Problem(name, None, "", None, "is not UTF-8 text")]) from error
+        except (RecursionError, ValueError) as error:
+            reason = f"cannot be read: {error}"
+            raise ConfigInvalid([Problem(name, None, "", None, reason)]) from error
         except OSError as error:
             reason = f"cannot be read: {error.strerror}"
             raise ConfigInvalid([Problem(name, None, "", None, reason)]) from error
@@ -182,6 +185,6 @@ def parse_override(text: str) -> tuple[str, object, str]:
     split_key(key.strip())
     try:
         parsed: object = tomli.loads(f"value = {value}")["value"]
-    except tomli.TOMLDecodeError:
+    except (RecursionError, ValueError):
         parsed = value
     return key.strip(), parsed, value

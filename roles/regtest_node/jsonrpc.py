@@ -63,8 +63,10 @@ class _Request:
         """Takes the fields of a request object in bitcoind's order; raises RpcError."""
         if not isinstance(value, dict):
             raise RpcError(INVALID_REQUEST, "Invalid Request object")
-        self.id = value.get("id")
         self.has_id = "id" in value
+        if isinstance(value.get("id"), list | dict) and not _can_be_written([[value["id"]]]):
+            raise RpcError(INVALID_REQUEST, "id is nested too deeply")
+        self.id = value.get("id")
         version = value.get("jsonrpc")
         if version is not None and not isinstance(version, str):
             raise RpcError(INVALID_REQUEST, "jsonrpc field must be a string")
@@ -141,6 +143,15 @@ async def _answer_batch(values: list[Json], execute: Execute) -> Reply:
 def encode(value: Json) -> bytes:
     """JSON text with a line end; an `Amount` becomes a number with eight decimals."""
     return orjson.dumps(value, _encode_other, orjson.OPT_PASSTHROUGH_DATACLASS) + b"\n"
+
+
+def _can_be_written(value: Json) -> bool:
+    # What is read may be nested four times as deep as what is written.
+    try:
+        orjson.dumps(value)
+    except TypeError:
+        return False
+    return True
 
 
 def _encode_other(value: object) -> orjson.Fragment:

@@ -88,9 +88,7 @@ class HealthServer:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
-        words = head.split(b"\r\n", 1)[0].split(b" ")
-        method = words[0].decode("ascii", "replace")
-        path = words[1].split(b"?", 1)[0].decode("ascii", "replace") if len(words) == 3 else ""
+        method, path = read_head(head)
         status, kind, body = self._reply(method, path)
         writer.write(
             f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {kind}\r\n"
@@ -107,6 +105,13 @@ class HealthServer:
         if method not in {"GET", "HEAD"}:
             return HTTPStatus.METHOD_NOT_ALLOWED, _JSON, _dump({"error": "only GET and HEAD"})
         return route()
+
+
+def read_head(head: bytes) -> tuple[str, str]:
+    """Method and path, without its query, of a request; of what is none the path is empty."""
+    words = head.split(b"\r\n", 1)[0].split(b" ")
+    path = words[1].split(b"?", 1)[0].decode("ascii", "replace") if len(words) == 3 else ""
+    return words[0].decode("ascii", "replace"), path
 
 
 def _dump(value: object) -> bytes:

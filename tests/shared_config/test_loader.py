@@ -239,6 +239,21 @@ def test_files_that_cannot_be_read_are_named(tree: Tree) -> None:
     assert tree.problems("pool")[0] == "pool.toml: is larger than 1048576 bytes"
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("x", "9" * 5_000),
+        (".".join("a" * 1_500), "1"),
+        ("x", "[" * 1_500 + "]" * 1_500),
+        ("x", "{a=" * 1_500 + "1" + "}" * 1_500),
+    ],
+)
+def test_what_is_too_much_for_the_reader_of_toml_is_named(tree: Tree, key: str, value: str) -> None:
+    tree.append("pool.toml", f"{key} = {value}")
+    assert tree.problems("pool")[0].startswith("pool.toml")
+    assert tree.problems("mint", f"{key}={value}")
+
+
 def test_the_command_line_overrides_any_key_of_both_files(tree: Tree) -> None:
     loaded = tree.load(
         "mint",

@@ -110,6 +110,14 @@ async def test_what_is_no_request_is_named(request_: Any, status: int, message: 
     assert (got, reply["error"]["message"]) == (status, message)
 
 
+@pytest.mark.parametrize("depth", [10, 252, 253, 254, 1_000])
+async def test_an_id_comes_back_or_is_said_to_be_too_deep(depth: int) -> None:
+    nested = b"[" * depth + b"]" * depth
+    for body in (b'{"id":%b,"method":"echo"}' % nested, b'[{"id":%b,"method":"echo"}]' % nested):
+        reply = await answer(body, execute)
+        assert (b'"id":%b' % nested in reply.body) != (b"too deeply" in reply.body)
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 5_000, b'{"method": NaN}'])
 async def test_what_is_no_json_is_a_parse_error(body: bytes) -> None:
     reply = await answer(body, execute)
