@@ -21,6 +21,9 @@ from protocols.sv2.mining import (
 MAX_VIEWS = 16
 """Group jobs that a channel remembers with its own merkle root; more of them are made again."""
 
+_NO_VIEWS: dict[int, Job] = {}
+"""Stands for those of every channel that has none, and is never written to."""
+
 
 class Channel(ABC):
     """One channel: its extranonce prefix (4 bytes), locking key, target, jobs and shares of the present tip.
