@@ -82,6 +82,14 @@ class Chainstate:
             self._journal.close()
             self.directory.close()
 
+    def abandon(self) -> None:
+        """Lets go of the directory after a failure: nothing is written, and what is on disk is as good as
+        after a crash.
+        """
+        self._journal.close()
+        self.kernel.close()
+        self.directory.close()
+
     @property
     def is_checkpoint_due(self) -> bool:
         """Whether a crash would by now take noticeable time to mend."""

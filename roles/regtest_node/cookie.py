@@ -4,9 +4,12 @@ import hmac
 import os
 from base64 import b64decode
 from binascii import Error as Base64Error
+from logging import getLogger
 from pathlib import Path
 
 from roles.runtime.errors import SecretUnusable
+
+log = getLogger(__name__)
 
 NAME = ".cookie"
 USER = "__cookie__"
@@ -36,8 +39,11 @@ class Cookie:
             ) from error
 
     def remove(self) -> None:
-        """Removes the file: its password opens nothing any more."""
-        self._path.unlink(missing_ok=True)
+        """Removes the file, if the disk lets us: its password opens nothing any more."""
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("the cookie cannot be removed", extra={"reason": error.strerror})
 
     def admits(self, authorization: str) -> bool:
         """Whether the value of an Authorization header holds the cookie, told in constant time."""

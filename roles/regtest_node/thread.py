@@ -72,9 +72,12 @@ class NodeThread:
             self.failed.set_exception(error)
 
     async def close(self) -> None:
-        """Writes everything to disk, once what is under way is done. A second call does nothing."""
+        """Writes everything to disk, once what is under way is done; nothing more after a failure.
+
+        A second call does nothing.
+        """
         node, self._node, self._phase = self._node, None, "Shutting down"
         if node is not None:
-            await self._run(node.state.close)
+            await self._run(node.state.abandon if self.failed.done() else node.state.close)
         self._executor.shutdown()
         self.failed.cancel()

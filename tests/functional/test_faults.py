@@ -4,7 +4,8 @@ wrong verdict, no lost share, blocks still submitted, and all is well again with
 
 import asyncio
 import os
-import signal
+import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,28 +17,32 @@ import pytest
 from roles.cli.auditing.sides import audit
 from roles.cli.run_report import settled
 from roles.cli.stores import PoolStore, open_store
+from roles.runtime import sysexits
 from tests.chaos.witness import Witness
 from tests.functional.development import Development
-from tests.functional.failing_disk import FailingDisk, Fault, build
+from tests.functional.preloaded import FailingDisk, Fault, ShiftedClock, build
 from tests.functional.processes import Daemon, Site
 
 pytest.importorskip("pbk", reason="needs py-bitcoinkernel, the node extra")
-pytestmark = [pytest.mark.functional, pytest.mark.timeout(300)]
+GONE_S: Final = 600.0 if os.environ.get("HASHPOOL_TEST_LONG") else 10.0
+pytestmark = [pytest.mark.functional, pytest.mark.timeout(GONE_S + 300)]
 
 STORES: Final = ("pool", "mint", "proxy")
 SHARE_HASHES: Final = 1 << 12
 BLOCK_HASHES: Final = 1 << 16
 HASHES_PER_S: Final = 60_000
 PATIENCE_S: Final = 60.0
+COMMITS_FAILED: Final = 'hashpool_storage_failures_total{reason="commit"}'
+HOUR_S: Final = 3_600
+DAY_S: Final = 86_400
 REFUSED: Final = {"share-not-stored", "Stale", "Job not found"}
 
 
 @dataclass
 class Mined:
-    """A system with a miner at its translator, whose stores stand on disks that can be made to fail."""
+    """A system with a miner at its translator."""
 
     development: Development
-    disks: dict[str, FailingDisk]
     witness: Witness
 
     async def sample(self, role: str, name: str) -> float:
@@ -51,10 +56,23 @@ class Mined:
 
     async def grows(self, role: str, name: str, by: float = 1) -> None:
         """Wait until a sample has grown."""
-        before = await self.sample(role, name)
+        await self.until_sample(role, name, await self.sample(role, name) + by)
+
+    async def until_sample(self, role: str, name: str, least: float) -> None:
+        """Wait until a sample has become so much."""
         async for _ in self.daemon(role).polls(f"to count {name}", PATIENCE_S):
-            if await self.sample(role, name) >= before + by:
+            if await self.sample(role, name) >= least:
                 return
+
+    async def replace(
+        self, role: str, between: Callable[[], None] = lambda: None, environment: dict[str, str] | None = None
+    ) -> None:
+        """Kill a daemon and start it again."""
+        daemon = self.daemon(role)
+        daemon.kill()
+        between()
+        daemon.start(**(environment or {}))
+        await daemon.ready()
 
     async def until(self, what: str, done: Callable[[], bool]) -> None:
         """Wait for something that is not a daemon's own word."""
@@ -76,8 +94,10 @@ class Mined:
 
 
 @asynccontextmanager
-async def mined(site: Site, library: Path | None = None) -> AsyncIterator[Mined]:
-    """The whole system; at the end everything is settled, stopped and audited."""
+async def mined(
+    site: Site, environment: Callable[[Daemon], dict[str, str]] = lambda _: {}
+) -> AsyncIterator[Mined]:
+    """The whole system, each daemon with variables of its own; in the end settled, stopped and audited."""
     development = Development(site)
     rules = {"shared__regtest__block_difficulty": str(BLOCK_HASHES)}
     development.daemon("regtest_node")
@@ -88,16 +108,13 @@ async def mined(site: Site, library: Path | None = None) -> AsyncIterator[Mined]
     )
     development.daemon("proxy", wallet__recovery_s="2")
     translator = development.daemon("translator", start_difficulty=f"{SHARE_HASHES / 2**32:.12f}")
-    disks = {}
-    if library is not None:
-        disks = {role: FailingDisk(library, development.daemons[role]) for role in STORES}
-    for role, daemon in development.daemons.items():
-        daemon.start(**(disks[role].environment if role in disks else {}))
+    for daemon in development.daemons.values():
+        daemon.start(**environment(daemon))
     await development.start()
     port = int(translator.settings["listen_address"].rpartition(":")[2])
     state = site.state
     with Witness(port, hashes_per_s=HASHES_PER_S) as witness:
-        system = Mined(development, disks, witness)
+        system = Mined(development, witness)
         await system.works()
         yield system
         await system.works()
@@ -112,6 +129,22 @@ async def mined(site: Site, library: Path | None = None) -> AsyncIterator[Mined]
     assert witness.acknowledged <= set(shares)
 
 
+def statuses(state: Path) -> Counter[str]:
+    """How many blocks the pool has found, by what became of them."""
+    connection = open_store(state, "pool", PoolStore.FILE)
+    assert connection is not None
+    with connection:
+        return Counter(row[0] for row in connection.execute("SELECT status FROM audit_block"))
+
+
+def newest_ms(state: Path) -> int:
+    """The time of the ledger's last row."""
+    connection = open_store(state, "pool", PoolStore.FILE)
+    assert connection is not None
+    with connection:
+        return max(row.time for row in PoolStore(connection).rows())
+
+
 def ledger(state: Path) -> list[bytes]:
     """The hashes of all shares in the pool's ledger."""
     connection = open_store(state, "pool", PoolStore.FILE)
@@ -124,19 +157,21 @@ def ledger(state: Path) -> list[bytes]:
 async def test_a_disk_that_fails_under_one_daemon_after_the_other_loses_nothing(
     site: Site, tmp_path: Path, fault: Fault
 ) -> None:
-    async with mined(site, build(tmp_path)) as system:
+    library = build("failing_disk", tmp_path)
+    async with mined(site, lambda daemon: FailingDisk(library, daemon).environment) as system:
         for role in STORES:
-            process = system.daemon(role).process
-            system.disks[role].fail(fault)
-            await system.grows(role, 'hashpool_storage_failures_total{reason="commit"}', 2)
+            daemon = system.daemon(role)
+            process, disk = daemon.process, FailingDisk(library, daemon)
+            disk.fail(fault)
+            await system.grows(role, COMMITS_FAILED, 2)
             # Blocks go to the node whatever becomes of the ledger.
             await system.grows("regtest_node", "hashpool_node_height", 2)
             if role != "pool":
                 await system.acknowledges(10)
-            system.disks[role].mend()
+            disk.mend()
             await system.works()
-            assert system.daemon(role).process is process
-            assert system.daemon(role).is_running
+            assert daemon.process is process
+            assert daemon.is_running
     assert set(system.witness.refused) <= REFUSED, system.witness.refused
 
 
@@ -144,13 +179,62 @@ async def test_a_disk_that_fails_under_one_daemon_after_the_other_loses_nothing(
 async def test_a_daemon_killed_while_its_disk_does_not_sync_comes_back_with_all_that_was_acknowledged(
     site: Site, tmp_path: Path, role: str
 ) -> None:
-    async with mined(site, build(tmp_path)) as system:
-        system.disks[role].fail("fsync")
-        await system.grows(role, 'hashpool_storage_failures_total{reason="commit"}', 2)
-        process = system.daemon(role).process
-        assert process is not None
-        os.kill(process.pid, signal.SIGKILL)
-        await system.daemon(role).ended()
-        system.disks[role].mend()
-        system.daemon(role).start(**system.disks[role].environment)
-        await system.daemon(role).ready()
+    library = build("failing_disk", tmp_path)
+    async with mined(site, lambda daemon: FailingDisk(library, daemon).environment) as system:
+        daemon = system.daemon(role)
+        disk = FailingDisk(library, daemon)
+        disk.fail("fsync")
+        await system.grows(role, COMMITS_FAILED, 2)
+        await system.replace(role, disk.mend, disk.environment)
+
+
+@pytest.mark.parametrize("fault", ["full", "readonly"])
+async def test_a_node_that_cannot_write_a_block_says_so_and_goes_on_where_it_was_when_it_is_started_again(
+    site: Site, tmp_path: Path, fault: Fault
+) -> None:
+    library = build("failing_disk", tmp_path)
+    async with mined(site, lambda daemon: FailingDisk(library, daemon).environment) as system:
+        node = system.daemon("regtest_node")
+        disk = FailingDisk(library, node)
+        disk.fail(fault)
+        assert await node.ended() == sysexits.IO
+        assert "a block cannot be written" in node.log
+        await system.acknowledges(10)
+        await system.replace("regtest_node", disk.mend, disk.environment)
+
+
+async def test_a_clock_that_jumps_an_hour_back_and_a_day_forward_stops_nothing(
+    site: Site, tmp_path: Path
+) -> None:
+    clock = ShiftedClock(build("shifted_clock", tmp_path), tmp_path)
+    began = time.time()
+    async with mined(site, lambda _: clock.environment) as system:
+        for shift in (-HOUR_S, DAY_S):
+            clock.set(shift)
+            await system.works()
+            assert set(system.witness.refused) <= {"Stale", "Job not found"}, system.witness.refused
+            # Certificates are judged when connections are made.
+            for role in ("translator", "proxy", "template_provider"):
+                await system.replace(role, environment=clock.environment)
+                await system.works()
+            system.witness.refused.clear()
+    assert newest_ms(site.state) >= 1_000 * (began + DAY_S)
+
+
+async def test_while_the_node_is_gone_shares_count_and_blocks_wait_for_it(site: Site) -> None:
+    print(f"the node is gone for {GONE_S:g} s")
+    async with mined(site) as system:
+        node = system.daemon("regtest_node")
+        height = await system.sample("regtest_node", "hashpool_node_height")
+        node.kill()
+        found = await system.sample("pool", "hashpool_pool_blocks_found_total")
+        gone_until = time.monotonic() + GONE_S
+        while time.monotonic() < gone_until:
+            await system.acknowledges(10)
+        assert not system.witness.refused
+        await system.until_sample("pool", "hashpool_pool_blocks_found_total", found + 2)
+        await node.started()
+        await system.until_sample("regtest_node", "hashpool_node_height", height + 1)
+    told = statuses(site.state)
+    assert set(told) <= {"in_chain", "orphaned"}, told
+    print(f"blocks {told}")
