@@ -1,11 +1,21 @@
 """Batched answers: durable shares are acknowledged ten at a time, or 50 ms later, whichever is first."""
 
-from protocols.bitcoin.target import difficulty_of_work
-from protocols.sv2.mining import SubmitSharesSuccess
+from typing import NamedTuple
 
 MAX_BATCH = 10
 MAX_DELAY_MS = 50
 _U64 = (1 << 64) - 1
+
+
+class Acknowledgement(NamedTuple):
+    """The fields of SubmitSharesSuccess: `shares` up to the sequence number `last`, and the sum of
+    their whole difficulties.
+    """
+
+    channel_id: int
+    last: int
+    shares: int
+    total: int
 
 
 class Acknowledgements:
@@ -20,22 +30,24 @@ class Acknowledgements:
         self._last = 0
         self._work = 0
 
-    def add(self, sequence_number: int, work: int) -> SubmitSharesSuccess | None:
-        """Count a durable share, in the order of submission; returns the answer when the batch is full.
+    def add(self, sequence_number: int, work: int, count: int = 1) -> Acknowledgement | None:
+        """Count durable shares up to this one, in the order of submission; returns the answer to all when
+        the batch is full.
 
         `work` is in expected hashes, 0 for a repetition.
         """
-        self.count += 1
+        self.count += count
         self._last = sequence_number
         self._work += work
         return self.flush() if self.count >= self._size else None
 
-    def flush(self) -> SubmitSharesSuccess | None:
+    def flush(self) -> Acknowledgement | None:
         """The answer to what is waiting, if anything is; its sum counts whole difficulties."""
         if not self.count:
             return None
-        total = min(int(difficulty_of_work(self._work)), _U64)
-        answer = SubmitSharesSuccess(self.channel_id, self._last, self.count, total)
+        # A difficulty of 1 takes 2^48 / 65535 hashes.
+        total = min(self._work * 0xFFFF >> 48, _U64)
+        answer = Acknowledgement(self.channel_id, self._last, self.count, total)
         self.count = 0
         self._work = 0
         return answer

@@ -17,6 +17,7 @@ from protocols.sv2.mining import (
     SubmitSharesExtended,
     SubmitSharesStandard,
 )
+from protocols.sv2.share_frame import ExtendedShare
 
 MAX_VIEWS = 16
 """Group jobs that a channel remembers with its own merkle root; more of them are made again."""
@@ -216,19 +217,18 @@ class ExtendedChannel(Channel):
             request_id, self.channel_id, self.target, self.extranonce_size, self.prefix, group_channel_id
         )
 
-    def judge(self, share: SubmitSharesExtended, key: bytes | None, now: int) -> Verdict:
+    def judge(self, share: SubmitSharesExtended | ExtendedShare, key: bytes | None, now: int) -> Verdict:
         """The verdict on a share for `key` at `now` (unix seconds); raises ShareRefused."""
-        job = self.find(share.job_id)
-        if len(share.extranonce) != self.extranonce_size:
-            raise BadExtranonceSize(
-                f"{len(share.extranonce)} bytes of extranonce, {self.extranonce_size} agreed"
-            )
-        check_time(share.ntime, job.tip, now)
-        check_version(share.version, job.work.version, rolling=self.version_rolling)
+        job = self._views.get(share.job_id) or self.find(share.job_id)
+        if len(share.extranonce) != ROLLABLE_SIZE:
+            raise BadExtranonceSize(f"{len(share.extranonce)} bytes of extranonce, {ROLLABLE_SIZE} agreed")
+        work, tip = job.work, job.tip
+        if not tip.min_ntime <= share.ntime <= now:
+            check_time(share.ntime, tip, now)
+        if share.version != work.version:
+            check_version(share.version, work.version, rolling=self.version_rolling)
         extranonce = self.prefix + share.extranonce
-        return judge(
-            job, extended_root(job.work, extranonce), extranonce, share=share, key=key, seen=self.seen
-        )
+        return judge(job, extended_root(work, extranonce), extranonce, share=share, key=key, seen=self.seen)
 
     def _root(self, _work: Work) -> None:
         return None

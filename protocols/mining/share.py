@@ -19,13 +19,17 @@ from protocols.mining.errors import (
 )
 from protocols.mining.job import Job, Tip, Work
 from protocols.sv2.mining import SubmitSharesExtended, SubmitSharesStandard
+from protocols.sv2.share_frame import ExtendedShare
 
 MAX_AHEAD = 7200
 """How many seconds a header's time may be ahead of the clock: what consensus allows."""
-MAX_SEEN = 1 << 16
+GENERATION = 1 << 15
 
 _HEADER = Struct("<I32s32sIII")
 _FIXED_VERSION_BITS = 0xFFFFFFFF ^ ROLLABLE_VERSION_BITS
+
+
+Share = SubmitSharesStandard | SubmitSharesExtended | ExtendedShare
 
 
 class Verdict(NamedTuple):
@@ -46,38 +50,47 @@ class Verdict(NamedTuple):
 
 
 class SeenShares:
-    """The shares of one channel within a tip, with the key that each was for; forgets the oldest of 65,536.
+    """The shares of one channel within a tip, with the key that each was for: the last 32,768, and up to as
+    many before them.
 
     It spares the ledger most repetitions; the ledger's own uniqueness is what binds.
     """
 
+    __slots__ = ("_keys", "_older")
+
     def __init__(self) -> None:
         self._keys: dict[bytes, bytes | None] = {}
+        self._older: dict[bytes, bytes | None] = {}
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._keys) + len(self._older)
 
     def __contains__(self, share_hash: bytes) -> bool:
-        return share_hash in self._keys
+        return share_hash in self._keys or share_hash in self._older
 
     def repeats(self, share_hash: bytes, key: bytes | None) -> bool:
         """Record a share; True if it was there for the same key. Raises DuplicateShare for another."""
-        if share_hash not in self._keys:
-            self._keys[share_hash] = key
-            if len(self._keys) > MAX_SEEN:
-                del self._keys[next(iter(self._keys))]
+        keys = self._keys
+        if share_hash not in keys and share_hash not in self._older:
+            if len(keys) >= GENERATION:
+                # Both at once: forgetting them one by one takes ever longer.
+                self._older, self._keys = keys, {}
+                keys = self._keys
+            keys[share_hash] = key
             return False
-        if key is None or self._keys[share_hash] != key:
+        if key is None or keys.get(share_hash, self._older.get(share_hash)) != key:
             raise DuplicateShare("this share has been accepted before")
         return True
 
     def forget(self, share_hash: bytes) -> None:
         """A share that could not be stored after all."""
         self._keys.pop(share_hash, None)
+        self._older.pop(share_hash, None)
 
     def clear(self) -> None:
         """The tip has changed."""
-        self._keys.clear()
+        self._keys = {}
+        self._older = {}
 
 
 def check_time(ntime: int, tip: Tip, now: int) -> None:
@@ -112,7 +125,7 @@ def judge(
     root: bytes,
     extranonce: bytes,
     *,
-    share: SubmitSharesStandard | SubmitSharesExtended,
+    share: Share,
     key: bytes | None,
     seen: SeenShares,
 ) -> Verdict:
@@ -125,5 +138,4 @@ def judge(
     credited = number <= job.target
     if not block and not credited:
         raise DifficultyTooLow("the hash is above the job's target")
-    repeated = seen.repeats(share_hash, key)
-    return Verdict(share_hash, header, job, extranonce, block, credited, repeated)
+    return Verdict(share_hash, header, job, extranonce, block, credited, seen.repeats(share_hash, key))

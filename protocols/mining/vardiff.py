@@ -19,10 +19,22 @@ ALARM_SETTLED = 9.0
 JUMP = log(1.5)
 DRIFT = log(1.15)
 MIN_PAUSE = 2.0
+LOOK_S = 5.0
 RUSH = 8.0
 """Times the wanted rate at which a miner's target changes at once."""
 RUSH_SHARES = 16
 RUSH_LEAST_S = 0.1
+
+
+def hashes_for(hashrate: float, shares_per_minute: float) -> int:
+    """The work of a share, in expected hashes, for a rate in hashes a second."""
+    return int(hashrate * 60 / shares_per_minute)
+
+
+def silence_s(shares_per_minute: float) -> float:
+    """How long the silence of a miner that has never been heard of says nothing."""
+    # A little longer, so that no rounding makes it wait twice.
+    return 1.001 * ALARM_SILENT * 60 / shares_per_minute
 
 
 class Vardiff:
@@ -30,13 +42,15 @@ class Vardiff:
 
     __slots__ = (
         "_changed", "_count", "_decay_time", "_heard", "_known", "_last", "_rate", "_short_count",
-        "_short_start", "_short_work", "_squares", "_time", "_work",
+        "_short_start", "_short_work", "_squares", "_time", "_work", "is_fresh",
     )  # fmt: skip
 
     def __init__(self, shares_per_minute: float, now: float) -> None:
         self._rate = shares_per_minute / 60
         self._decay_time = WINDOW_SHARES / self._rate
         self._last = now
+        self.is_fresh = False
+        """Whether a share has come since `wanted` was asked last."""
         self.restart(now)
 
     def restart(self, now: float) -> None:
@@ -47,29 +61,30 @@ class Vardiff:
         self._changed = now
         self._watch(now)
 
-    def hashes_for(self, hashrate: float) -> int:
-        """The work of a share, in expected hashes, for a rate in hashes a second."""
-        return int(hashrate / self._rate)
-
     def hashrate(self, now: float) -> float:
         """The estimate in hashes a second, 0 before anything is known."""
         self._advance(now)
         return self._work / self._time if self._time else 0.0
 
-    def accepted(self, work: int, now: float) -> None:
-        """Count an accepted share worth `work` expected hashes; a repetition is none."""
+    def accepted(self, work: int, now: float, shares: int = 1) -> None:
+        """Count accepted shares worth `work` expected hashes together; a repetition is none."""
         self._advance(now)
-        self._heard = True
+        self._heard = self.is_fresh = True
         self._work += work
-        self._count += 1
-        self._squares += 1
+        self._count += shares
+        self._squares += shares
         self._short_work += work
-        self._short_count += 1
+        self._short_count += shares
 
     @property
     def heard(self) -> bool:
         """Whether a share has been accepted since the start, or since the last `restart`."""
         return self._heard
+
+    @property
+    def patience_s(self) -> float:
+        """How long after `wanted` it is worth asking again, unless a share comes earlier."""
+        return min(LOOK_S, 0.5 / self._rate) if self._heard else silence_s(60 * self._rate)
 
     def is_rushed(self, current: int, now: float) -> bool:
         """Whether shares of `current` hashes come so fast that `wanted` should be asked now."""
@@ -81,6 +96,7 @@ class Vardiff:
     def wanted(self, current: int, now: float) -> int | None:
         """How many hashes a share should take, when that differs enough from the `current` number."""
         self._advance(now)
+        self.is_fresh = False
         if self.is_rushed(current, now):
             return self._restart_from_short(max(RUSH_LEAST_S, now - self._short_start), now)
         if now - self._changed < MIN_PAUSE:
@@ -130,7 +146,7 @@ class Vardiff:
     def _settle(self, shares: float, now: float) -> int:
         self._known = max(shares, SETTLED_SHARES / 2)
         self._changed = now
-        return max(1, self.hashes_for(self._work / self._time))
+        return max(1, int(self._work / self._time / self._rate))
 
     def _watch(self, now: float) -> None:
         self._short_start = now

@@ -1,7 +1,7 @@
 """The share ledger: what the pool owes, durable before it is acknowledged, numbered without gaps.
 
 Entries that come while the disk is busy go into one write: one look at the last row, one executemany, one
-result. Shares of the same tip and hash are the same share, whichever channel or process brings them.
+result. Shares of the same tip and hash are the same share, whoever brings them.
 """
 
 import asyncio
@@ -14,7 +14,8 @@ from prometheus_client import CollectorRegistry, Gauge
 from protocols.ehash.errors import CreditCode
 from roles.credit import ledger_rows
 from roles.credit.errors import LedgerUnusable
-from roles.credit.ledger_rows import Entry, Fate, LedgerRow, Opened, Pricing, Record
+from roles.credit.ledger_rows import Entry, Fate, LedgerRow, Opened, Outcome, Pricing, Record
+from roles.credit.register import Register
 from roles.runtime.errors import StorageError
 from roles.runtime.storage import Database, IntegrityError
 
@@ -31,34 +32,37 @@ class LedgerMetrics:
         )
 
 
+Told = Callable[[Outcome | BaseException], None]
+"""What is called when entries are durable, with what became of them, or with the reason why they are not."""
+
+
 @dataclass(slots=True)
 class _Gathered:
     """Entries of several callers that share a write; each waits with the place where its entries end."""
 
     entries: list[Entry] = field(default_factory=list)
-    waiters: "list[tuple[asyncio.Future[list[Record]], int]]" = field(default_factory=list)
+    waiters: list[tuple[Told, int]] = field(default_factory=list)
 
-    def settle(self, records: list[Record]) -> None:
-        """Give each caller its records."""
-        start = 0
-        for waiter, end in self.waiters:
-            # Whoever has left meanwhile takes nothing from the others.
-            if not waiter.done():
-                waiter.set_result(records[start:end])
+    def settle(self, outcome: Outcome) -> None:
+        """Tell each caller of its entries."""
+        # By the event loop, so that one caller's fault does not keep the others waiting.
+        call_soon, start = asyncio.get_running_loop().call_soon, 0
+        for told, end in self.waiters:
+            call_soon(told, outcome.part(start, end))
             start = end
 
     def fail(self, error: BaseException) -> None:
         """Tell each caller that nothing was stored."""
-        for waiter, _ in self.waiters:
-            if not waiter.done():
-                waiter.set_exception(error)
+        call_soon = asyncio.get_running_loop().call_soon
+        for told, _ in self.waiters:
+            call_soon(told, error)
 
     def apart(self) -> "Iterator[_Gathered]":
         """The same for each caller alone."""
         start = 0
-        for waiter, end in self.waiters:
+        for told, end in self.waiters:
             entries = self.entries[start:end]
-            yield _Gathered(entries, [(waiter, len(entries))])
+            yield _Gathered(entries, [(told, len(entries))])
             start = end
 
 
@@ -87,6 +91,7 @@ class Ledger:
         metrics.unattributed.set(opened.unattributed)
         self._database = database
         self._clock = clock
+        self._register = Register()
         self._gathered: _Gathered | None = None
         self._writer: asyncio.Future[None] | None = None
 
@@ -126,19 +131,30 @@ class Ledger:
 
         Raises StorageError when nothing of them was stored.
         """
-        return await self.enter(entries)
+        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
-    def enter(self, entries: Sequence[Entry]) -> "asyncio.Future[list[Record]]":
-        """As `append`, for who cannot wait; futures are done in the order in which they were asked for."""
+        def told(outcome: Outcome | BaseException) -> None:
+            # Whoever has left meanwhile is told nothing.
+            if waiter.done():
+                return
+            if isinstance(outcome, BaseException):
+                waiter.set_exception(outcome)
+            else:
+                waiter.set_result(outcome)
+
+        self.enter(entries, told)
+        outcome = await waiter
+        return [outcome.of(place) for place in range(len(entries))]
+
+    def enter(self, entries: Sequence[Entry], told: Told) -> None:
+        """As `append`, for who cannot wait; callers are told in the order in which they entered."""
         gathered = self._gathered
         if gathered is None:
             gathered = self._gathered = _Gathered()
             if self._writer is None:
                 self._writer = asyncio.ensure_future(self._write_gathered())
-        waiter: asyncio.Future[list[Record]] = asyncio.get_running_loop().create_future()
         gathered.entries += entries
-        gathered.waiters.append((waiter, len(gathered.entries)))
-        return waiter
+        gathered.waiters.append((told, len(gathered.entries)))
 
     async def _write_gathered(self) -> None:
         """Write what came together while the write before was under way, one write at a time."""
@@ -173,20 +189,23 @@ class Ledger:
             gathered.fail(error if isinstance(error, Exception) else asyncio.CancelledError())
             raise
 
-    async def _write(self, entries: Sequence[Entry]) -> list[Record]:
+    async def _write(self, entries: Sequence[Entry]) -> Outcome:
         now = int(self._clock() * 1000)
-        records = await self._database.write(
-            lambda connection: ledger_rows.append(connection, entries, now, self.shift, self.pricing)
+        outcome, last = await self._database.write(
+            lambda connection: ledger_rows.append(
+                connection, self._register, entries, now=now, shift=self.shift, pricing=self.pricing
+            )
         )
-        last = max(record.seq for record in records)
+        self._register.confirm(last)
         if last > self.last_seq:
             self.last_seq = last
             self.metrics.seq.set(last)
             self.grown.set()
+        records = outcome.records or ()
         new = sum(record.seq == 0 and record.fate is Fate.RECORDED for record in records)
         if new:
             self.metrics.unattributed.inc(new)
-        return records
+        return outcome
 
     async def rows_after(self, seq: int, limit: int) -> list[LedgerRow]:
         """The rows that follow `seq`, at most `limit` and all of one shift and price."""

@@ -1,27 +1,30 @@
 """The rows of the ledger: what they say, and the statements that write and read them."""
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import lru_cache
 from itertools import takewhile
 from typing import NamedTuple
 
 from protocols.ehash.amount import Valuation
 from protocols.ehash.shift import FIRST_SHIFT
+from roles.credit.register import Register
 from roles.runtime import crash
 from roles.runtime.storage import Connection, Row
 
 STORE_ID_SIZE = 16
 _PREVIOUS = slice(4, 36)
 _INSERT = (
-    "INSERT INTO share (time, shift, minimum, valuation, tip_no, hash, header, target, amount, key, block)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tip_no, hash) DO NOTHING"
+    "INSERT INTO share (seq, time, shift, minimum, valuation, tip_no, hash, header, target, amount, key,"
+    " block) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _INSERT_UNATTRIBUTED = (
     "INSERT INTO unattributed (time, tip_no, hash, amount, block) VALUES (?, ?, ?, ?, ?)"
     " ON CONFLICT (tip_no, hash) DO NOTHING"
 )
+_SELECT = "SELECT seq, time, shift, minimum, valuation, hash, header, target, amount, key, block FROM share"
 
 
 class Entry(NamedTuple):
@@ -50,6 +53,23 @@ class Record(NamedTuple):
 
     fate: Fate
     seq: int
+
+
+class Outcome(NamedTuple):
+    """What became of entries: a row each from `first` on, or where that is not so, the record of each."""
+
+    first: int
+    records: list[Record] | None = None
+
+    def part(self, start: int, end: int) -> "Outcome":
+        """The same of some of the entries."""
+        if self.records is None:
+            return Outcome(self.first + start)
+        return Outcome(0, self.records[start:end])
+
+    def of(self, place: int) -> Record:
+        """The record of one entry."""
+        return Record(Fate.RECORDED, self.first + place) if self.records is None else self.records[place]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +114,7 @@ def open_ledger(connection: Connection, identity: bytes) -> Opened:
         (secrets.token_bytes(STORE_ID_SIZE), identity, FIRST_SHIFT),
     )
     state = connection.execute("SELECT store_id, identity, shift FROM ledger").fetchone()
-    last = connection.execute("SELECT * FROM share ORDER BY seq DESC LIMIT 1").fetchone()
+    last = connection.execute(f"{_SELECT} ORDER BY seq DESC LIMIT 1").fetchone()
     return Opened(
         state["store_id"],
         state["identity"],
@@ -106,87 +126,104 @@ def open_ledger(connection: Connection, identity: bytes) -> Opened:
 
 
 def append(
-    connection: Connection, entries: Sequence[Entry], now: int, shift: int, pricing: Pricing
-) -> list[Record]:
-    """Add entries behind the last row at `now` (ms), or at its time if that is later; tells their fates."""
+    connection: Connection,
+    register: Register,
+    entries: Sequence[Entry],
+    *,
+    now: int,
+    shift: int,
+    pricing: Pricing,
+) -> tuple[Outcome, int]:
+    """Add entries behind the last row at `now` (ms), or at its time if that is later.
+
+    Tells what became of them, and the number of the last row.
+    """
     last = connection.execute("SELECT seq, time FROM share ORDER BY seq DESC LIMIT 1").fetchone()
-    before, earliest = (last["seq"], last["time"]) if last else (0, 0)
-    moment = max(now, earliest)
-    tips = {tip: _tip_number(connection, tip) for tip in {entry.header[_PREVIOUS] for entry in entries}}
-    attributed = [entry for entry in entries if entry.key is not None]
-    price = (moment, shift, pricing.minimum, int(pricing.valuation))
-    inserted = connection.executemany(
-        _INSERT,
-        [
-            (
-                *price,
-                tips[entry.header[_PREVIOUS]],
-                entry.share_hash,
-                entry.header,
-                entry.target.to_bytes(32, "little"),
-                entry.amount,
-                entry.key,
-                entry.block,
-            )
-            for entry in attributed
-        ],
-    ).rowcount
+    before, earliest = last or (0, 0)
+    register.begin(connection, before)
+    batch = _Batch(
+        connection, register, before, (max(now, earliest), shift, pricing.minimum, pricing.valuation)
+    )
+    records = batch.add(entries)
+    connection.executemany(_INSERT, batch.rows)
     crash.at("pool.shares-written")
-    if len(attributed) == len(entries) == inserted:
-        return [Record(Fate.RECORDED, seq) for seq in range(before + 1, before + inserted + 1)]
-    return [*_settle(connection, entries, tips, before, moment)]
+    return Outcome(before + 1, records), before + len(batch.rows)
 
 
-def _settle(
-    connection: Connection, entries: Sequence[Entry], tips: dict[bytes, int], before: int, moment: int
-) -> Iterable[Record]:
-    """The slow way, for batches with repetitions or unattributed shares: each entry is looked up."""
-    fresh: set[int] = set()
-    for entry in entries:
-        tip = tips[entry.header[_PREVIOUS]]
+class _Batch:
+    """Entries on their way into the ledger behind row `before`, as the rows to be written."""
+
+    def __init__(
+        self, connection: Connection, register: Register, before: int, terms: tuple[int, int, int, int]
+    ) -> None:
+        self.rows: list[tuple[object, ...]] = []
+        self._connection = connection
+        self._register = register
+        self._before = before
+        self._terms = terms
+
+    def add(self, entries: Sequence[Entry]) -> list[Record] | None:
+        """The record of each entry, None where each makes the next row."""
+        tip, tip_no = b"", 0
+        known: dict[bytes, int] = {}
+        older = known
+        seq, terms, rows = self._before, self._terms, self.rows
+        for place, entry in enumerate(entries):
+            share_hash, header, target, amount, key, block = entry
+            if header[_PREVIOUS] != tip:
+                tip = header[_PREVIOUS]
+                page = self._register.page(self._connection, tip)
+                tip_no, known, older = page.tip_no, page.rows, page.older
+            if key is None or share_hash in known or share_hash in older:
+                # The slow way from here on, for batches with repetitions or unattributed shares.
+                records = [Record(Fate.RECORDED, self._before + number) for number in range(1, place + 1)]
+                return records + [self._add_one(later) for later in entries[place:]]
+            seq += 1
+            known[share_hash] = seq
+            rows.append(
+                (seq, *terms, tip_no, share_hash, header, target.to_bytes(32, "little"), amount, key, block)
+            )
+        return None
+
+    def _add_one(self, entry: Entry) -> Record:
+        page = self._register.page(self._connection, entry.header[_PREVIOUS])
         if entry.key is None:
-            values = (moment, tip, entry.share_hash, entry.amount, entry.block)
-            inserted = connection.execute(_INSERT_UNATTRIBUTED, values).rowcount
-            yield Record(Fate.RECORDED if inserted else Fate.DUPLICATE, 0)
-            continue
-        row = connection.execute(
-            "SELECT seq, key FROM share WHERE tip_no = ? AND hash = ?", (tip, entry.share_hash)
-        ).fetchone()
-        if row["seq"] > before and row["seq"] not in fresh:
-            fresh.add(row["seq"])
-            yield Record(Fate.RECORDED, row["seq"])
-        else:
-            yield Record(Fate.REPEATED if row["key"] == entry.key else Fate.DUPLICATE, row["seq"])
+            values = (self._terms[0], page.tip_no, entry.share_hash, entry.amount, entry.block)
+            inserted = self._connection.execute(_INSERT_UNATTRIBUTED, values).rowcount
+            return Record(Fate.RECORDED if inserted else Fate.DUPLICATE, 0)
+        row = page.row_of(entry.share_hash)
+        if row is not None:
+            return Record(Fate.REPEATED if self._key_of(row) == entry.key else Fate.DUPLICATE, row)
+        seq = self._before + len(self.rows) + 1
+        page.rows[entry.share_hash] = seq
+        target = entry.target.to_bytes(32, "little")
+        rest = (entry.share_hash, entry.header, target, entry.amount, entry.key, entry.block)
+        self.rows.append((seq, *self._terms, page.tip_no, *rest))
+        return Record(Fate.RECORDED, seq)
 
-
-def _tip_number(connection: Connection, tip: bytes) -> int:
-    row = connection.execute("SELECT tip_no FROM tip WHERE hash = ?", (tip,)).fetchone()
-    if row is None:
-        row = connection.execute("INSERT INTO tip (hash) VALUES (?) RETURNING tip_no", (tip,)).fetchone()
-    number: int = row[0]
-    return number
+    def _key_of(self, row: int) -> object:
+        if row > self._before:
+            return self.rows[row - self._before - 1][-2]
+        return self._connection.execute("SELECT key FROM share WHERE seq = ?", (row,)).fetchone()[0]
 
 
 def rows_after(connection: Connection, seq: int, limit: int) -> list[LedgerRow]:
     """Rows that follow `seq`, at most `limit`, all of the shift and price of the first."""
-    found = connection.execute("SELECT * FROM share WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit))
+    found = connection.execute(f"{_SELECT} WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit))
     rows = [_row(row) for row in found]
     return list(takewhile(lambda row: (row.shift, row.pricing) == (rows[0].shift, rows[0].pricing), rows))
 
 
 def _row(row: Row) -> LedgerRow:
-    return LedgerRow(
-        row["seq"],
-        row["time"],
-        row["shift"],
-        Pricing(row["minimum"], Valuation(row["valuation"])),
-        row["hash"],
-        row["header"],
-        int.from_bytes(row["target"], "little"),
-        row["amount"],
-        row["key"],
-        bool(row["block"]),
-    )
+    seq, time, shift, minimum, valuation, share_hash, header, target, amount, key, block = row
+    price = _pricing(minimum, valuation)
+    number = int.from_bytes(target, "little")
+    return LedgerRow(seq, time, shift, price, share_hash, header, number, amount, key, bool(block))
+
+
+@lru_cache(maxsize=16)
+def _pricing(minimum: int, valuation: int) -> Pricing:
+    return Pricing(minimum, Valuation(valuation))
 
 
 def refuse(connection: Connection, rows: list[tuple[int, int, int]]) -> int:

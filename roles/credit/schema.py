@@ -12,25 +12,27 @@ CREATE TABLE ledger (
     shift INTEGER NOT NULL CHECK (shift >= 0)
 ) STRICT;
 
+-- No row of a tip comes before `first_seq`.
 CREATE TABLE tip (
     tip_no INTEGER PRIMARY KEY,
-    hash BLOB NOT NULL UNIQUE CHECK (length(hash) = 32)
+    hash BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),
+    first_seq INTEGER NOT NULL
 ) STRICT;
 
+-- A share stands here once by (tip_no, hash); `register` sees to it.
 CREATE TABLE share (
     seq INTEGER PRIMARY KEY,
     time INTEGER NOT NULL,
     shift INTEGER NOT NULL,
     minimum INTEGER NOT NULL,
     valuation INTEGER NOT NULL,
-    tip_no INTEGER NOT NULL REFERENCES tip,
+    tip_no INTEGER NOT NULL,
     hash BLOB NOT NULL CHECK (length(hash) = 32),
     header BLOB NOT NULL CHECK (length(header) = 80),
     target BLOB NOT NULL CHECK (length(target) = 32),
     amount INTEGER NOT NULL CHECK (amount BETWEEN 1 AND 9007199254740991),
     key BLOB NOT NULL CHECK (length(key) = 33),
-    block INTEGER NOT NULL CHECK (block IN (0, 1)),
-    UNIQUE (tip_no, hash)
+    block INTEGER NOT NULL CHECK (block IN (0, 1))
 ) STRICT;
 
 -- Accepted shares whose channel named no key; they have no place in the sequence.

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Iterable, Sequence
 
 from protocols.bitcoin.secp256k1 import is_point
@@ -11,7 +10,7 @@ from protocols.mining.errors import OpenRefused, TooManyShares
 from protocols.sv2.codec import MINING, encode
 from protocols.sv2.connection import PROTOCOL_MINING
 from protocols.sv2.errors import InvalidFloat, SetupRefused, UnexpectedMessage, UnknownMessage
-from protocols.sv2.frame import Frame
+from protocols.sv2.frame import Frame, frame_from
 from protocols.sv2.layout import Message
 from protocols.sv2.mining import (
     CloseChannel,
@@ -20,24 +19,21 @@ from protocols.sv2.mining import (
     OpenStandardMiningChannel,
     SetCustomMiningJob,
     SetCustomMiningJobError,
-    SubmitSharesError,
     SubmitSharesExtended,
     SubmitSharesStandard,
     UpdateChannel,
 )
 from protocols.sv2.setup import ServerSetup, refusal
-from protocols.sv2.tlv import Tlv
+from protocols.sv2.share_frame import SHARE, read_share
+from protocols.sv2.tlv import Tlv, parse_tlvs
 from roles.pool.admission import OpenRequest
 from roles.pool.allowance import Allowance
 from roles.pool.floor import Floor
-from roles.pool.miner_channel import MinerChannel
-from roles.pool.notices import Route
 from roles.pool.recollection import ShareKeys
 from roles.pool.roster import GROUP, Addressing, Roster
-from roles.pool.share_desk import Entered, Judged, Settled, Submission, fault_of
-from roles.runtime import crash
-from roles.runtime.errors import ConnectionLost
-from roles.runtime.sv2_connection import Sv2Connection
+from roles.pool.share_desk import Judged, Submission
+from roles.pool.submissions import Submissions
+from roles.runtime.sv2_connection import Sealed, Sv2Connection
 from roles.stratum.hash_rate import refuse_hash_rate
 
 CATALOGUE = MINING.with_messages(*MINING_MESSAGES)
@@ -46,11 +42,23 @@ REQUEST_COST = 5
 looked at takes as much."""
 BREATH = 8
 """Requests answered before other connections have their turn; one may cost as much as a hundred shares."""
-MAX_UNSETTLED = 1_024
-"""Shares of a connection that wait for the ledger, at which it is no longer read from."""
 JD_NOT_SUPPORTED = "jd-not-supported"
 
 _log = logging.getLogger(__name__)
+
+
+class Turn:
+    """What a connection has asked for in one turn; `now` in Unix seconds, `moment` in monotonic ones."""
+
+    __slots__ = ("cost", "judged", "moment", "now", "replies", "requests")
+
+    def __init__(self, now: int, moment: float) -> None:
+        self.now = now
+        self.moment = moment
+        self.judged: list[Judged] = []
+        self.replies: list[Frame] = []
+        self.cost = 0
+        self.requests = 0
 
 
 class Session:
@@ -62,10 +70,8 @@ class Session:
         self._setup = ServerSetup(PROTOCOL_MINING, supported_flags=floor.terms.flags, extensions=(EXTENSION,))
         self._roster = Roster(floor.workshop, floor.meters)
         self._allowance = Allowance(floor.terms.shares_per_s, floor.monotonic())
-        self._keys = ShareKeys(is_point, floor.terms.keys)
-        self._flush: asyncio.TimerHandle | None = None
-        self._unsettled: deque[tuple[list[Judged], Entered | None]] = deque()
-        self._unsettled_shares = 0
+        self._submissions = Submissions(peer, floor, self._roster, ShareKeys(is_point, floor.terms.keys))
+        self._heard_at = floor.monotonic()
 
     async def run(self) -> None:
         """Set up, then serve until the peer goes."""
@@ -73,13 +79,10 @@ class Session:
             return
         self._floor.sessions.add(self)
         try:
-            while True:
-                await self._serve(await self._receive())
+            await self._connection.hand_over(self._take)
         finally:
             self._floor.sessions.discard(self)
-            if self._flush is not None:
-                self._flush.cancel()
-                self._flush_acknowledgements()
+            self._submissions.end()
             self._close(GROUP)
 
     def refresh(self) -> None:
@@ -87,16 +90,11 @@ class Session:
         self._push(self._roster.refresh())
 
     def adjust(self) -> None:
-        """Send new targets to the channels whose shares, or whose silence, ask for one."""
+        """Send new targets to the channels whose shares, or whose silence, ask for one; end an idle peer."""
+        if not self._roster.members and self._floor.monotonic() - self._heard_at > self._floor.terms.idle_s:
+            self._connection.close("no channel was opened", code="idle")
+            return
         self._push(self._roster.adjust(self._floor.monotonic()))
-
-    def tell(self, frames: Sequence[Frame]) -> None:
-        """Send frames, unless the connection has just ended."""
-        try:
-            self._connection.send(*frames)
-        except ConnectionLost:
-            # Whoever reads from the connection hears of it.
-            pass
 
     def hashrate(self, now: float) -> float:
         """Estimated hashes a second of the channels."""
@@ -122,140 +120,74 @@ class Session:
         self._roster.addressing = Addressing.of(self._flags)
         return True
 
-    async def _receive(self) -> list[Frame]:
-        if self._roster.members:
-            return await self._connection.receive_batch()
-        try:
-            async with asyncio.timeout(self._floor.terms.idle_s):
-                return await self._connection.receive_batch()
-        except TimeoutError:
-            raise ConnectionLost("no channel was opened", code="idle") from None
+    # What comes
 
-    async def _serve(self, frames: list[Frame]) -> None:
-        judged: list[Judged] = []
-        replies: list[Frame] = []
-        now, moment = int(self._floor.clock()), self._floor.monotonic()
-        cost = requests = 0
+    def _take(self, frames: Sequence[Sealed]) -> int:
+        """Serve frames, up to the request after which others have their turn; returns how many."""
+        turn = Turn(int(self._floor.clock()), self._floor.monotonic())
+        self._heard_at = turn.moment
+        taken = 0
         try:
-            for frame in frames:
-                answer = self._setup.receive(frame)
-                if answer is not None:
-                    replies.append(answer)
+            for header, payload in frames:
+                taken += 1
+                if header.startswith(SHARE) and self._roster.members:
+                    self._take_share(turn, payload)
                     continue
-                try:
-                    message, tlvs = CATALOGUE.decode(frame)
-                except UnknownMessage:
-                    self._floor.meters.ignored.inc()
-                    continue
-                except InvalidFloat:
-                    replies.append(encode(refuse_hash_rate(frame)))
-                    continue
-                if isinstance(message, SubmitSharesExtended | SubmitSharesStandard):
-                    outcome = self._judge(message, tlvs, now, moment)
-                    if isinstance(outcome, Judged):
-                        judged.append(outcome)
-                        cost += 1
-                    else:
-                        replies.append(encode(outcome))
-                        # A share that its channel submits too fast is not looked at.
-                        cost += REQUEST_COST if outcome.error_code == TooManyShares.code else 1
-                    continue
-                replies += map(encode, self._answer(message, tlvs))
-                cost += REQUEST_COST
-                requests += 1
-                if requests % BREATH == 0:
-                    self._pass_on(judged, replies)
-                    judged, replies = [], []
-                    await asyncio.sleep(0)
+                self._take_frame(turn, frame_from(header, payload))
+                if turn.requests == BREATH:
+                    break
         finally:
             # Whatever ends the connection, what was good before it is recorded.
-            self._pass_on(judged, replies)
-        while self._unsettled_shares >= MAX_UNSETTLED and (entered := self._unsettled[0][1]) is not None:
-            await asyncio.wait({entered})
-        await self._rest(cost)
+            if turn.replies:
+                self._submissions.tell(turn.replies)
+            if turn.judged:
+                self._submissions.hand_in(turn.judged)
+        self._rest(turn)
+        return taken
 
-    def _judge(
-        self, share: Submission, tlvs: tuple[Tlv, ...], now: int, moment: float
-    ) -> Judged | SubmitSharesError:
-        member = self._roster.members.get(share.channel_id)
-        if member is not None and not member.pace.admits(moment):
-            # An error and not slower reading: others may mine on the same connection.
-            return self._floor.desk.refuse_excess(share)
-        return self._floor.desk.judge(member, share, self._used(tlvs), now, self._keys)
+    def _take_share(self, turn: "Turn", payload: bytes) -> None:
+        share, end = read_share(payload)
+        tlvs = () if end == len(payload) else self._used(parse_tlvs(payload[end:], CATALOGUE.extensions))
+        self._judge(turn, share, tlvs)
 
-    def _pass_on(self, judged: list[Judged], replies: list[Frame]) -> None:
-        if replies:
-            self.tell(replies)
-        if judged:
-            self._hand_in(judged)
+    def _take_frame(self, turn: "Turn", frame: Frame) -> None:
+        answer = self._setup.receive(frame)
+        if answer is not None:
+            self._submissions.tells_notices = EXTENSION in self._setup.extensions
+            turn.replies.append(answer)
+            return
+        try:
+            message, tlvs = CATALOGUE.decode(frame)
+        except UnknownMessage:
+            self._floor.meters.ignored.inc()
+            return
+        except InvalidFloat:
+            turn.replies.append(encode(refuse_hash_rate(frame)))
+            return
+        if isinstance(message, SubmitSharesExtended | SubmitSharesStandard):
+            self._judge(turn, message, self._used(tlvs))
+            return
+        turn.replies += map(encode, self._answer(message, tlvs))
+        turn.cost += REQUEST_COST
+        turn.requests += 1
 
-    async def _rest(self, cost: int) -> None:
-        pause = self._allowance.use(cost, self._floor.monotonic()) if cost else 0.0
+    def _judge(self, turn: "Turn", share: Submission, tlvs: tuple[Tlv, ...]) -> None:
+        outcome = self._submissions.judge(share, tlvs, turn.now, turn.moment)
+        turn.cost += 1
+        if isinstance(outcome, Judged):
+            turn.judged.append(outcome)
+            return
+        turn.replies.append(encode(outcome))
+        if outcome.error_code == TooManyShares.code:
+            # What is not looked at takes as much as a request.
+            turn.cost += REQUEST_COST - 1
+
+    def _rest(self, turn: "Turn") -> None:
+        pause = self._allowance.use(turn.cost, turn.moment) if turn.cost else 0.0
         if pause:
             self._floor.meters.throttled.inc()
-            await asyncio.sleep(pause)
-
-    # Shares
-
-    def _hand_in(self, judged: list[Judged]) -> None:
-        """Have shares made durable; the next are judged meanwhile, because one may be a block."""
-        entered = self._floor.desk.enter(judged)
-        self._unsettled.append((judged, entered))
-        self._unsettled_shares += len(judged)
-        if entered is not None:
-            entered.add_done_callback(self._settle)
-        elif len(self._unsettled) == 1:
-            self._settle()
-
-    def _settle(self, _: Entered | None = None) -> None:
-        """Answer what is durable, in the order of submission: successes are counted, not named."""
-        replies: list[Frame] = []
-        while self._unsettled and _is_done(self._unsettled[0][1]):
-            judged, entered = self._unsettled.popleft()
-            self._unsettled_shares -= len(judged)
-            fault = fault_of(entered)
-            if fault is not None:
-                _log.error("recording shares failed", exc_info=fault, extra={"peer": self._connection.peer})
-                self._connection.close("recording shares failed", code="fault")
-                continue
-            replies += self._settled(*self._floor.desk.settle(judged, entered))
-        if replies:
-            self.tell(replies)
-
-    def _settled(self, settled: list[Settled], errors: list[Message]) -> list[Frame]:
-        replies = [encode(error) for error in errors]
-        now = self._floor.monotonic()
-        rushed: dict[MinerChannel, None] = {}
-        for share in settled:
-            member = share.member
-            if member.channel.channel_id not in self._roster.members:
-                continue
-            if share.work:
-                member.vardiff.accepted(share.work, now)
-                if member.is_rushed(now):
-                    rushed[member] = None
-            if share.seq and EXTENSION in self._setup.extensions:
-                route = Route(self, member.channel.channel_id, share.sequence_number)
-                self._floor.notices.expect(share.seq, route)
-            replies += self._acknowledge(share)
-        for member in rushed:
-            replies += map(encode, self._roster.adjust_one(member, now))
-        return replies
-
-    def _acknowledge(self, share: Settled) -> list[Frame]:
-        answer = share.member.acks.add(share.sequence_number, share.work)
-        if answer is not None:
-            return [encode(answer)]
-        if self._flush is None:
-            loop = asyncio.get_running_loop()
-            self._flush = loop.call_later(self._floor.terms.ack_delay_s, self._flush_acknowledgements)
-        return []
-
-    def _flush_acknowledgements(self) -> None:
-        self._flush = None
-        answers = (member.acks.flush() for member in self._roster.members.values())
-        self._push([answer for answer in answers if answer is not None])
-        crash.once_sent("pool.shares-acknowledged")
+            self._connection.hold()
+            asyncio.get_running_loop().call_later(pause, self._connection.release)
 
     # Everything else
 
@@ -318,8 +250,4 @@ class Session:
 
     def _push(self, messages: list[Message]) -> None:
         if messages:
-            self.tell([encode(message) for message in messages])
-
-
-def _is_done(entered: Entered | None) -> bool:
-    return entered is None or entered.done()
+            self._submissions.tell([encode(message) for message in messages])

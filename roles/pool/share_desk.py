@@ -1,11 +1,11 @@
 """Shares from one segment: judged one by one, entered into the ledger at once, settled when that is done."""
 
 import logging
-from asyncio import CancelledError, Future
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
-from protocols.bitcoin.target import work as work_of
+from protocols.bitcoin.target import work
 from protocols.ehash.amount import share_amount
 from protocols.ehash.messages import EXTENSION, TLV_SHARE_KEY
 from protocols.mining.channel import StandardChannel
@@ -14,16 +14,16 @@ from protocols.mining.errors import (
     DuplicateShare,
     InvalidUserIdentity,
     ShareRefused,
-    TooManyShares,
     UnknownShareChannel,
 )
 from protocols.mining.share import Verdict
 from protocols.sv2.errors import MalformedTlv
 from protocols.sv2.layout import Message
 from protocols.sv2.mining import SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard
+from protocols.sv2.share_frame import ExtendedShare
 from protocols.sv2.tlv import Tlv, find_tlv
-from roles.credit.ledger import Ledger
-from roles.credit.ledger_rows import Entry, Fate, Record
+from roles.credit.ledger import Ledger, Told
+from roles.credit.ledger_rows import Entry, Fate, Outcome
 from roles.pool.blocks import BlockDesk
 from roles.pool.disk import DiskWatch
 from roles.pool.meters import Meters
@@ -35,8 +35,10 @@ from roles.runtime.errors import StorageError
 
 _log = logging.getLogger(__name__)
 
-Submission = SubmitSharesStandard | SubmitSharesExtended
-Entered = Future[list[Record]]
+Submission = SubmitSharesStandard | SubmitSharesExtended | ExtendedShare
+
+hashes_of = lru_cache(maxsize=4096)(work)
+"""The work of a target, in expected hashes."""
 
 
 class InvalidShareKey(ShareRefused):
@@ -58,34 +60,24 @@ class LedgerFull(ShareRefused):
 
 
 class Judged(NamedTuple):
-    """A good share that waits to be durable; `amount` 0 is worth nothing and needs no ledger.
-
-    A repetition goes to the ledger as well, which alone knows whether the share stands there: the first one
-    may still be on its way, or may have come to nothing.
-    """
+    """A good share; `entry` is for the ledger, None where it is worth nothing or was there before."""
 
     member: MinerChannel
     sequence_number: int
     verdict: Verdict
-    key: bytes | None
-    amount: int
-
-    @property
-    def is_recorded(self) -> bool:
-        return self.amount > 0
-
-    @property
-    def is_known(self) -> bool:
-        """Whether it came before and is durable, once all that came before it is settled."""
-        return self.verdict.repeated and self.verdict.share_hash in self.member.channel.seen
+    entry: Entry | None
 
 
-class Settled(NamedTuple):
-    """A durable share: the ledger row it has made and its work in hashes, 0 where there is none."""
+class Credit(NamedTuple):
+    """Neighbouring shares of one channel that are durable: `shares` up to the sequence number `last`.
+
+    `new` of them were not there before, and took `work` expected hashes.
+    """
 
     member: MinerChannel
-    sequence_number: int
-    seq: int
+    last: int
+    shares: int
+    new: int
     work: int
 
 
@@ -102,112 +94,128 @@ class ShareDesk:
         self._disk = disk
 
     def judge(
-        self, member: MinerChannel | None, share: Submission, tlvs: Iterable[Tlv], now: int, keys: ShareKeys
-    ) -> Judged | SubmitSharesError:
-        """The verdict on a share at `now` (unix seconds), or the error to answer; a block is sent at once.
+        self,
+        member: MinerChannel | None,
+        share: Submission,
+        tlvs: tuple[Tlv, ...],
+        *,
+        now: int,
+        keys: ShareKeys,
+    ) -> Judged:
+        """The verdict on a share at `now` (unix seconds), raising ShareRefused; a block is sent at once.
 
         `keys` are those known of the connection.
         """
-        try:
-            return self._judge(member, share, tlvs, now, keys)
-        except ShareRefused as error:
-            return self.refuse(share.channel_id, share.sequence_number, error)
-
-    def enter(self, judged: list[Judged]) -> Entered | None:
-        """Begin to make shares durable; None where there is nothing that the ledger can be given."""
-        entries = [] if self._disk.is_low else [_entry(share) for share in judged if share.is_recorded]
-        if not entries:
-            return None
-        crash.at("pool.shares-judged")
-        return self._ledger.enter(entries)
-
-    def settle(self, judged: list[Judged], entered: Entered | None) -> tuple[list[Settled], list[Message]]:
-        """Shares that are durable now or were before, and the errors for those that are not.
-
-        `entered` is what `enter` gave for them and is done. Raises what it raises but for StorageError.
-        """
-        if entered is None:
-            return self._settle(judged, None)
-        try:
-            records = entered.result()
-        except StorageError as error:
-            _log.error("shares cannot be stored", extra={"shares": len(judged), "reason": str(error)})
-            failed = ShareNotStored(str(error))
-            return [], [self._forget(share, failed) for share in judged]
-        crash.at("pool.shares-durable")
-        return self._settle(judged, iter(records))
-
-    def refuse_excess(self, share: Submission) -> SubmitSharesError:
-        """The answer to a share that its channel submits too fast; nothing of it is looked at."""
-        error = TooManyShares("the channel submits too fast")
-        return self.refuse(share.channel_id, share.sequence_number, error)
-
-    def refuse(self, channel_id: int, sequence_number: int, error: ShareRefused) -> SubmitSharesError:
-        """The answer to a share that earns nothing."""
-        self._meters.rejected.labels(error.code).inc()
-        return SubmitSharesError(channel_id, sequence_number, error.code)
-
-    def _judge(
-        self, member: MinerChannel | None, share: Submission, tlvs: Iterable[Tlv], now: int, keys: ShareKeys
-    ) -> Judged:
-        channel = member.channel if member else None
-        if member is None or channel is None:
+        if member is None:
             raise UnknownShareChannel(f"no channel {share.channel_id}")
-        own = _share_key(tlvs)
+        channel = member.channel
+        own = _share_key(tlvs) if tlvs else None
         key = channel.key if own is None else own
         if isinstance(channel, StandardChannel):
             if not isinstance(share, SubmitSharesStandard):
                 raise UnknownShareChannel("an extended share on a standard channel")
             verdict = channel.judge(share, key, now)
         else:
-            if not isinstance(share, SubmitSharesExtended):
+            if isinstance(share, SubmitSharesStandard):
                 raise UnknownShareChannel("a standard share on an extended channel")
             verdict = channel.judge(share, key, now)
-        if verdict.block and not verdict.repeated:
+        share_hash, header, job, _, block, credited, repeated = verdict
+        if block and not repeated:
             self._blocks.found(verdict)
-        if not verdict.credited:
+        if not credited:
             raise DifficultyTooLow("a block, but above the target that the client asked for")
         if own is not None and not keys.accept(own):
-            channel.seen.forget(verdict.share_hash)
+            channel.seen.forget(share_hash)
             raise InvalidShareKey("the share's locking key is not a point of the curve")
-        rule = self._terms.rule
-        amount = share_amount(verdict.share_hash, verdict.job.target, rule.minimum, self._terms.valuation)
-        return Judged(member, share.sequence_number, verdict, key, amount)
+        if repeated:
+            return Judged(member, share.sequence_number, verdict, None)
+        amount = share_amount(share_hash, job.target, self._terms.rule.minimum, self._terms.valuation)
+        entry = Entry(share_hash, header, job.target, amount, key, block) if amount else None
+        return Judged(member, share.sequence_number, verdict, entry)
 
-    def _settle(
-        self, judged: list[Judged], records: Iterator[Record] | None
-    ) -> tuple[list[Settled], list[Message]]:
-        """`records` None: the ledger takes nothing; blocks among the shares have been sent already."""
-        settled: list[Settled] = []
+    def enter(self, shares: list[Judged], told: Told) -> bool:
+        """Begin to make shares durable; False where there is nothing that the ledger can be given."""
+        entries = [entry for share in shares if (entry := share.entry) is not None]
+        if not entries or self._disk.is_low:
+            return False
+        crash.at("pool.shares-judged")
+        self._ledger.enter(entries, told)
+        return True
+
+    def not_stored(self, shares: Iterable[Judged], error: StorageError) -> list[Message]:
+        """The errors for shares that the ledger could not take."""
+        failed = ShareNotStored(str(error))
+        return [self._forget(share, failed) for share in shares]
+
+    def settle(self, shares: list[Judged], outcome: Outcome | None) -> tuple[list[Credit], list[Message]]:
+        """What is durable now or was before, and the errors for what is not.
+
+        `outcome` is what the ledger says of the entries among them, None where it was given none.
+        """
+        credits: list[Credit] = []
         errors: list[Message] = []
-        accepted = total = 0
-        for share in judged:
-            seq = work = 0
-            if not share.is_recorded:
-                is_new = not share.verdict.repeated
-            elif records is None and share.is_known:
-                is_new = False
-            elif records is None:
-                errors.append(self._forget(share, LedgerFull("the ledger's disk is nearly full")))
-                continue
-            else:
-                fate, seq = next(records)
-                if fate is Fate.DUPLICATE:
-                    errors.append(self._forget(share, DuplicateShare("the ledger has this share")))
+        is_plain = outcome is not None and outcome.records is None
+        member: MinerChannel | None = None
+        place = last = count = new = work = 0
+        for share in shares:
+            mine, sequence, verdict, entry = share
+            is_new = True
+            if entry is None or not is_plain:
+                try:
+                    is_new = self._is_new(share, outcome, place)
+                except ShareRefused as error:
+                    errors.append(self._forget(share, error))
                     continue
-                is_new = fate is Fate.RECORDED
+                finally:
+                    place += entry is not None
+            if mine is not member:
+                if member is not None:
+                    credits.append(Credit(member, last, count, new, work))
+                member, count, new, work = mine, 0, 0, 0
+            last = sequence
+            count += 1
             if is_new:
-                work = work_of(share.verdict.job.target)
-                accepted += 1
-                total += work
-            else:
-                self._meters.repeated.inc()
-                seq = 0
-            settled.append(Settled(share.member, share.sequence_number, seq, work))
+                new += 1
+                work += hashes_of(verdict.job.target)
+        if member is not None:
+            credits.append(Credit(member, last, count, new, work))
+        self._count(credits)
+        return credits, errors
+
+    def refuse(self, channel_id: int, sequence_number: int, error: ShareRefused) -> SubmitSharesError:
+        """The answer to a share that earns nothing."""
+        self._meters.rejected.labels(error.code).inc()
+        return SubmitSharesError(channel_id, sequence_number, error.code)
+
+    def _is_new(self, share: Judged, outcome: Outcome | None, place: int) -> bool:
+        """Whether a durable share was not there before; raises what it is to be refused with."""
+        verdict, entry = share.verdict, share.entry
+        if verdict.repeated:
+            # The first one is settled by now; where it came to nothing, nobody knows this one either.
+            if verdict.share_hash not in share.member.channel.seen:
+                failed = LedgerFull if self._disk.is_low else ShareNotStored
+                raise failed("the share of which this is a repetition was not stored")
+            return False
+        if entry is None:
+            return True
+        if outcome is None:
+            raise LedgerFull("the ledger's disk is nearly full")
+        fate = outcome.of(place).fate
+        if fate is Fate.DUPLICATE:
+            raise DuplicateShare("the ledger has this share")
+        return fate is Fate.RECORDED
+
+    def _count(self, credits: Iterable[Credit]) -> None:
+        accepted = work = repeated = 0
+        for credit in credits:
+            accepted += credit.new
+            work += credit.work
+            repeated += credit.shares - credit.new
         if accepted:
             self._meters.accepted.inc(accepted)
-            self._meters.work.inc(total)
-        return settled, errors
+            self._meters.work.inc(work)
+        if repeated:
+            self._meters.repeated.inc(repeated)
 
     def _forget(self, share: Judged, error: ShareRefused) -> Message:
         """Refuse a good share; when it comes again the ledger is asked again."""
@@ -216,23 +224,8 @@ class ShareDesk:
         return self.refuse(channel.channel_id, share.sequence_number, error)
 
 
-def fault_of(entered: Entered | None) -> BaseException | None:
-    """Why it is not known what became of shares, where neither records nor a StorageError tell."""
-    if entered is None:
-        return None
-    error = CancelledError() if entered.cancelled() else entered.exception()
-    return None if isinstance(error, StorageError) else error
-
-
 def _share_key(tlvs: Iterable[Tlv]) -> bytes | None:
     try:
-        return find_tlv(tlvs, EXTENSION, TLV_SHARE_KEY) if tlvs else None
+        return find_tlv(tlvs, EXTENSION, TLV_SHARE_KEY)
     except MalformedTlv as error:
         raise InvalidShareKey(str(error)) from error
-
-
-def _entry(share: Judged) -> Entry:
-    verdict = share.verdict
-    return Entry(
-        verdict.share_hash, verdict.header, verdict.job.target, share.amount, share.key, verdict.block
-    )

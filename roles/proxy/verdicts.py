@@ -6,7 +6,7 @@ from collections.abc import Callable
 from protocols.mining.acknowledgement import Acknowledgements
 from protocols.mining.errors import NoVerdict
 from protocols.sv2.layout import Message
-from protocols.sv2.mining import SubmitSharesError
+from protocols.sv2.mining import SubmitSharesError, SubmitSharesSuccess
 from roles.proxy.meters import Meters
 
 
@@ -26,7 +26,7 @@ class Verdicts:
         self._meters.accepted.inc()
         full = self._acks.add(sequence, work)
         if full is not None:
-            self._send(full)
+            self._send(SubmitSharesSuccess(*full))
         elif not self._flushing:
             # The upstream settles in batches: what it accepted in this turn is passed on in one message.
             self._flushing = True
@@ -50,7 +50,7 @@ class Verdicts:
         self._flushing = False
         answer = self._acks.flush()
         if answer is not None:
-            self._send(answer)
+            self._send(SubmitSharesSuccess(*answer))
 
     def _send(self, message: Message) -> None:
         if not self._silent:

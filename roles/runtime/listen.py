@@ -15,10 +15,12 @@ _LISTEN_STATE = "0A"
 _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 
 
-def listen(address: Address, setting: str) -> socket.socket:
+def listen(address: Address, setting: str, *, has_siblings: bool = False) -> socket.socket:
     """A bound, listening, non-blocking TCP socket; the caller closes it.
 
-    ``setting`` is the key that moves the address. Raises PortInUse naming the holder, or ListenFailed.
+    ``setting`` is the key that moves the address. Sockets that listen at one address as siblings are given
+    their share of its peers by the kernel; all of them must say so, and belong to one user. Raises PortInUse
+    naming the holder, or ListenFailed.
     """
     try:
         found = socket.getaddrinfo(
@@ -31,6 +33,8 @@ def listen(address: Address, setting: str) -> socket.socket:
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if has_siblings:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if address.host == "::" else 1)
         sock.bind(where)

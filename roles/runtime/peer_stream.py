@@ -105,10 +105,7 @@ class PeerStream(asyncio.Protocol, Generic[T]):
         """Return all items that are there, at least one."""
         if not self._queue:
             await self._wait_for_items()
-        items = [item for item, _ in self._queue]
-        self._queue.clear()
-        self._took(self._unread)
-        return items
+        return self._take_queue()
 
     async def drain(self) -> None:
         """Wait until the peer has taken most of what was sent."""
@@ -160,9 +157,8 @@ class PeerStream(asyncio.Protocol, Generic[T]):
         """Wake the consumer and, if it lags, stop reading; called once after a run of `_deliver`."""
         if self._receiver and not self._receiver.done():
             self._receiver.set_result(None)
-        if self._unread >= self._limits.unread and self._is_reading and self._transport and not self.reason:
-            self._is_reading = False
-            self._transport.pause_reading()
+        if self._unread >= self._limits.unread:
+            self._stop_reading()
 
     def _write(self, data: bytes) -> None:
         transport = self._transport
@@ -178,8 +174,29 @@ class PeerStream(asyncio.Protocol, Generic[T]):
 
     def _check(self) -> None:
         if self.reason:
-            code, text = self.reason
-            raise ConnectionLost(text, code=code)
+            raise self._lost()
+
+    def _lost(self) -> ConnectionLost:
+        code, text = self.reason or ("lost", "")
+        return ConnectionLost(text, code=code)
+
+    def _take_queue(self) -> list[T]:
+        """All items that are there, perhaps none."""
+        items = [item for item, _ in self._queue]
+        self._queue.clear()
+        self._took(self._unread)
+        return items
+
+    def _stop_reading(self) -> None:
+        if self._is_reading and self._transport and not self.reason:
+            self._is_reading = False
+            self._transport.pause_reading()
+
+    def _read_on(self) -> None:
+        if not self._is_reading:
+            self._is_reading = True
+            if self._transport and not self.reason:
+                self._transport.resume_reading()
 
     # What the event loop calls
 
@@ -238,10 +255,8 @@ class PeerStream(asyncio.Protocol, Generic[T]):
 
     def _took(self, cost: int) -> None:
         self._unread -= cost
-        if not self._is_reading and self._unread <= self._limits.unread // 2:
-            self._is_reading = True
-            if self._transport and not self.reason:
-                self._transport.resume_reading()
+        if self._unread <= self._limits.unread // 2:
+            self._read_on()
 
     def _watch_stall(self) -> None:
         taken = self._written - self.unsent

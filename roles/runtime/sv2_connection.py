@@ -8,10 +8,13 @@ server = serve(address, authority_secret, handler, limit=FrameLimits(MINING), se
 task_group.create_task(server.run())
 """
 
+import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from types import TracebackType
+from typing import Never
 
 from prometheus_client import CollectorRegistry
 
@@ -21,7 +24,7 @@ from protocols.noise.transport import Transport
 from protocols.sv2.errors import Sv2Error
 from protocols.sv2.frame import Frame, frame_from
 from roles.runtime.dial import CONNECT_S, dial
-from roles.runtime.errors import AuthorityRequired, ConnectFailed
+from roles.runtime.errors import AuthorityRequired, ConnectFailed, ConnectionLost
 from roles.runtime.listen import listen
 from roles.runtime.noise_identity import CERTIFICATE_S, NoiseIdentity, fresh_secret
 from roles.runtime.peer_server import PeerServer, ServerLimits, ServerMetrics
@@ -31,6 +34,10 @@ from shared_config.address import Address
 _log = logging.getLogger(__name__)
 
 Limit = Callable[[bytes], None]
+Sealed = tuple[bytes, bytes]
+"""A frame's 6 header bytes and its payload."""
+TURN = 256
+"""Frames handed over before other connections have their turn."""
 
 
 class Sv2Connection(PeerStream[Frame]):
@@ -39,6 +46,9 @@ class Sv2Connection(PeerStream[Frame]):
     def __init__(self, owner: StreamOwner, limits: StreamLimits, limit: Limit) -> None:
         super().__init__(owner, limits)
         self._limit = limit
+        self._consumer: Consumer | None = None
+        self._backlog: list[Sealed] = []
+        self._holds = 0
         self._noise: Transport | None = None
         self._act = b""
         self.handshake_hash = b""
@@ -58,16 +68,82 @@ class Sv2Connection(PeerStream[Frame]):
         else:
             self._write(b"".join([noise.send(frame.header(), frame.payload) for frame in frames]))
 
+    async def hand_over(self, take: Callable[[Sequence[Sealed]], int]) -> Never:
+        """Give `take` all frames from now on as they arrive, without a task's turn in between.
+
+        It returns how many it has taken; the rest it is given later. Raises what it raises, and
+        ConnectionLost when the connection has ended and all that came before is taken.
+        """
+        self._consumer = consumer = Consumer(take, self._loop.create_future())
+        self._backlog = [(frame.header(), frame.payload) for frame in self._take_queue()]
+        try:
+            if self._backlog or self.reason:
+                self._go_on()
+            await consumer.ended
+        finally:
+            self._consumer = None
+        raise ConnectionLost("nothing more to hand over")
+
+    def hold(self) -> None:
+        """Hand nothing over, and read nothing, until `release` has been called as often."""
+        self._holds += 1
+        self._stop_reading()
+
+    def release(self) -> None:
+        """What has been held may go on, in a later turn of the event loop."""
+        self._holds -= 1
+        if not self._holds:
+            self._loop.call_soon(self._go_on)
+
     def _arrived(self, data: bytes) -> None:
         try:
             if self._noise is None:
                 data = self._shake_hands(data)
             if data and self._noise is not None:
-                for header, payload in self._noise.receive(data):
+                frames = self._noise.receive(data)
+                if self._consumer is not None:
+                    self._pass_on(frames)
+                    return
+                for header, payload in frames:
                     self._deliver(frame_from(header, payload), len(payload))
         except (NoiseError, Sv2Error) as error:
             self.abort(str(error), code=error.code)
         self._delivered()
+
+    def _pass_on(self, frames: list[Sealed]) -> None:
+        if self._backlog or self._holds:
+            # What came behind what is held; no more is read meanwhile.
+            self._backlog += frames
+            return
+        consumer = self._consumer
+        if consumer is None:
+            return
+        many = len(frames) > TURN
+        taken = consumer.give(frames[:TURN] if many else frames)
+        if taken < len(frames):
+            self._backlog = frames[taken:]
+            self._stop_reading()
+            if not self._holds:
+                self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if self._holds or self._consumer is None:
+            return
+        frames, self._backlog = self._backlog, []
+        if frames:
+            self._pass_on(frames)
+        if self._backlog or self._holds:
+            return
+        if self.reason:
+            self._consumer.end(self._lost())
+        else:
+            self._read_on()
+
+    def _end(self, code: str, text: str) -> bool:
+        is_first = super()._end(code, text)
+        if is_first and self._consumer is not None:
+            self._loop.call_soon(self._go_on)
+        return is_first
 
     def _shake_hands(self, data: bytes) -> bytes:
         """Take bytes of the peer's act; return what follows it."""
@@ -78,6 +154,38 @@ class Sv2Connection(PeerStream[Frame]):
         self.handshake_hash = session.handshake_hash
         self.peer_static = session.peer_static
         self._opened()
+
+
+class Consumer:
+    """Who is given frames as they arrive; `ended` is done when there are no more for it."""
+
+    __slots__ = ("_take", "ended")
+
+    def __init__(self, take: Callable[[Sequence[Sealed]], int], ended: asyncio.Future[None]) -> None:
+        self._take = take
+        self.ended = ended
+
+    def give(self, frames: Sequence[Sealed]) -> int:
+        """How many of the frames are taken; all when it has ended."""
+        taken = len(frames)
+        if not self.ended.done():
+            with self:
+                taken = self._take(frames)
+        return taken
+
+    def end(self, error: BaseException) -> None:
+        """There is no more."""
+        if not self.ended.done():
+            self.ended.set_exception(error)
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if error is not None:
+            self.end(error)
+        return True
 
 
 class ServedConnection(Sv2Connection):
@@ -187,14 +295,15 @@ def serve(
     server_limits: ServerLimits | None = None,
     stream_limits: StreamLimits | None = None,
     certificate_s: int = CERTIFICATE_S,
+    has_siblings: bool = False,
     clock: Callable[[], float] = time.time,
 ) -> PeerServer[ServedConnection]:
     """Listen at once, and serve while `run` of the result runs.
 
     `setting` names the configuration key of the address, `certificate_s` is a certificate's lifetime in
-    seconds. Raises PortInUse or ListenFailed.
+    seconds; processes that listen `has_siblings` share the peers. Raises PortInUse or ListenFailed.
     """
-    sock = listen(address, setting)
+    sock = listen(address, setting, has_siblings=has_siblings)
     identity = NoiseIdentity(authority_secret, clock=clock, lifetime_s=certificate_s)
     streams = stream_limits or StreamLimits()
     return PeerServer(

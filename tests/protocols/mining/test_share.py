@@ -191,12 +191,18 @@ def test_a_share_that_could_not_be_stored_may_come_again(channel: Any, mine: Any
 
 
 def test_the_memory_for_shares_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verdicts, "MAX_SEEN", 3)
+    monkeypatch.setattr(verdicts, "GENERATION", 3)
     seen = SeenShares()
-    for number in range(5):
-        assert not seen.repeats(bytes((number,)), None)
-    assert len(seen) == 3
-    assert not seen.repeats(bytes((0,)), None)
+    for number in range(8):
+        assert not seen.repeats(bytes((number,)), KEY)
+    assert len(seen) == 5
+    for number in range(3, 8):
+        assert seen.repeats(bytes((number,)), KEY)
+    with pytest.raises(DuplicateShare):
+        seen.repeats(bytes((3,)), OTHER)
+    seen.forget(bytes((3,)))
+    assert not seen.repeats(bytes((3,)), OTHER)
+    assert not seen.repeats(bytes((0,)), KEY)
     seen.clear()
     assert len(seen) == 0
 

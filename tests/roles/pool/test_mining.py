@@ -107,15 +107,17 @@ async def test_a_credit_that_the_mint_refuses_is_told_to_the_miner(house: House)
     assert house.metric("hashpool_ledger_refused") == 1
 
 
-async def test_ten_shares_are_acknowledged_at_once_and_the_rest_by_the_timer(house: House) -> None:
+async def test_ten_shares_or_more_are_acknowledged_at_once_and_fewer_by_the_timer(house: House) -> None:
     house.settings["acknowledgement"] = {"shares": 10, "delay_ms": 100}
     await house.start()
     miner = await house.miner()
     channel = await miner.open(user=encode_key(KEY))
-    channel.submit(*[channel.mine() for _ in range(13)])
-    answers = [await miner.hear(SubmitSharesSuccess) for _ in range(2)]
-    assert [answer.new_submits_accepted_count for answer in answers] == [10, 3]
-    assert [answer.last_sequence_number for answer in answers] == [10, 13]
+    answers = []
+    for shares in (13, 3):
+        channel.submit(*[channel.mine() for _ in range(shares)])
+        answers.append(await miner.hear(SubmitSharesSuccess))
+    assert [answer.new_submits_accepted_count for answer in answers] == [13, 3]
+    assert [answer.last_sequence_number for answer in answers] == [13, 16]
 
 
 async def test_good_and_bad_shares_of_one_segment_get_their_own_answers(house: House) -> None:

@@ -125,7 +125,7 @@ async def test_a_repetition_of_a_share_that_was_not_stored_is_no_success(
 async def test_a_share_that_the_ledger_has_for_another_key_is_a_duplicate_each_time(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("protocols.mining.share.MAX_SEEN", 1)
+    monkeypatch.setattr("protocols.mining.share.GENERATION", 1)
     channel = await mining(house)
     share = channel.mine()
     channel.submit(share, key=OTHER_KEY)
@@ -165,7 +165,7 @@ async def test_shares_before_a_frame_that_ends_the_connection_are_recorded(house
 async def test_a_connection_with_too_many_shares_unsettled_is_not_read_from(
     house: House, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("roles.pool.session.MAX_UNSETTLED", 3)
+    monkeypatch.setattr("roles.pool.submissions.MAX_UNSETTLED", 3)
     channel = await mining(house)
     disk.ready.clear()
     for _ in range(3):

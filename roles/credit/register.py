@@ -1,0 +1,103 @@
+"""Which shares of the present tips stand in the ledger, so that each stands there once.
+
+Kept in memory, because an index over random hashes would cost the disk a page for every share. A tip that
+comes back, or that was there before a restart, is read from the ledger when it is first asked for. Used by
+writes only, one at a time.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from roles.runtime.storage import Connection
+
+TIPS = 4
+GENERATION = 1 << 19
+"""Shares after which those of a tip that came before them grow old."""
+
+
+@dataclass(slots=True)
+class Page:
+    """The shares of one tip: rows by share hash, the last half a million and as many before them."""
+
+    tip_no: int
+    rows: dict[bytes, int] = field(default_factory=dict)
+    older: dict[bytes, int] = field(default_factory=dict)
+
+    def row_of(self, share_hash: bytes) -> int | None:
+        """The row of a share, None if it is not known."""
+        row = self.rows.get(share_hash)
+        return self.older.get(share_hash) if row is None else row
+
+
+class Register:
+    """Pages by tip; `last` is the ledger's last row that is in them.
+
+    A write begins with `begin` and its pages are good from `confirm` on, which is called when it is durable;
+    what a write added that was never confirmed is taken back by the next one.
+    """
+
+    def __init__(self) -> None:
+        self.last = 0
+        self._pages: OrderedDict[bytes, Page] = OrderedDict()
+        self._marks: dict[bytes, int | None] = {}
+
+    def begin(self, connection: Connection, last: int) -> None:
+        """A write begins in a ledger whose last row is `last`."""
+        for tip, size in self._marks.items():
+            page = self._pages.get(tip)
+            if page is None:
+                continue
+            if size is None:
+                del self._pages[tip]
+                continue
+            while len(page.rows) > size:
+                page.rows.popitem()
+        self._marks.clear()
+        if last < self.last:
+            self._pages.clear()
+        elif last > self.last and self._pages:
+            self._catch_up(connection)
+        self.last = last
+        while len(self._pages) > TIPS:
+            self._pages.popitem(last=False)
+
+    def page(self, connection: Connection, tip: bytes) -> Page:
+        """The page of a tip (previous hash, 32 bytes) to which rows may be added until the write ends."""
+        page = self._pages.get(tip)
+        if page is None:
+            page, is_new = _read(connection, tip, self.last)
+            self._pages[tip] = page
+            self._marks[tip] = None if is_new else len(page.rows)
+        elif tip not in self._marks:
+            self._pages.move_to_end(tip)
+            if len(page.rows) >= GENERATION:
+                page.rows, page.older = {}, page.rows
+            self._marks[tip] = len(page.rows)
+        return page
+
+    def confirm(self, last: int) -> None:
+        """The write is durable, and `last` the ledger's last row."""
+        self._marks.clear()
+        self.last = last
+
+    def _catch_up(self, connection: Connection) -> None:
+        """Rows that another process wrote, or a write of which nobody knew what became of it."""
+        pages = {page.tip_no: page for page in self._pages.values()}
+        for tip_no, share_hash, seq in connection.execute(
+            "SELECT tip_no, hash, seq FROM share WHERE seq > ?", (self.last,)
+        ):
+            if tip_no in pages:
+                pages[tip_no].rows[share_hash] = seq
+
+
+def _read(connection: Connection, tip: bytes, last: int) -> tuple[Page, bool]:
+    """The page of a tip as the ledger has it, and whether the ledger has not met that tip before."""
+    found = connection.execute("SELECT tip_no, first_seq FROM tip WHERE hash = ?", (tip,)).fetchone()
+    if found is None:
+        made = connection.execute(
+            "INSERT INTO tip (hash, first_seq) VALUES (?, ?) RETURNING tip_no", (tip, last + 1)
+        ).fetchone()
+        return Page(made[0]), True
+    tip_no, first = found
+    rows = connection.execute("SELECT hash, seq FROM share WHERE seq >= ? AND tip_no = ?", (first, tip_no))
+    return Page(tip_no, dict(map(tuple, rows))), False

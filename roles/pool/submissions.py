@@ -1,0 +1,200 @@
+"""The shares of one connection: judged as they come, entered into the ledger together, answered in order."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from protocols.mining.errors import ShareRefused, TooManyShares
+from protocols.sv2.codec import encode
+from protocols.sv2.frame import Frame
+from protocols.sv2.mining import SubmitSharesError
+from protocols.sv2.share_frame import success_frame
+from protocols.sv2.tlv import Tlv
+from roles.credit.ledger_rows import Fate, Outcome
+from roles.pool.floor import Floor
+from roles.pool.miner_channel import MinerChannel
+from roles.pool.notices import Route
+from roles.pool.recollection import ShareKeys
+from roles.pool.roster import Roster
+from roles.pool.share_desk import Credit, Judged, Submission
+from roles.runtime import crash
+from roles.runtime.errors import ConnectionLost, StorageError
+
+MAX_UNSETTLED = 1_024
+"""Shares of a connection that wait for the ledger, at which it is no longer read from."""
+
+_log = logging.getLogger(__name__)
+
+
+class Peer(Protocol):
+    """The connection as its shares need it."""
+
+    peer: str
+
+    def send(self, *frames: Frame) -> None:
+        """Send frames; raises ConnectionLost."""
+
+    def hold(self) -> None:
+        """Read no more for now."""
+
+    def release(self) -> None:
+        """Read on."""
+
+    def close(self, text: str, *, code: str) -> None:
+        """End the connection."""
+
+
+class Batch:
+    """Shares that were judged together and wait for the ledger; `outcome` None: the ledger takes nothing."""
+
+    __slots__ = ("_submissions", "is_settled", "outcome", "shares")
+
+    def __init__(self, submissions: "Submissions", shares: list[Judged]) -> None:
+        self.shares = shares
+        self.outcome: Outcome | BaseException | None = None
+        self.is_settled = False
+        self._submissions = submissions
+
+    def told(self, outcome: Outcome | BaseException | None) -> None:
+        """The ledger says what has become of them."""
+        self.outcome = outcome
+        self.is_settled = True
+        self._submissions.settle()
+
+
+class Submissions:
+    """Judges, records and answers the shares that come over one connection.
+
+    Recording takes a while; the next shares are judged meanwhile, because one may be a block.
+    """
+
+    __slots__ = (
+        "_batches", "_floor", "_flush", "_is_holding", "_keys", "_peer", "_roster", "_unsettled", "_waiting",
+        "tells_notices",
+    )  # fmt: skip
+
+    def __init__(self, peer: Peer, floor: Floor, roster: Roster, keys: ShareKeys) -> None:
+        self.tells_notices = False
+        """Whether the peer has asked to hear what the mint does with its shares."""
+        self._peer = peer
+        self._floor = floor
+        self._roster = roster
+        self._keys = keys
+        self._batches: deque[Batch] | None = None
+        self._unsettled = 0
+        self._is_holding = False
+        self._waiting: dict[MinerChannel, None] = {}
+        self._flush: asyncio.TimerHandle | None = None
+
+    def judge(
+        self, share: Submission, tlvs: tuple[Tlv, ...], now: int, moment: float
+    ) -> Judged | SubmitSharesError:
+        """The verdict on a share, or the error that answers it; Unix seconds and monotonic ones."""
+        desk, member = self._floor.desk, self._roster.members.get(share.channel_id)
+        try:
+            if member is not None and not member.pace.admits(moment):
+                # An error and not slower reading: others may mine on the same connection.
+                raise TooManyShares("the channel submits too fast")
+            return desk.judge(member, share, tlvs, now=now, keys=self._keys)
+        except ShareRefused as error:
+            return desk.refuse(share.channel_id, share.sequence_number, error)
+
+    def hand_in(self, shares: list[Judged]) -> None:
+        """Have shares made durable, and answer them then."""
+        batch = Batch(self, shares)
+        if self._batches is None:
+            self._batches = deque()
+        self._batches.append(batch)
+        self._unsettled += len(shares)
+        if not self._floor.desk.enter(shares, batch.told):
+            batch.told(None)
+        elif self._unsettled >= MAX_UNSETTLED and not self._is_holding:
+            self._is_holding = True
+            self._peer.hold()
+
+    def tell(self, frames: Sequence[Frame]) -> None:
+        """Send frames, unless the connection has just ended."""
+        try:
+            self._peer.send(*frames)
+        except ConnectionLost:
+            # Whoever reads from the connection hears of it.
+            pass
+
+    def settle(self) -> None:
+        """Answer what is durable, in the order of submission: successes are counted, not named."""
+        replies: list[Frame] = []
+        while self._batches and self._batches[0].is_settled:
+            batch = self._batches.popleft()
+            self._unsettled -= len(batch.shares)
+            replies += self._settled(batch.shares, batch.outcome)
+        if replies:
+            self.tell(replies)
+        if self._is_holding and self._unsettled < MAX_UNSETTLED:
+            self._is_holding = False
+            self._peer.release()
+
+    def end(self) -> None:
+        """The connection is gone, or about to go: what is durable is acknowledged at once."""
+        if self._flush is not None:
+            self._flush.cancel()
+            self._acknowledge_waiting()
+
+    def _settled(self, shares: list[Judged], outcome: Outcome | BaseException | None) -> list[Frame]:
+        desk = self._floor.desk
+        if isinstance(outcome, StorageError):
+            _log.error("shares cannot be stored", extra={"shares": len(shares), "reason": str(outcome)})
+            return list(map(encode, desk.not_stored(shares, outcome)))
+        if isinstance(outcome, BaseException):
+            _log.error("recording shares failed", exc_info=outcome, extra={"peer": self._peer.peer})
+            self._peer.close("recording shares failed", code="fault")
+            return []
+        crash.at("pool.shares-durable")
+        settled, errors = desk.settle(shares, outcome)
+        replies = list(map(encode, errors))
+        now = self._floor.monotonic()
+        rushed: dict[MinerChannel, None] = {}
+        for credit in settled:
+            member = credit.member
+            if member.channel.channel_id not in self._roster.members:
+                continue
+            if credit.new:
+                member.vardiff.accepted(credit.work, now, credit.new)
+                if member.is_rushed(now):
+                    rushed[member] = None
+            replies += self._acknowledge(credit)
+        if self.tells_notices:
+            self._expect_notices(shares, outcome)
+        for member in rushed:
+            replies += map(encode, self._roster.adjust_one(member, now))
+        return replies
+
+    def _acknowledge(self, credit: Credit) -> list[Frame]:
+        acks = credit.member.acks
+        answer = acks.add(credit.last, credit.work, credit.shares)
+        if answer is not None:
+            return [success_frame(*answer)]
+        self._waiting[credit.member] = None
+        if self._flush is None:
+            loop = asyncio.get_running_loop()
+            self._flush = loop.call_later(self._floor.terms.ack_delay_s, self._acknowledge_waiting)
+        return []
+
+    def _acknowledge_waiting(self) -> None:
+        self._flush = None
+        waiting, self._waiting = self._waiting, {}
+        answers = [answer for member in waiting if (answer := member.acks.flush()) is not None]
+        if answers:
+            self.tell([success_frame(*answer) for answer in answers])
+        crash.once_sent("pool.shares-acknowledged")
+
+    def _expect_notices(self, shares: list[Judged], outcome: Outcome | None) -> None:
+        if outcome is None:
+            return
+        entered = (share for share in shares if share.entry is not None)
+        for place, share in enumerate(entered):
+            fate, seq = outcome.of(place)
+            if seq and fate is Fate.RECORDED:
+                route = Route(self, share.member.channel.channel_id, share.sequence_number)
+                self._floor.notices.expect(seq, route)

@@ -1,0 +1,46 @@
+from dataclasses import astuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocols.sv2.codec import MINING, encode
+from protocols.sv2.errors import MalformedMessage
+from protocols.sv2.mining import SubmitSharesExtended, SubmitSharesSuccess
+from protocols.sv2.share_frame import SHARE, read_share, success_frame
+
+U32 = st.integers(0, (1 << 32) - 1)
+SHARES = st.builds(SubmitSharesExtended, U32, U32, U32, U32, U32, U32, st.binary(max_size=32))
+
+
+@settings(max_examples=100, deadline=None)
+@given(SHARES, st.binary(max_size=9))
+def test_a_share_is_read_as_the_catalogue_reads_it(share: SubmitSharesExtended, behind: bytes) -> None:
+    frame = encode(share)
+    read, end = read_share(frame.payload + behind)
+    assert tuple(read) == astuple(share)
+    assert end == len(frame.payload)
+    assert frame.header().startswith(SHARE)
+
+
+@settings(max_examples=100, deadline=None)
+@given(SHARES, st.data())
+def test_a_share_that_is_cut_is_malformed(share: SubmitSharesExtended, data: st.DataObject) -> None:
+    payload = encode(share).payload
+    with pytest.raises(MalformedMessage):
+        read_share(payload[: data.draw(st.integers(0, len(payload) - 1))])
+
+
+def test_an_extranonce_of_more_than_32_bytes_is_malformed() -> None:
+    with pytest.raises(MalformedMessage):
+        read_share(bytes(24) + b"\x21" + bytes(33))
+
+
+@settings(max_examples=50, deadline=None)
+@given(U32, U32, U32, st.integers(0, (1 << 64) - 1))
+def test_a_success_is_written_as_the_catalogue_writes_it(
+    channel: int, last: int, shares: int, total: int
+) -> None:
+    frame = success_frame(channel, last, shares, total)
+    assert frame == encode(SubmitSharesSuccess(channel, last, shares, total))
+    assert MINING.decode(frame)[0] == SubmitSharesSuccess(channel, last, shares, total)
