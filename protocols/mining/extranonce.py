@@ -30,7 +30,7 @@ class PrefixAllocator:
         self.position = position
         self.tip_position = tip_position
         self.reserved = reserved
-        self._live: set[int] = set()
+        self._live: set[bytes] = set()
 
     @property
     def granted(self) -> int:
@@ -56,16 +56,16 @@ class PrefixAllocator:
         Raises CapacityExhausted when the reservation is used up, or all 2^24 prefixes within this tip.
         """
         while self.position < self.reserved and self.position - self.tip_position < COUNTERS:
-            counter = self.position % COUNTERS
+            prefix = bytes((self.server_id,)) + (self.position % COUNTERS).to_bytes(COUNTER_SIZE, "big")
             self.position += 1
-            if counter not in self._live:
-                self._live.add(counter)
-                return bytes((self.server_id,)) + counter.to_bytes(COUNTER_SIZE, "big")
+            if prefix not in self._live:
+                self._live.add(prefix)
+                return prefix
         raise CapacityExhausted("no extranonce prefix is left")
 
     def release(self, prefix: bytes) -> None:
         """The channel that had `prefix` is closed; the prefix rests until a later tip."""
-        self._live.discard(int.from_bytes(prefix[SERVER_ID_SIZE:PREFIX_SIZE], "big"))
+        self._live.discard(prefix)
 
 
 def standard_extranonce(prefix: bytes) -> bytes:

@@ -18,23 +18,24 @@ from protocols.mining.errors import (
     UnknownUser,
 )
 from protocols.mining.group import Group
-from protocols.mining.vardiff import Vardiff
+from protocols.mining.vardiff import hashes_for
 from protocols.sv2.errors import MalformedTlv
 from protocols.sv2.mining import OpenExtendedMiningChannel, OpenStandardMiningChannel
 from protocols.sv2.setup import REQUIRES_STANDARD_JOBS, REQUIRES_WORK_SELECTION
 from protocols.sv2.tlv import Tlv, find_tlv
-from roles.pool.allowance import BURST_S
 from roles.pool.miner_channel import MinerChannel
 from roles.pool.prefixes import PrefixBook
 from roles.pool.recollection import Difficulties
 from roles.pool.terms import Terms
 from roles.pool.workshop import Workshop
-from roles.stratum.pace import Pace
 
 OpenRequest = OpenStandardMiningChannel | OpenExtendedMiningChannel
 
 is_key = lru_cache(maxsize=65_536)(is_point)
 """Whether 33 bytes are a locking key; remembered, because the same keys come again and again."""
+
+ALIKE = 1_024
+"""Targets that are remembered, so that channels with the same one hold the same number."""
 
 
 class Admission:
@@ -47,6 +48,8 @@ class Admission:
         self._workshop = workshop
         self._prefixes = prefixes
         self._difficulties = difficulties
+        self._target = lru_cache(maxsize=ALIKE)(terms.rule.target)
+        self._same = lru_cache(maxsize=ALIKE)(int)
 
     def open(
         self,
@@ -86,34 +89,35 @@ class Admission:
             raise CapacityExhausted("there is no work yet")
         if request.max_target < workshop.tip.block_target:
             raise MaxTargetOutOfRange("the client's easiest share is harder than a block")
-        vardiff = Vardiff(terms.shares_per_minute, now)
-        declared = vardiff.hashes_for(request.nominal_hash_rate)
-        wanted = max(declared, self._difficulties.recall(host, request.user_identity))
-        target = terms.rule.target(wanted, network=workshop.tip.block_target, max_target=request.max_target)
+        wanted = max(
+            hashes_for(request.nominal_hash_rate, terms.shares_per_minute),
+            self._difficulties.recall(host, request.user_identity),
+        )
+        max_target = self._same(request.max_target)
+        target = self._target(wanted, network=workshop.tip.block_target, max_target=max_target)
         channel = kind(
             channel_id,
             self._prefixes.grant(),
             target=target,
-            max_target=request.max_target,
+            max_target=max_target,
             key=key,
             group=group,
         )
         return MinerChannel(
             channel,
-            vardiff,
-            rule=terms.rule,
+            terms,
+            now,
             wanted=wanted,
             declared=request.nominal_hash_rate,
-            ack_size=terms.ack_size,
-            pace=Pace(terms.channel_shares_per_s, terms.channel_shares_per_s * BURST_S, now),
-            name=(host, request.user_identity),
+            host=host,
+            user=request.user_identity,
         )
 
     def close(self, channel: MinerChannel) -> None:
         """A channel is gone."""
         self._prefixes.release(channel.channel.prefix)
         if channel.hashes:
-            self._difficulties.keep(*channel.name, channel.hashes)
+            self._difficulties.keep(channel.host, channel.user, channel.hashes)
 
     def _key(self, user: str, tlvs: Iterable[Tlv]) -> bytes | None:
         try:

@@ -6,6 +6,8 @@ BURST_S = 10.0
 class Allowance:
     """Counts what was used against `rate` a second; times in monotonic seconds."""
 
+    __slots__ = ("_at", "_left", "_rate")
+
     def __init__(self, rate: float, now: float) -> None:
         self._rate = rate
         self._left = rate * BURST_S

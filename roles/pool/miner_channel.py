@@ -3,9 +3,10 @@
 from protocols.bitcoin.target import work as work_of
 from protocols.mining.acknowledgement import Acknowledgements
 from protocols.mining.channel import ExtendedChannel, StandardChannel
-from protocols.mining.credit_target import CreditRule
-from protocols.mining.vardiff import Vardiff
+from protocols.mining.vardiff import Vardiff, hashes_for, silence_s
 from protocols.sv2.mining import SetTarget
+from roles.pool.allowance import BURST_S
+from roles.pool.terms import Terms
 from roles.pool.workshop import Workshop
 from roles.stratum.pace import Pace
 
@@ -14,34 +15,39 @@ CHANGED_RATE = 1.5
 
 
 class MinerChannel:
-    """A channel with what the pool knows of its miner.
+    """A channel with what the pool knows of its miner, who is `user` at `host`; times in monotonic seconds.
 
-    Where a method returns a new target, work that differs is to be sent with it.
+    What only shares need is made with the first of them: most channels of a crowd never see one. Where a
+    method returns a new target, work that differs is to be sent with it.
     """
 
-    __slots__ = ("_declared", "_rule", "_wanted", "acks", "channel", "name", "pace", "vardiff")
+    __slots__ = (
+        "_acks", "_declared", "_due", "_opened", "_pace", "_terms", "_vardiff", "_wanted", "channel", "host",
+        "user",
+    )  # fmt: skip
 
     def __init__(
         self,
         channel: StandardChannel | ExtendedChannel,
-        vardiff: Vardiff,
+        terms: Terms,
+        now: float,
         *,
-        rule: CreditRule,
         wanted: int,
         declared: float,
-        ack_size: int,
-        pace: Pace,
-        name: tuple[str, str] = ("", ""),
+        host: str = "",
+        user: str = "",
     ) -> None:
         self.channel = channel
-        self.vardiff = vardiff
-        self.acks = Acknowledgements(channel.channel_id, ack_size)
-        self.pace = pace
-        self.name = name
-        """Host and user."""
-        self._rule = rule
+        self.host = host
+        self.user = user
+        self._terms = terms
+        self._opened = now
+        self._due = now + silence_s(terms.shares_per_minute)
         self._wanted = wanted
         self._declared = declared
+        self._acks: Acknowledgements | None = None
+        self._pace: Pace | None = None
+        self._vardiff: Vardiff | None = None
 
     @property
     def kind(self) -> str:
@@ -49,42 +55,78 @@ class MinerChannel:
         return "standard" if isinstance(self.channel, StandardChannel) else "extended"
 
     @property
+    def acks(self) -> Acknowledgements:
+        """The shares that are durable and not answered yet."""
+        if self._acks is None:
+            self._acks = Acknowledgements(self.channel.channel_id, self._terms.ack_size)
+        return self._acks
+
+    @property
+    def pace(self) -> Pace:
+        """How fast shares may come."""
+        if self._pace is None:
+            rate = self._terms.channel_shares_per_s
+            self._pace = Pace(rate, rate * BURST_S, self._opened)
+        return self._pace
+
+    @property
+    def vardiff(self) -> Vardiff:
+        """What the shares say of the miner's rate."""
+        if self._vardiff is None:
+            self._vardiff = Vardiff(self._terms.shares_per_minute, self._opened)
+        return self._vardiff
+
+    @property
     def hashes(self) -> int:
         """What a share takes, 0 where no share has told whether that fits."""
-        return self._wanted if self.vardiff.heard else 0
+        return self._wanted if self._vardiff is not None and self._vardiff.heard else 0
+
+    def hashrate(self, now: float) -> float:
+        """The estimate in hashes a second, 0 before anything is known."""
+        return 0.0 if self._vardiff is None else self._vardiff.hashrate(now)
 
     def is_rushed(self, now: float) -> bool:
-        """Whether shares come so fast that `adjust` should not wait; `now` in monotonic seconds."""
+        """Whether shares come so fast that `adjust` should not wait."""
         return self.vardiff.is_rushed(work_of(self.channel.target), now)
+
+    def is_due(self, now: float) -> bool:
+        """Whether it is time for `adjust`: shares have come, or their absence may say something."""
+        return now >= self._due or (self._vardiff is not None and self._vardiff.is_fresh)
 
     def fit(self, workshop: Workshop) -> SetTarget | None:
         """A new target, if blocks have become so much harder or easier that the present one does not fit."""
         return self._aim(self._wanted, workshop)
 
     def adjust(self, workshop: Workshop, now: float) -> SetTarget | None:
-        """A new target, if the shares ask for one; `now` in monotonic seconds."""
+        """A new target, if the shares or their absence ask for one."""
+        if self._vardiff is None and self.channel.target == self._target(0, workshop):
+            # Nothing could be easier.
+            self._due = now + silence_s(self._terms.shares_per_minute)
+            return None
         wanted = self.vardiff.wanted(work_of(self.channel.target), now)
+        self._due = now + self.vardiff.patience_s
         return None if wanted is None else self._aim(wanted, workshop)
 
     def update(self, hashrate: float, max_target: int, workshop: Workshop, now: float) -> SetTarget | None:
         """The client has declared another rate or easiest target; raises MaxTargetOutOfRange."""
-        self._rule.target(0, network=max_target, max_target=max_target)
+        self._terms.rule.target(0, network=max_target, max_target=max_target)
         self.channel.max_target = max_target
         low, high = sorted((hashrate, self._declared))
         wanted = self._wanted
         if hashrate and high > low * CHANGED_RATE:
             self._declared = hashrate
             self.vardiff.restart(now)
-            wanted = self.vardiff.hashes_for(hashrate)
+            self._due = now + self.vardiff.patience_s
+            wanted = hashes_for(hashrate, self._terms.shares_per_minute)
         return self._aim(wanted, workshop)
 
     def _aim(self, wanted: int, workshop: Workshop) -> SetTarget | None:
         self._wanted = wanted
-        target = self._target(workshop)
+        target = self._target(wanted, workshop)
         if workshop.tip is None or target == self.channel.target:
             return None
         return self.channel.retarget(target)
 
-    def _target(self, workshop: Workshop) -> int:
+    def _target(self, wanted: int, workshop: Workshop) -> int:
         network = workshop.tip.block_target if workshop.tip else 0
-        return self._rule.target(self._wanted, network=network, max_target=self.channel.max_target)
+        return self._terms.rule.target(wanted, network=network, max_target=self.channel.max_target)

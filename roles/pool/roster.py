@@ -102,7 +102,8 @@ class Roster:
             return []
         messages = self.refresh()
         for member in self.members.values():
-            messages += self._changed(member.channel, member.adjust(self._workshop, now))
+            if member.is_due(now):
+                messages += self._changed(member.channel, member.adjust(self._workshop, now))
         return messages
 
     def adjust_one(self, member: MinerChannel, now: float) -> list[Message]:
