@@ -24,7 +24,7 @@ from protocols.ehash.messages import (
     IssuerHelloSuccess,
 )
 from protocols.sv2.codec import encode
-from protocols.sv2.errors import MalformedMessage, SetupRefused, UnexpectedMessage
+from protocols.sv2.errors import MalformedMessage, SetupRefused, UnexpectedMessage, UnknownMessage
 from protocols.sv2.frame import Frame
 from protocols.sv2.layout import Message
 from protocols.sv2.limits import FrameLimits
@@ -106,6 +106,8 @@ class Acceptor:
         self._quote_key = quote_key
         self._mint_url = mint_url
         self._window = window
+        self.ignored = 0
+        """Messages that this end does not know and passed over."""
         self._links: dict[bytes, IssuerConnection] = {}
 
     @property
@@ -147,10 +149,10 @@ class Acceptor:
         while True:
             frame = await connection.receive()
             answer = setup.receive(frame)
-            if answer is None:
+            if answer is not None:
+                connection.send(answer)
+            elif (message := self._decode(frame)) is not None:
                 break
-            connection.send(answer)
-        message = _decode(frame)
         if not isinstance(message, IssuerHello):
             raise UnexpectedMessage(f"{type(message).__name__} where the issuer's hello belongs")
         return message
@@ -175,7 +177,9 @@ class Acceptor:
 
     async def _settle(self, connection: IssuerConnection, hello: IssuerHello) -> None:
         while True:
-            message = _decode(await connection.receive())
+            message = self._decode(await connection.receive())
+            if message is None:
+                continue
             if not isinstance(message, Credits):
                 raise UnexpectedMessage(f"{type(message).__name__} where credits belong")
             if len(message.rows) > MAX_CREDITS:
@@ -185,6 +189,15 @@ class Acceptor:
             crash.once_sent("mint.results-sent")
             async with asyncio.timeout(DRAIN_S):
                 await connection.drain()
+
+    def _decode(self, frame: Frame) -> Message | None:
+        """A message; None for one that only a later version knows, which is passed over."""
+        try:
+            message, _ = ISSUANCE.decode(frame)
+        except UnknownMessage:
+            self.ignored += 1
+            return None
+        return message
 
     def _replace(self, identity: bytes, connection: IssuerConnection) -> None:
         """One link an issuer: an older one died unnoticed, or belongs to a second pool by mistake."""
@@ -202,8 +215,3 @@ class Acceptor:
         _log.error("an issuer is refused: %s", error, extra=extra)
         connection.send(refusal(error))
         connection.close(str(error), code=error.code)
-
-
-def _decode(frame: Frame) -> Message:
-    message, _ = ISSUANCE.decode(frame)
-    return message

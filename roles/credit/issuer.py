@@ -30,7 +30,7 @@ from protocols.ehash.messages import (
 )
 from protocols.sv2.codec import encode
 from protocols.sv2.connection import VERSION, SetupConnection, SetupConnectionError
-from protocols.sv2.errors import MalformedMessage, SetupFailed, Sv2Error, UnexpectedMessage
+from protocols.sv2.errors import MalformedMessage, SetupFailed, Sv2Error, UnexpectedMessage, UnknownMessage
 from protocols.sv2.frame import Frame
 from protocols.sv2.layout import Message
 from protocols.sv2.setup import ClientSetup
@@ -100,6 +100,9 @@ class IssuerMetrics:
         )
         self.failures = Counter(
             "hashpool_issuance_failures", "Links failed or lost, by cause.", ["cause"], registry=registry
+        )
+        self.ignored = Counter(
+            "hashpool_issuance_messages_ignored", "Messages that are not known here.", registry=registry
         )
         self.holds = Counter(
             "hashpool_issuance_holds",
@@ -203,7 +206,7 @@ class Issuer:
         )
         hello = IssuerHello(identity, signature, ledger.store_id, ledger.last_seq + 1)
         connection.send(encode(hello))
-        terms = _decode(await connection.receive())
+        terms = await _receive(connection, self._metrics)
         if not isinstance(terms, IssuerHelloSuccess):
             raise UnexpectedMessage(f"{type(terms).__name__} where the mint's answer to our hello belongs")
         if terms.acked_seq > ledger.last_seq:
@@ -281,7 +284,7 @@ class Handover:
             self._is_listening = True
             try:
                 while True:
-                    results = _decode(await self._connection.receive())
+                    results = await _receive(self._connection, self._metrics)
                     if not isinstance(results, CreditResults) or not self._unanswered:
                         raise UnexpectedMessage(f"{type(results).__name__} that answers no credits")
                     await self._settle(self._unanswered.popleft(), results)
@@ -378,8 +381,18 @@ def _code(number: int) -> CreditCode:
         raise MalformedMessage(f"{number} is no result of a credit") from error
 
 
-def _decode(frame: Frame) -> Message:
-    message, _ = ISSUANCE.decode(frame)
+async def _receive(connection: MintConnection, metrics: IssuerMetrics) -> Message:
+    """The next message; what only a later version knows is passed over."""
+    while True:
+        try:
+            message, _ = ISSUANCE.decode(await connection.receive())
+        except UnknownMessage:
+            metrics.ignored.inc()
+        else:
+            return _checked(message)
+
+
+def _checked(message: Message) -> Message:
     if isinstance(message, SetupConnectionError):
         cure = _CURES.get(message.error_code, "the mint's log says more")
         raise SetupFailed(

@@ -34,6 +34,11 @@ class Meters:
             ["kind"],
             registry=registry,
         )
+        self.ignored = Gauge(
+            "hashpool_mint_issuer_messages_ignored",
+            "Messages on issuance links that are not known here.",
+            registry=registry,
+        )
         self.links = Gauge("hashpool_mint_issuer_links", "Issuers connected.", registry=registry)
 
     def alarm(self, kind: str, text: str) -> None:

@@ -149,6 +149,7 @@ class Mint:
             window=config.credits_window,
         )
         self._meters.links.set_function(lambda: float(acceptor.linked))
+        self._meters.ignored.set_function(lambda: float(acceptor.ignored))
         return serve(
             config.issuance_address,
             secret,

@@ -124,8 +124,9 @@ class Minter:
         if pause is not None:
             await asyncio.sleep(pause)
             return
-        due = await self._database.read(quote.next_due_ms)
-        timeout = None if due is None else max(0.0, (due - self._clock_ms()) / 1000)
+        now = self._clock_ms()
+        wait = await self._database.read(lambda c: quote.until_due_ms(c, now))
+        timeout = None if wait is None else wait / 1000
         try:
             async with asyncio.timeout(timeout):
                 await self._wake.wait()

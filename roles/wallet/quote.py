@@ -12,6 +12,8 @@ from roles.runtime.storage import Connection, Row
 
 MAX_ATTEMPTS = 3
 _RETRY_MS = (0, 5_000, 60_000)
+LONGEST_WAIT_MS = 60_000
+"""A quote that is due later than this was put off by a clock that has been set back since: it is due now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +73,27 @@ def learn(connection: Connection, quotes: Iterable[Quote], source: str, now_ms: 
 def due_units(connection: Connection, now_ms: int) -> list[str]:
     """The units in which something can be minted now."""
     rows = connection.execute(
-        "SELECT DISTINCT unit FROM quote WHERE state = 'pending' AND due_ms <= ?", (now_ms,)
+        "SELECT DISTINCT unit FROM quote WHERE state = 'pending' AND (due_ms <= ? OR due_ms > ?)",
+        (now_ms, now_ms + LONGEST_WAIT_MS),
     )
     return [row["unit"] for row in rows]
 
 
-def next_due_ms(connection: Connection) -> int | None:
-    """When the next pending quote may be tried, None when there is none."""
+def until_due_ms(connection: Connection, now_ms: int) -> int | None:
+    """Milliseconds until the next pending quote may be tried, None when there is none."""
     due = connection.execute("SELECT min(due_ms) FROM quote WHERE state = 'pending'").fetchone()[0]
-    return None if due is None else int(due)
+    if due is None:
+        return None
+    wait = max(0, int(due) - now_ms)
+    return wait if wait <= LONGEST_WAIT_MS else 0
 
 
 def batch(connection: Connection, unit: str, limit: int, now_ms: int) -> list[Quote]:
     """The next quotes of one unit to mint together; one that spoiled a batch before comes alone."""
     rows = connection.execute(
-        "SELECT * FROM quote WHERE state = 'pending' AND unit = ? AND due_ms <= ?"
+        "SELECT * FROM quote WHERE state = 'pending' AND unit = ? AND (due_ms <= ? OR due_ms > ?)"
         " ORDER BY attempts > 0, due_ms, share_hash LIMIT ?",
-        (unit, now_ms, limit),
+        (unit, now_ms, now_ms + LONGEST_WAIT_MS, limit),
     ).fetchall()
     sound = [_quote(row) for row in rows if row["attempts"] == 0]
     return sound or [_quote(row) for row in rows[:1]]

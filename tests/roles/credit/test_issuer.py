@@ -429,10 +429,17 @@ async def test_results_without_a_question_end_the_link(issuer: Issuer, mint: Min
     await mint.closed()
 
 
-async def test_a_frame_of_another_protocol_ends_the_link(issuer: Issuer, mint: Mint) -> None:
-    await mint.link()
+async def test_messages_that_only_a_later_version_knows_are_passed_over(
+    issuer: Issuer, mint: Mint, ledger: Ledger, listener: Listener, make_entry: Any
+) -> None:
+    await ledger.append([make_entry(1)])
+    await mint.accept()
     mint.say(QuoteNotice(1, bytes(32), 1, ""))
-    await mint.closed()
+    mint.say(IssuerHelloSuccess(0, 0, 4, "http://mint", QUOTE_KEY))
+    await mint.credits()
+    mint.say(QuoteNotice(1, bytes(32), 1, ""))
+    mint.settle(1)
+    assert await listener.next() == [(1, None)]
 
 
 @pytest.mark.parametrize("timing", [IssuerTiming(hello=0.1, answer=0.1)])

@@ -565,3 +565,13 @@ async def test_a_mint_that_comes_back_while_nothing_is_to_mint_is_seen(
     while not home.metric("mint_up"):
         await asyncio.sleep(0.01)
     task.cancel()
+
+
+async def test_a_clock_that_is_set_back_holds_no_quote_up(
+    home: Home, mint: FakeMint, tell: Told, clock: Clock
+) -> None:
+    wallet = await home.open()
+    await tell(wallet, 1, 4)
+    clock.advance(-3_600)
+    await wallet.minter.mint_due()
+    assert await balance(wallet) == mint.issued() == 4
