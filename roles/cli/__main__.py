@@ -32,6 +32,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "db": Command("roles.cli.db", "look into the wallet's, the mint's or the pool's store"),
     "clean": Command("roles.cli.clean", "throw away a part of the state; keys and seeds stay"),
     "generate-blocks": Command("roles.cli.generate_blocks", "have the regtest node make blocks"),
+    "kernel": Command("roles.cli.kernel", "build the native kernel, or tell which one runs"),
     "set-min-diff": Command("roles.cli.set_min_diff", "set what one ehash is worth, in bits"),
     "bench": Command("roles.cli.bench", "run one benchmark"),
     "test": Command("roles.cli.test", "run the tests (--long: all counts in full)"),

@@ -1,0 +1,39 @@
+"""The share path's bytes in C: what `protocols.mining.prover` and `protocols.noise.frame_cipher` describe."""
+
+from collections.abc import Callable, Sequence
+from typing import Final, final
+
+ABI: Final[int]
+SOURCE: Final[str]
+SHA256: Final[str]
+CHACHA20: Final[str]
+IS_FAST: Final[bool]
+
+@final
+class Prover:
+    def __new__(
+        cls, prefix: bytes, suffix: bytes, path: tuple[bytes, ...], previous: bytes, bits: int
+    ) -> Prover: ...
+    def prove(self, extranonce: bytes, version: int, ntime: int, nonce: int, /) -> tuple[bytes, bytes]: ...
+    def prove_root(self, root: bytes, version: int, ntime: int, nonce: int, /) -> tuple[bytes, bytes]: ...
+    def root(self, extranonce: bytes, /) -> bytes: ...
+
+@final
+class Transport:
+    _send_nonce: int
+    _receive_nonce: int
+    def __new__(
+        cls,
+        send_key: bytes,
+        receive_key: bytes,
+        limit: Callable[[bytes], None],
+        forged: type[Exception],
+        exhausted: type[Exception],
+    ) -> Transport: ...
+    def send(self, header: bytes, payload: bytes, /) -> bytes: ...
+    def send_many(self, frames: Sequence[tuple[bytes, bytes]], /) -> bytes: ...
+    def receive(self, data: bytes, /) -> list[tuple[bytes, bytes]]: ...
+
+def sha256(engine: str, /, *pieces: bytes) -> bytes: ...
+def chacha20(engine: str, key: bytes, place: bytes, /) -> bytes: ...
+def poly1305(key: bytes, data: bytes, /) -> bytes: ...

@@ -1,0 +1,252 @@
+/* Transport.receive: sealed bytes as they arrive into whole frames. */
+
+#include "transport.h"
+
+/* What one call of receive works with. */
+typedef struct {
+    Transport *self;
+    aead_window window;
+    PyObject *frames;
+} opening;
+
+static bool has_passed(const Transport *self, uint32_t type, uint32_t size)
+{
+    for (int i = 0; i < PASSED_TYPES; i++) {
+        if (self->passed[i].type == type && size < self->passed[i].below) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void remember_passed(Transport *self, uint32_t type, uint32_t size)
+{
+    for (int i = 0; i < PASSED_TYPES; i++) {
+        if (self->passed[i].type == type) {
+            self->passed[i].below = size + 1;
+            return;
+        }
+    }
+    self->passed[self->next_passed] = (passed_type){type, size + 1};
+    self->next_passed = (self->next_passed + 1) % PASSED_TYPES;
+}
+
+/* Ask the limit about a header, unless it has let as large a frame of this type pass before. */
+static int ask_limit(Transport *self, PyObject *header, uint32_t type, uint32_t size)
+{
+    if (has_passed(self, type, size)) {
+        return 0;
+    }
+    PyObject *answer = PyObject_CallOneArg(self->limit, header);
+    if (answer == NULL) {
+        return -1;
+    }
+    Py_DECREF(answer);
+    remember_passed(self, type, size);
+    return 0;
+}
+
+static int deliver(PyObject *frames, PyObject *header, PyObject *payload)
+{
+    PyObject *frame = PyTuple_Pack(2, header, payload);
+    if (frame == NULL) {
+        return -1;
+    }
+    int result = PyList_Append(frames, frame);
+    Py_DECREF(frame);
+    return result;
+}
+
+static int open_piece(opening *at, const uint8_t *sealed, size_t size, uint8_t *plain)
+{
+    Transport *self = at->self;
+    if (!aead_open(&at->window, self->receive_nonce, sealed, size, plain)) {
+        PyErr_SetString(self->forged, "a frame does not authenticate");
+        return -1;
+    }
+    self->receive_nonce++;
+    return 0;
+}
+
+static uint32_t next_chunk(uint32_t missing)
+{
+    return missing < CHUNK ? missing : CHUNK;
+}
+
+static int take_header(opening *at, const uint8_t *sealed)
+{
+    Transport *self = at->self;
+    PyObject *header = PyBytes_FromStringAndSize(NULL, FRAME_HEADER);
+    if (header == NULL) {
+        return -1;
+    }
+    uint8_t *plain = (uint8_t *)PyBytes_AS_STRING(header);
+    int result = open_piece(at, sealed, FRAME_HEADER, plain);
+    if (result == 0) {
+        uint32_t type = plain[0] | (uint32_t)plain[1] << 8 | (uint32_t)plain[2] << 16;
+        uint32_t size = plain[3] | (uint32_t)plain[4] << 8 | (uint32_t)plain[5] << 16;
+        result = ask_limit(self, header, type, size);
+        if (result == 0 && size) {
+            self->header = Py_NewRef(header);
+            self->missing = size;
+            self->need = next_chunk(size) + AEAD_TAG;
+        } else if (result == 0) {
+            PyObject *nothing = PyBytes_FromStringAndSize(NULL, 0);
+            result = nothing == NULL ? -1 : deliver(at->frames, header, nothing);
+            Py_XDECREF(nothing);
+        }
+    }
+    Py_DECREF(header);
+    return result;
+}
+
+/* A chunk that is not the payload's last: memory grows with what has really come. */
+static int keep_chunk(opening *at, const uint8_t *sealed, uint32_t size)
+{
+    Transport *self = at->self;
+    uint8_t *grown = PyMem_Realloc(self->payload, (size_t)self->gathered + size);
+    if (grown == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    self->payload = grown;
+    if (open_piece(at, sealed, size, grown + self->gathered) < 0) {
+        return -1;
+    }
+    self->gathered += size;
+    self->missing -= size;
+    self->need = next_chunk(self->missing) + AEAD_TAG;
+    return 0;
+}
+
+static int take_last_chunk(opening *at, const uint8_t *sealed, uint32_t size)
+{
+    Transport *self = at->self;
+    PyObject *payload = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)self->gathered + size);
+    if (payload == NULL) {
+        return -1;
+    }
+    uint8_t *plain = (uint8_t *)PyBytes_AS_STRING(payload);
+    if (open_piece(at, sealed, size, plain + self->gathered) < 0) {
+        Py_DECREF(payload);
+        return -1;
+    }
+    if (self->gathered) {
+        memcpy(plain, self->payload, self->gathered);
+        PyMem_Free(self->payload);
+        self->payload = NULL;
+        self->gathered = 0;
+    }
+    PyObject *header = self->header;
+    self->header = NULL;
+    self->missing = 0;
+    self->need = SEALED_HEADER;
+    int result = deliver(at->frames, header, payload);
+    Py_DECREF(header);
+    Py_DECREF(payload);
+    return result;
+}
+
+/* One whole piece: a header or a chunk. */
+static int take_piece(opening *at, const uint8_t *sealed)
+{
+    Transport *self = at->self;
+    if (self->receive_nonce > LAST_NONCE) {
+        PyErr_SetString(self->exhausted, "no nonce is left to receive with");
+        return -1;
+    }
+    if (self->header == NULL) {
+        return take_header(at, sealed);
+    }
+    uint32_t size = self->need - AEAD_TAG;
+    return size < self->missing ? keep_chunk(at, sealed, size) : take_last_chunk(at, sealed, size);
+}
+
+/* Put the beginning of a piece aside; how much of the data that takes, or -1. */
+static Py_ssize_t set_aside(Transport *self, const uint8_t *data, size_t size)
+{
+    if (self->room < self->need) {
+        uint8_t *grown = PyMem_Realloc(self->pending, self->need);
+        if (grown == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        self->pending = grown;
+        self->room = self->need;
+    }
+    size_t taken = self->need - self->held < size ? self->need - self->held : size;
+    memcpy(self->pending + self->held, data, taken);
+    self->held += (uint32_t)taken;
+    return (Py_ssize_t)taken;
+}
+
+static int take(opening *at, const uint8_t *data, size_t size)
+{
+    Transport *self = at->self;
+    while (size) {
+        uint32_t need = self->need;
+        if (self->held == 0 && size >= need) {
+            if (take_piece(at, data) < 0) {
+                return -1;
+            }
+            data += need, size -= need;
+            continue;
+        }
+        Py_ssize_t taken = set_aside(self, data, size);
+        if (taken < 0) {
+            return -1;
+        }
+        data += taken, size -= (size_t)taken;
+        if (self->held == need) {
+            self->held = 0;
+            if (take_piece(at, self->pending) < 0) {
+                return -1;
+            }
+        }
+    }
+    return 0;
+}
+
+/* An idle stream keeps no memory for what it does not hold. */
+static void give_back(Transport *self)
+{
+    if (self->held == 0 && self->pending != NULL) {
+        PyMem_Free(self->pending);
+        self->pending = NULL;
+        self->room = 0;
+    }
+}
+
+PyObject *transport_receive(Transport *self, PyObject *data)
+{
+    Py_buffer view;
+    if (self->is_receiving) {
+        PyErr_SetString(PyExc_RuntimeError, "receive is called from within receive");
+        return NULL;
+    }
+    if (self->is_broken) {
+        PyErr_SetString(self->forged, "the stream has broken before");
+        return NULL;
+    }
+    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
+        return NULL;
+    }
+    opening at = {.self = self, .frames = PyList_New(0)};
+    if (at.frames == NULL) {
+        PyBuffer_Release(&view);
+        return NULL;
+    }
+    self->is_receiving = true;
+    aead_begin(&at.window, kernel_chacha20, &self->receive_key);
+    int result = take(&at, view.buf, (size_t)view.len);
+    aead_end(&at.window);
+    give_back(self);
+    self->is_receiving = false;
+    PyBuffer_Release(&view);
+    if (result < 0) {
+        self->is_broken = true;
+        Py_DECREF(at.frames);
+        return NULL;
+    }
+    return at.frames;
+}

@@ -1,0 +1,44 @@
+/* The state of one encrypted stream, both directions (SV2 section 4.6). */
+#ifndef HASHPOOL_TRANSPORT_H
+#define HASHPOOL_TRANSPORT_H
+
+#include "kernel.h"
+
+#include "aead.h"
+
+#define FRAME_HEADER 6
+#define SEALED_HEADER (FRAME_HEADER + AEAD_TAG)
+#define CHUNK (65535 - AEAD_TAG)
+#define LAST_NONCE (UINT64_MAX - 1)
+#define PASSED_TYPES 8
+
+/* A frame type (the header's first three bytes) that the limit has let pass with payloads below this size. */
+typedef struct {
+    uint32_t type;
+    uint32_t below;
+} passed_type;
+
+typedef struct {
+    PyObject_HEAD
+    chacha20_key send_key, receive_key;
+    unsigned long long send_nonce, receive_nonce;
+    PyObject *limit, *forged, *exhausted;
+    PyObject *header;  /* of the frame whose payload is awaited, else NULL */
+    uint32_t missing;  /* bytes of that payload not yet opened */
+    uint32_t need;     /* sealed bytes of the next piece */
+    uint8_t *pending;  /* the beginning of that piece */
+    uint32_t held;     /* how much of it is there */
+    uint32_t room;     /* how much memory it has */
+    uint8_t *payload;  /* chunks opened before the last one */
+    uint32_t gathered; /* how many bytes they are */
+    passed_type passed[PASSED_TYPES];
+    unsigned next_passed;
+    bool is_receiving;
+    bool is_broken;
+} Transport;
+
+PyObject *transport_send(Transport *self, PyObject *const *args, Py_ssize_t count);
+PyObject *transport_send_many(Transport *self, PyObject *frames);
+PyObject *transport_receive(Transport *self, PyObject *data);
+
+#endif

@@ -1,0 +1,108 @@
+"""Which kernel runs the share path: the native one where it is built and sound, else Python.
+
+`$HASHPOOL_KERNEL` is ``off`` to do without the native one, ``on`` to refuse to start without it.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from protocols.mining.prover import ProverMaker, PythonProver
+from protocols.noise.errors import FrameForged, NonceExhausted
+from protocols.noise.frame_cipher import CipherMaker, FrameCipher, Limit, PythonCipher
+from protocols.noise.handshake import Session
+from roles.runtime import sysexits
+from roles.runtime.errors import OperatorError
+from roles.runtime.state import checkout
+
+VARIABLE: Final = "HASHPOOL_KERNEL"
+ABI: Final = 1
+"""The interface that this program speaks; `native/src/kernel.h` has the same number."""
+BUILD: Final = "./hashpool kernel build"
+SOURCES: Final = Path("native") / "src"
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """What makes provers and frame ciphers; `name` tells the log and the metric which they are.
+
+    ``native``, ``python``, or ``native-cipher``: without the processor's SHA extensions hashlib is as fast.
+    `complaint`: what is wrong with a native kernel that is built and not used, for a person.
+    """
+
+    name: str
+    prover: ProverMaker
+    cipher: CipherMaker
+    complaint: str = ""
+
+
+PYTHON: Final = Kernel("python", PythonProver, PythonCipher)
+
+
+@cache
+def kernel() -> Kernel:
+    """The kernel of this process, chosen once; raises OperatorError."""
+    return choose(os.environ.get(VARIABLE, ""))
+
+
+def choose(wanted: str) -> Kernel:
+    """The kernel for a setting: ``on``, ``off`` or nothing. Raises OperatorError for others, or for ``on``
+    where the native one cannot be used.
+    """
+    if wanted not in {"", "on", "off"}:
+        raise OperatorError(f"{VARIABLE} is {wanted!r}", hint="it may be on or off", exit_code=sysexits.USAGE)
+    if wanted == "off":
+        return PYTHON
+    try:
+        import hashpool_kernel
+    except ModuleNotFoundError:
+        complaint = ""
+    except ImportError as error:
+        complaint = f"the native kernel cannot be loaded: {error}"
+    else:
+        # A stale one may lack either.
+        complaint = fault(getattr(hashpool_kernel, "ABI", None), getattr(hashpool_kernel, "SOURCE", None))
+        if not complaint:
+            return _native()
+    if wanted == "on":
+        raise OperatorError(
+            complaint or "the native kernel is not built",
+            hint=f"build it with {BUILD}",
+            exit_code=sysexits.UNAVAILABLE,
+        )
+    return Kernel(PYTHON.name, PYTHON.prover, PYTHON.cipher, complaint)
+
+
+def fault(abi: int | None, source: str | None) -> str:
+    """Why a kernel of this interface and these sources must not be used, or nothing."""
+    if abi != ABI:
+        return f"the native kernel has interface {abi}, this program speaks {ABI}"
+    ours = source_digest()
+    if ours is not None and source != ours:
+        return "the native kernel was built from other sources than these"
+    return ""
+
+
+def source_digest() -> str | None:
+    """SHA-256 over the kernel's sources in this checkout, in order of their names, as `native/setup.py` has
+    it; None where there are none.
+    """
+    root = checkout()
+    if root is None or not (root / SOURCES).is_dir():
+        return None
+    files = sorted((root / SOURCES).glob("*.[ch]"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def _native() -> Kernel:
+    from hashpool_kernel import IS_FAST, Prover, Transport
+
+    def cipher(session: Session, limit: Limit) -> FrameCipher:
+        return Transport(session.send_key, session.receive_key, limit, FrameForged, NonceExhausted)
+
+    if not IS_FAST:
+        return Kernel("native-cipher", PythonProver, cipher)
+    return Kernel("native", Prover, cipher)
