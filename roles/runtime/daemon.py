@@ -29,6 +29,7 @@ from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, disabl
 from roles.runtime import crash, log, sysexits
 from roles.runtime.errors import OperatorError
 from roles.runtime.health import HealthServer
+from roles.runtime.kernel import BUILD, Kernel, kernel
 from roles.runtime.process import die_with_parent, harden
 from roles.runtime.readiness import Readiness
 from roles.runtime.state import checkout, role_state, state_root
@@ -57,6 +58,7 @@ class Daemon(Generic[C, S]):
     metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
     readiness: Readiness = field(default_factory=Readiness)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    kernel: Kernel = field(default_factory=kernel)
 
     def resolve(self, path: Path) -> Path:
         """A path of the configuration: a relative one is in the state directory that all daemons share."""
@@ -182,11 +184,7 @@ async def _live(spec: DaemonSpec[C, S], daemon: Daemon[C, S]) -> int:
     ready.set_function(lambda: float(daemon.readiness.ready))
     health = HealthServer(spec.name, daemon.readiness, daemon.metrics)
     where = await health.start(daemon.config.health_address)
-    loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
-    _log.info(
-        "starting",
-        extra={"pid": os.getpid(), "health": f"http://{where}", "state": str(daemon.state), "loop": loop},
-    )
+    _tell_start(daemon, f"http://{where}")
     # What start-up made stays: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
@@ -203,6 +201,19 @@ async def _live(spec: DaemonSpec[C, S], daemon: Daemon[C, S]) -> int:
         return sysexits.SOFTWARE
     _log.info("stopped")
     return sysexits.OK
+
+
+def _tell_start(daemon: Daemon[C, S], health: str) -> None:
+    """Say, and let the metrics say, what the daemon runs on."""
+    native = Gauge(
+        "hashpool_kernel", "1 for the kernel of the share path.", ["name"], registry=daemon.metrics
+    )
+    native.labels(daemon.kernel.name).set(1)
+    loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
+    facts = {"pid": os.getpid(), "health": health, "state": str(daemon.state)}
+    _log.info("starting", extra=facts | {"loop": loop, "kernel": daemon.kernel.name})
+    if daemon.kernel.complaint:
+        _log.warning("%s", daemon.kernel.complaint, extra={"hint": BUILD})
 
 
 @contextlib.contextmanager
