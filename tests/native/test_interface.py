@@ -1,6 +1,7 @@
 """What only a kernel in C can get wrong: memory, references, and being called from within itself."""
 
 import gc
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -196,3 +197,39 @@ def test_a_prover_refuses_what_is_no_share(
 
     with pytest.raises(error):
         getattr(Prover(b"", b"", (), bytes(32), 0), method)(*arguments)
+
+
+def exercise() -> None:
+    """Every way through the kernel that allocates, and its errors half way."""
+    from hashpool_kernel import Prover, Transport
+
+    not_exceptions: Any = (A, B, accept, FrameForged, int)
+
+    prover = Prover(b"p" * 78, b"s" * 110, (b"n" * 32,) * 3, bytes(32), 1)
+    prover.prove(b"x" * 20, 1, 2, 3)
+    with pytest.raises(OverflowError):
+        prover.prove(b"", 1, 2, 1 << 32)
+    with pytest.raises(ValueError, match="node"):
+        Prover(b"", b"s", (bytes(32), b""), bytes(32), 1)
+    cipher = receiver()
+    cipher.send_many([(header(1), b"x"), (header(70_000), bytes(70_000))])
+    stream = sealed(b"abc", b"", bytes(140_000))
+    for start in range(0, len(stream), 30_000):
+        cipher.receive(stream[start : start + 30_000])
+    receiver().receive(stream[: len(stream) - 1])
+    with pytest.raises(FrameForged):
+        receiver().receive(stream[:22] + bytes(100_000))
+    with pytest.raises(TypeError):
+        Transport(*not_exceptions)
+
+
+def test_nothing_is_left_behind() -> None:
+    native_kernel()
+    for _ in range(3):
+        exercise()
+    gc.collect()
+    before = sys.getallocatedblocks()
+    for _ in range(30):
+        exercise()
+    gc.collect()
+    assert sys.getallocatedblocks() - before < 25

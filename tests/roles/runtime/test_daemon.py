@@ -101,6 +101,22 @@ def test_a_daemon_serves_until_sigterm_and_then_drains(tmp_path: Path, loop: str
     assert (tmp_path / "cpu_miner" / "made").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_daemon_says_which_kernel_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HASHPOOL_KERNEL", "off")
+    with started(tmp_path) as daemon:
+        daemon.until_ready()
+        with urllib.request.urlopen(daemon.health() + "/metrics") as reply:
+            assert b'hashpool_kernel{name="python"} 1.0' in reply.read()
+    assert re.search("msg=starting .*kernel=python", daemon.said)
+
+
+def test_a_kernel_that_is_none_is_refused_at_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HASHPOOL_KERNEL", "fast")
+    daemon = finished(tmp_path)
+    assert daemon.process.returncode == sysexits.USAGE
+    assert 'hint="it may be on or off"' in daemon.said
+
+
 def test_a_service_that_does_not_drain_is_cancelled_in_bounded_time(tmp_path: Path) -> None:
     with started(tmp_path, "stubborn", "--set", "drain_s=0.05") as daemon:
         daemon.until_ready()
