@@ -28,6 +28,7 @@ from roles.runtime.peer_server import PeerServer, ServerLimits, ServerMetrics
 from roles.runtime.peer_stream import StreamLimits
 from roles.runtime.secret import SecretFile
 from roles.runtime.storage import Database
+from roles.runtime.store_watch import watch_store
 from roles.runtime.sv2_connection import ServedConnection, serve
 from shared_config.mint import MintSettings
 from shared_config.pool_side import PoolSide
@@ -46,14 +47,15 @@ async def service(daemon: MintDaemon) -> None:
         http = mint.http()
         links = mint.issuance()
         async with asyncio.TaskGroup() as tasks:
-            serving = tasks.create_task(links.run())
+            running = [tasks.create_task(each) for each in (links.run(), mint.watch())]
             daemon.readiness.met("issuance")
             where = await http.start(daemon.config.http_address, "http_address")
             daemon.readiness.met("http")
             _log.info("serving", extra={"http": f"http://{where}", "issuance": str(links.address)})
             await daemon.stopping.wait()
             await http.close()
-            serving.cancel()
+            for task in running:
+                task.cancel()
 
 
 @asynccontextmanager
@@ -127,6 +129,10 @@ class Mint:
         )
         MintApi(teller, self._book, self._info()).add_routes(server)
         return server
+
+    async def watch(self) -> None:
+        """Say whether the store can be written, until cancelled."""
+        await watch_store(self._database, self._daemon.readiness)
 
     def issuance(self) -> PeerServer[ServedConnection]:
         """The listener for issuers."""

@@ -42,6 +42,7 @@ from roles.runtime.daemon import Daemon
 from roles.runtime.peer_server import PeerServer, ServerLimits, ServerMetrics
 from roles.runtime.peer_stream import StreamLimits
 from roles.runtime.storage import Database
+from roles.runtime.store_watch import watch_store
 from roles.runtime.sv2_connection import ServedConnection, Sv2Connection, connect, serve
 from roles.stratum.client_messages import CLIENT_FRAMES
 from shared_config.address import Address
@@ -164,6 +165,7 @@ class Pool:
     ) -> None:
         config, shared = daemon.config, daemon.shared
         self._daemon = daemon
+        self._database = database
         self._prefixes = prefixes
         self.has_work = asyncio.Event()
         meters = Meters(daemon.metrics)
@@ -216,6 +218,7 @@ class Pool:
             self._salvage.run(),
             self._prefixes.run(),
             self._disk.run(),
+            watch_store(self._database, self._daemon.readiness),
             self._floor.announce(),
             self._floor.follow_miners(),
         )

@@ -20,6 +20,7 @@ from roles.runtime.errors import SecretUnusable
 from roles.runtime.peer_server import ServerLimits, ServerMetrics
 from roles.runtime.peer_stream import StreamLimits
 from roles.runtime.secret import SecretFile
+from roles.runtime.store_watch import watch_store
 from roles.runtime.sv2_connection import Sv2Connection, connect, serve
 from roles.stratum.client_messages import CLIENT_FRAMES
 from roles.stratum.client_metrics import ClientMetrics
@@ -76,7 +77,9 @@ async def service(daemon: ProxyDaemon) -> None:
             stream_limits=StreamLimits.of(limits),
         )
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(part) for part in (wallet.run(), client.run(), server.run())]
+            watching = watch_store(wallet.kit.database, daemon.readiness)
+            parts = (wallet.run(), client.run(), server.run(), watching)
+            running = [tasks.create_task(part) for part in parts]
             await daemon.stopping.wait()
             for task in running:
                 task.cancel()

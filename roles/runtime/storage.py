@@ -22,7 +22,7 @@ from sqlite3 import Connection, DatabaseError, IntegrityError, Row
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from roles.runtime.errors import CommitFailed, DatabaseInUse, DatabaseUnusable, ReadFailed, StorageClosed
 from roles.runtime.migration import Migration, migrate
@@ -34,6 +34,9 @@ T = TypeVar("T")
 MAX_BATCH = 1024
 MAX_WAITING = 8192
 """Writes (and reads) that may wait; more callers wait for room before they are queued."""
+
+PROBE_S = 1.0
+"""How often a disk that failed is tried while nobody has anything to write."""
 
 _BUSY_MS = 10_000
 _DISK_FAULTS = frozenset(
@@ -104,12 +107,14 @@ class _Meter:
     writes: Counter = field(init=False)
     failures: Counter = field(init=False)
     commit: Histogram = field(init=False)
+    up: Gauge = field(init=False)
 
     def __post_init__(self) -> None:
         self.writes = Counter("hashpool_storage_writes", "Writes committed.", registry=self.registry)
         self.failures = Counter(
             "hashpool_storage_failures", "Writes that were not committed.", ["reason"], registry=self.registry
         )
+        self.up = Gauge("hashpool_storage_up", "1 unless the disk failed last.", registry=self.registry)
         self.commit = Histogram(
             "hashpool_storage_commit_seconds",
             "From the start of a batch to the end of its commit.",
@@ -131,6 +136,9 @@ class Database:
         self._lock = lock
         self.metrics = meter.registry
         self._meter = meter
+        self.fault = ""
+        """Why the disk did not take what it was given last; empty when it did."""
+        meter.up.set_function(lambda: float(not self.fault))
         self._closed = False
         self._closing = threading.Lock()
         self._room = asyncio.Semaphore(MAX_WAITING)
@@ -237,7 +245,7 @@ class Database:
             raise ReadFailed(f"{self.path} cannot be read: {error}") from error
 
     def _write_batches(self) -> None:
-        while (first := self._queue.get()) is not None:
+        while (first := self._next()) is not None:
             batch = [first]
             ending = False
             with contextlib.suppress(queue.Empty):
@@ -251,13 +259,32 @@ class Database:
             if ending:
                 return
 
+    def _next(self) -> _Write | None:
+        """The next write; meanwhile a disk that failed is tried, by a commit of nothing."""
+        while self.fault:
+            with contextlib.suppress(queue.Empty):
+                return self._queue.get(timeout=PROBE_S)
+            self._commit([])
+        return self._queue.get()
+
     def _commit(self, batch: list[_Write]) -> None:
-        """Run and commit a batch, then settle all of its futures by one call to the event loop."""
+        """Run and commit a batch, then settle all of its futures by one call to the event loop.
+
+        A commit that failed may come back: what it had written to the log may reach the disk after all, and
+        be found there when the store is opened again after a kill. The next commit that succeeds, which for
+        want of others is one of nothing, overwrites it.
+        """
         started = time.perf_counter()
+        fault = ""
         try:
             self._writer.execute("BEGIN IMMEDIATE")
+            if self.fault:
+                # Writes a page, so that there is something to sync.
+                self._writer.execute("PRAGMA user_version = 0")
             for item in batch:
                 self._run(item)
+                if isinstance(item.error, CommitFailed):
+                    fault = str(item.error.__cause__)
             self._writer.execute("COMMIT")
         except sqlite3.Error as error:
             # A rollback that fails is tried again by the next batch, whose BEGIN fails because of it.
@@ -267,11 +294,14 @@ class Database:
                 if item.error is None or _is_disk_fault(item.error):
                     item.error = CommitFailed(f"{self.path}: nothing of this batch was stored: {error}")
                     item.error.__cause__ = error
+            if _is_disk_fault(error) or _is_disk_fault(error.__cause__):
+                fault = str(error)
             self._meter.failures.labels("commit").inc(len(batch))
         else:
             failed = sum(item.error is not None for item in batch)
             self._meter.failures.labels("refused").inc(failed)
             self._meter.writes.inc(len(batch) - failed)
+        self.fault = fault
         self._meter.commit.observe(time.perf_counter() - started)
         _deliver(batch)
 
@@ -324,7 +354,7 @@ class _ReadOnly(Connection):
         return False
 
 
-def _is_disk_fault(error: BaseException) -> bool:
+def _is_disk_fault(error: BaseException | None) -> bool:
     # The low byte is the error's family.
     return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _DISK_FAULTS
 

@@ -164,6 +164,9 @@ async def test_a_disk_that_fails_under_one_daemon_after_the_other_loses_nothing(
             process, disk = daemon.process, FailingDisk(library, daemon)
             disk.fail(fault)
             await system.grows(role, COMMITS_FAILED, 2)
+            async for _ in daemon.polls("to say that its store fails"):
+                if "store" in await daemon.reasons():
+                    break
             # Blocks go to the node whatever becomes of the ledger.
             await system.grows("regtest_node", "hashpool_node_height", 2)
             if role != "pool":

@@ -11,6 +11,7 @@ from sqlite3 import SQLITE_IOERR_READ, OperationalError
 
 import pytest
 
+from roles.runtime import storage, store_watch
 from roles.runtime.errors import (
     CommitFailed,
     DatabaseInUse,
@@ -19,7 +20,9 @@ from roles.runtime.errors import (
     SchemaMismatch,
     StorageClosed,
 )
+from roles.runtime.readiness import Readiness
 from roles.runtime.storage import Connection, Database, DatabaseError, IntegrityError, open_readonly
+from roles.runtime.store_watch import watch_store
 
 ROOT = Path(__file__).parents[3]
 MIGRATIONS = [
@@ -159,6 +162,31 @@ async def test_a_full_disk_fails_writes_and_they_work_again_when_there_is_room(t
         await database.write(lambda c: c.execute("PRAGMA max_page_count = 1000000").fetchone())
         await database.write(add("x" * 9000))
         assert len(await database.read(texts)) == 1
+
+
+async def test_a_disk_that_failed_is_tried_until_it_works_and_readiness_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "PROBE_S", 0.01)
+    monkeypatch.setattr(store_watch, "LOOK_S", 0.01)
+    readiness = Readiness()
+    async with Database.open(tmp_path / "a.sqlite", MIGRATIONS) as database:
+        watching = asyncio.create_task(watch_store(database, readiness))
+        await readiness.wait()
+        (pages,) = await database.write(lambda c: c.execute("PRAGMA page_count").fetchone())
+        await database.write(lambda c: c.execute(f"PRAGMA max_page_count = {pages}").fetchone())
+        monkeypatch.setattr(storage, "PROBE_S", 60)
+        with pytest.raises(CommitFailed):
+            await database.write(add("x" * 9000))
+        while readiness.ready:
+            await asyncio.sleep(0.001)
+        assert "full" in readiness.reasons["store"]
+        monkeypatch.setattr(storage, "PROBE_S", 0.01)
+        # Ends the minute; from then on nobody writes, and the store finds out by itself.
+        with pytest.raises(CommitFailed):
+            await database.write(add("x" * 9000))
+        await readiness.wait()
+        watching.cancel()
 
 
 async def test_a_disk_that_fails_in_the_midst_of_a_statement_fails_as_storage_and_leaves_others_alone(
