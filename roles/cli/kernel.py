@@ -52,14 +52,8 @@ def main(argv: list[str]) -> int:
 def describe() -> str:
     """One sentence on the kernel that a daemon started now would run; raises OperatorError."""
     chosen = kernel.choose(os.environ.get(kernel.VARIABLE, ""))
-    if chosen.name == kernel.PYTHON.name:
-        return f"kernel: python{f' ({chosen.complaint}; {kernel.BUILD})' if chosen.complaint else ''}"
-    import hashpool_kernel
-
-    how = f"SHA-256 {hashpool_kernel.SHA256}, ChaCha20 {hashpool_kernel.CHACHA20}"
-    if chosen.name != "native":
-        how += "; this processor has no SHA extensions, so that hashing stays with hashlib"
-    return f"kernel: {chosen.name} ({how})"
+    remedy = f"; {chosen.complaint}: {kernel.BUILD}" if chosen.complaint else ""
+    return f"kernel: {chosen.name} ({chosen.engines}){remedy}"
 
 
 def build(sources: Path, wheel: Path | None, *, strict: bool) -> None:

@@ -5,7 +5,7 @@
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -30,12 +30,14 @@ class Kernel:
     """What makes provers and frame ciphers; `name` tells the log and the metric which they are.
 
     ``native``, ``python``, or ``native-cipher``: without the processor's SHA extensions hashlib is as fast.
-    `complaint`: what is wrong with a native kernel that is built and not used, for a person.
+    `engines`: by which instructions. `complaint`: what is wrong with a native kernel that is built and not
+    used, for a person.
     """
 
     name: str
     prover: ProverMaker
     cipher: CipherMaker
+    engines: str = "hashlib, cryptography"
     complaint: str = ""
 
 
@@ -73,7 +75,7 @@ def choose(wanted: str) -> Kernel:
             hint=f"build it with {BUILD}",
             exit_code=sysexits.UNAVAILABLE,
         )
-    return Kernel(PYTHON.name, PYTHON.prover, PYTHON.cipher, complaint)
+    return replace(PYTHON, complaint=complaint)
 
 
 def fault(abi: int | None, source: str | None) -> str:
@@ -98,11 +100,11 @@ def source_digest() -> str | None:
 
 
 def _native() -> Kernel:
-    from hashpool_kernel import IS_FAST, Prover, Transport
+    from hashpool_kernel import CHACHA20, IS_FAST, SHA256, Prover, Transport
 
     def cipher(session: Session, limit: Limit) -> FrameCipher:
         return Transport(session.send_key, session.receive_key, limit, FrameForged, NonceExhausted)
 
     if not IS_FAST:
-        return Kernel("native-cipher", PythonProver, cipher)
-    return Kernel("native", Prover, cipher)
+        return Kernel("native-cipher", PythonProver, cipher, f"hashlib, {CHACHA20}")
+    return Kernel("native", Prover, cipher, f"{SHA256}, {CHACHA20}")

@@ -1,12 +1,14 @@
 import importlib.util
 import subprocess
 import sysconfig
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from roles.cli import kernel
 from roles.runtime import sysexits
+from roles.runtime.kernel import PYTHON
 
 Caught = pytest.CaptureFixture[str]
 
@@ -34,7 +36,16 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def test_status_tells_which_kernel_runs(monkeypatch: pytest.MonkeyPatch, capsys: Caught) -> None:
     monkeypatch.setenv("HASHPOOL_KERNEL", "off")
     assert kernel.main(["status"]) == sysexits.OK
-    assert capsys.readouterr().out == "kernel: python\n"
+    assert capsys.readouterr().out == "kernel: python (hashlib, cryptography)\n"
+
+
+def test_status_tells_what_is_wrong_with_one_that_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, capsys: Caught
+) -> None:
+    stale = replace(PYTHON, complaint="the native kernel is stale")
+    monkeypatch.setattr("roles.runtime.kernel.choose", lambda _: stale)
+    assert kernel.main(["status"]) == sysexits.OK
+    assert capsys.readouterr().out.endswith("; the native kernel is stale: ./hashpool kernel build\n")
 
 
 def test_a_choice_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, capsys: Caught) -> None:

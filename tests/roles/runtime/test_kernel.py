@@ -21,6 +21,8 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Any:
         "ABI": ABI,
         "SOURCE": source_digest(),
         "IS_FAST": True,
+        "SHA256": "sha-ni",
+        "CHACHA20": "avx2",
         "Prover": object,
         "Transport": object,
     }
@@ -88,6 +90,7 @@ def test_without_sha_extensions_hashing_stays_with_hashlib(built: Any) -> None:
     built.IS_FAST = False
     chosen = choose("on")
     assert (chosen.name, chosen.prover) == ("native-cipher", PythonProver)
+    assert chosen.engines == "hashlib, avx2"
 
 
 def test_a_setting_that_is_none_is_refused() -> None:
