@@ -31,6 +31,8 @@ class AcknowledgementSettings(Settings):
 class PoolLimits(MiningLimits):
     """Bounds on the connections of miners, and on what is remembered of them."""
 
+    channels_per_host: int = Field(default=65_536, ge=1, le=1 << 24)
+    """Over all connections of a host."""
     keys_per_connection: int = Field(default=20_000, ge=1, le=1_000_000)
     """Locking keys of accepted shares that are known to be good; others are checked again."""
     remembered_difficulties: int = Field(default=16_384, ge=0, le=1_000_000)

@@ -1,5 +1,6 @@
 """Who is given a channel, and which."""
 
+from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -48,6 +49,7 @@ class Admission:
         self._workshop = workshop
         self._prefixes = prefixes
         self._difficulties = difficulties
+        self._hosts: Counter[str] = Counter()
         self._target = lru_cache(maxsize=ALIKE)(terms.rule.target)
         self._same = lru_cache(maxsize=ALIKE)(int)
 
@@ -77,6 +79,8 @@ class Admission:
             raise CustomWorkRequired("the connection requires work selection")
         if open_channels >= terms.channels:
             raise CapacityExhausted(f"the connection has {open_channels} channels")
+        if self._hosts[host] >= terms.channels_of_host:
+            raise CapacityExhausted(f"{host} has {self._hosts[host]} channels")
         key = self._key(request.user_identity, tlvs)
         kind = ExtendedChannel if extended else StandardChannel
         if isinstance(request, OpenExtendedMiningChannel):
@@ -103,6 +107,7 @@ class Admission:
             key=key,
             group=group,
         )
+        self._hosts[host] += 1
         return MinerChannel(
             channel,
             terms,
@@ -116,6 +121,9 @@ class Admission:
     def close(self, channel: MinerChannel) -> None:
         """A channel is gone."""
         self._prefixes.release(channel.channel.prefix)
+        self._hosts[channel.host] -= 1
+        if not self._hosts[channel.host]:
+            del self._hosts[channel.host]
         if channel.hashes:
             self._difficulties.keep(channel.host, channel.user, channel.hashes)
 

@@ -105,6 +105,7 @@ def terms_of(config: PoolSettings, shared: PoolSide) -> Terms:
         keyless=shared.ehash.keyless == "accept",
         users=None if config.users is None else frozenset(config.users),
         channels=config.limits.channels_per_connection,
+        channels_of_host=config.limits.channels_per_host,
         shares_per_s=config.limits.shares_per_s,
         # A miner whose target has yet to be found must not lose shares by that.
         channel_shares_per_s=max(

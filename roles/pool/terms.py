@@ -19,6 +19,7 @@ class Terms:
     users: frozenset[str] | None = None
     flags: int = REQUIRES_STANDARD_JOBS | REQUIRES_WORK_SELECTION | REQUIRES_VERSION_ROLLING
     channels: int = 16_384
+    channels_of_host: int = 65_536
     shares_per_s: int = 5_000
     channel_shares_per_s: float = 100.0
     keys: int = 20_000

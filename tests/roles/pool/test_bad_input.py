@@ -34,7 +34,7 @@ from protocols.sv2.tlv import Tlv
 from roles.runtime.errors import ConnectFailed
 from roles.runtime.sv2_connection import connect
 from tests.roles.pool.house import House, Miner
-from tests.roles.pool.neighbours import ANY_TARGET, KEY, ON_MINING_LINK
+from tests.roles.pool.neighbours import ANY_TARGET, KEY, ON_MINING_LINK, soon
 
 TEXT = encode_key(KEY)
 
@@ -209,6 +209,24 @@ async def test_a_connection_has_a_bounded_number_of_channels(house: House) -> No
     assert await miner.receive() == OpenMiningChannelError(5, "channel-capacity-exhausted")
     miner.say(CloseChannel(first.id, ""))
     assert (await miner.open()).id == 4
+
+
+async def test_a_host_has_a_bounded_number_of_channels_over_all_its_connections(house: House) -> None:
+    house.settings["limits"] = {"channels_per_host": 2}
+    await house.start()
+    first, second = await house.miner(), await house.miner()
+    await first.open()
+    channel = await second.open()
+    second.say(extended())
+    assert await second.hear(OpenMiningChannelError) == OpenMiningChannelError(
+        5, "channel-capacity-exhausted"
+    )
+    assert house.metric("hashpool_pool_opens_refused_total", code="channel-capacity-exhausted") == 1
+    second.say(CloseChannel(channel.id, ""))
+    await second.open()
+    first.link.close()
+    await soon(lambda: house.metric("hashpool_pool_channels", kind="extended") == 1)
+    await second.open()
 
 
 async def test_an_update_for_an_unknown_channel_is_answered_by_its_code(house: House) -> None:
