@@ -94,11 +94,16 @@ class Channel(ABC):
 
         Raises ValueError for work of another revision than the present one.
         """
+        job = self.turn(work, tip)
+        activation = SetNewPrevHash(self.channel_id, job.job_id, tip.previous, tip.min_ntime, tip.bits)
+        return self._announce(job, None), activation
+
+    def turn(self, work: Work, tip: Tip) -> Job:
+        """What `begin` does, for who puts the messages together itself."""
         job = self._job(work, tip)
         self.jobs.begin(job)
         self._turn()
-        activation = SetNewPrevHash(self.channel_id, job.job_id, tip.previous, tip.min_ntime, tip.bits)
-        return self._announce(job, None), activation
+        return job
 
     def follow(self, work: Work) -> Message:
         """Other work of the present tip, to start on at once.

@@ -38,12 +38,13 @@ class Transport:
         self._limit = limit
         self._send_nonce = 0
         self._receive_nonce = 0
-        self._pending = bytearray()
+        # A connection that says nothing needs neither.
+        self._pending: bytearray | None = None
         self._need = SEALED_HEADER_SIZE
         self._header = b""
         self._passed = b""
         self._missing = 0
-        self._chunks: list[bytes] = []
+        self._chunks: tuple[bytes, ...] = ()
 
     def send(self, header: bytes, payload: bytes) -> bytes:
         """Seal one frame; raise NonceExhausted."""
@@ -72,7 +73,7 @@ class Transport:
             if len(pending) < self._need:
                 return []
             data = bytes(pending)
-            pending.clear()
+            self._pending = None
         frames: list[tuple[bytes, bytes]] = []
         decrypt, pack, nonce = self._decrypt, NONCE.pack, self._receive_nonce
         need, header = self._need, self._header
@@ -104,15 +105,14 @@ class Transport:
             raise FrameForged("a frame does not authenticate") from error
         self._receive_nonce, self._need, self._header = nonce, need, header
         if offset < end:
-            pending += data[offset:]
+            self._pending = bytearray(data[offset:])
         return frames
 
     def _keep_chunk(self, chunk: bytes) -> int:
-        self._chunks.append(chunk)
+        self._chunks = (*self._chunks, chunk)
         self._missing -= len(chunk)
         return min(self._missing, CHUNK_SIZE) + MAC_SIZE
 
     def _join_chunks(self, last: bytes) -> bytes:
-        payload = b"".join((*self._chunks, last))
-        self._chunks.clear()
-        return payload
+        chunks, self._chunks = self._chunks, ()
+        return b"".join((*chunks, last))

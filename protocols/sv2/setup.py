@@ -60,8 +60,16 @@ def refusal(error: SetupRefused) -> Frame:
     return encode(SetupConnectionError(flags=error.flags, error_code=error.code))
 
 
+_NONE: frozenset[int] = frozenset()
+
+
 class ServerSetup:
     """A server's side: one sub-protocol, the client flags it supports, its own flags, and its extensions."""
+
+    __slots__ = (
+        "_flags", "_protocol", "_required", "_state", "_supported", "_supported_flags", "client",
+        "extensions",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -77,11 +85,13 @@ class ServerSetup:
         self._protocol = protocol
         self._supported_flags = supported_flags
         self._flags = flags
-        self._required = frozenset(required_extensions)
-        self._supported = frozenset(extensions) | self._required
+        # Sets that are given are kept: connections by the thousand share them.
+        self._required = frozenset(required_extensions) or _NONE
+        offered = frozenset(extensions)
+        self._supported = offered | self._required if self._required else offered
         self._state = _State.START
         self.client: SetupConnection | None = None
-        self.extensions: frozenset[int] = frozenset()
+        self.extensions = _NONE
 
     @property
     def ready(self) -> bool:

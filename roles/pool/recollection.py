@@ -49,17 +49,19 @@ class ShareKeys:
     def __init__(self, check: Callable[[bytes], bool], limit: int) -> None:
         self._check = check
         self._limit = limit
-        self._known: dict[bytes, None] = {}
+        self._known: dict[bytes, None] | None = None
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._known or ())
 
     def accept(self, key: bytes) -> bool:
         """Whether the key of a good share is one; it is remembered if so, and the oldest forgotten."""
-        if key in self._known:
+        if self._known and key in self._known:
             return True
         if not self._check(key):
             return False
+        if self._known is None:
+            self._known = {}
         self._known[key] = None
         if len(self._known) > self._limit:
             del self._known[next(iter(self._known))]

@@ -8,11 +8,12 @@ that requires work selection brings its own work and is sent none.
 
 from enum import Enum, auto
 
-from protocols.mining.channel import Channel
+from protocols.mining.channel import Channel, ExtendedChannel
 from protocols.mining.errors import MaxTargetOutOfRange, UnknownChannel
 from protocols.mining.group import Group
 from protocols.mining.job import Tip, Work
-from protocols.sv2.layout import Message
+from protocols.sv2.codec import encode
+from protocols.sv2.frame import Frame
 from protocols.sv2.mining import SetTarget, UpdateChannel, UpdateChannelError
 from protocols.sv2.setup import REQUIRES_STANDARD_JOBS, REQUIRES_WORK_SELECTION
 from roles.pool.meters import Meters
@@ -39,34 +40,46 @@ class Addressing(Enum):
 
 
 class Roster:
-    """Keeps the channels; every method that returns messages returns all that is to be sent, in order."""
+    """Keeps the channels; every method that returns frames returns all that is to be sent, in order."""
+
+    __slots__ = (
+        "_group", "_meters", "_tip", "_tip_number", "_work_number", "_workshop", "addressing", "members",
+        "next_id",
+    )  # fmt: skip
 
     def __init__(self, workshop: Workshop, meters: Meters) -> None:
         self.addressing = Addressing.GROUP
         self.members: dict[int, MinerChannel] = {}
-        self.group = Group(GROUP)
         self.next_id = FIRST_CHANNEL
+        self._group: Group | None = None
         self._workshop = workshop
         self._meters = meters
         self._tip: Tip | None = None
         self._tip_number = 0
         self._work_number = 0
 
-    def add(self, member: MinerChannel, request_id: int) -> list[Message]:
+    @property
+    def group(self) -> Group:
+        """What the channels have in common, from the first one on."""
+        if self._group is None:
+            self._group = Group(GROUP)
+        return self._group
+
+    def add(self, member: MinerChannel, request_id: int) -> list[Frame]:
         """The answer that opens a channel, and its first work; others have what they miss before that."""
-        messages = self.refresh()
+        frames = self.refresh()
         channel = member.channel
         self.members[channel.channel_id] = member
         self.next_id = channel.channel_id + 1
         self._meters.channels.labels(member.kind).inc()
         # Some clients take any other frame before the answer for a refusal: the first channel has none.
-        messages.append(channel.open_success(request_id, GROUP))
+        frames.append(encode(channel.open_success(request_id, GROUP)))
         if self.addressing is Addressing.NOWHERE or self._tip is None:
-            return messages
-        messages += channel.begin(self._work(), self._tip)
-        if self.addressing is Addressing.GROUP:
-            self.group.join(channel)
-        return messages
+            return frames
+        if isinstance(channel, ExtendedChannel):
+            job = channel.turn(self._work(), self._tip)
+            return frames + self._announced(channel.channel_id, job.job_id, future=True)
+        return [*frames, *map(encode, channel.begin(self._work(), self._tip))]
 
     def close(self, channel_id: int) -> list[MinerChannel]:
         """The channels that this id means, which are gone now: one, all for the group's, or none."""
@@ -77,7 +90,7 @@ class Roster:
             self._meters.channels.labels(member.kind).dec()
         return closed
 
-    def refresh(self) -> list[Message]:
+    def refresh(self) -> list[Frame]:
         """The present work, where it has not been sent yet."""
         workshop = self._workshop
         if workshop.tip is None or self._work_number == workshop.work_number:
@@ -89,62 +102,70 @@ class Roster:
             return []
         if not is_new_tip:
             return self._follow(workshop.tip)
-        messages: list[Message] = []
+        if not self.members:
+            if self._group is not None:
+                self._group.retire()
+            return []
+        frames: list[Frame] = []
         if before is None or before.block_target != workshop.tip.block_target:
             targets = (member.fit(workshop) for member in self.members.values())
-            messages += [target for target in targets if target is not None]
-            self._meters.retargets.inc(len(messages))
-        return messages + self._begin(workshop.tip)
+            frames += [encode(target) for target in targets if target is not None]
+            self._meters.retargets.inc(len(frames))
+        return frames + self._begin(workshop.tip)
 
-    def adjust(self, now: float) -> list[Message]:
+    def adjust(self, now: float) -> list[Frame]:
         """New targets for the channels whose shares, or whose silence, ask for one; in monotonic seconds."""
         if self.addressing is Addressing.NOWHERE:
             return []
-        messages = self.refresh()
+        frames = self.refresh()
         for member in self.members.values():
             if member.is_due(now):
-                messages += self._changed(member.channel, member.adjust(self._workshop, now))
-        return messages
+                frames += self._changed(member.channel, member.adjust(self._workshop, now))
+        return frames
 
-    def adjust_one(self, member: MinerChannel, now: float) -> list[Message]:
+    def adjust_one(self, member: MinerChannel, now: float) -> list[Frame]:
         """The same for one channel, at once."""
         if self.addressing is Addressing.NOWHERE:
             return []
         return self.refresh() + self._changed(member.channel, member.adjust(self._workshop, now))
 
-    def update(self, message: UpdateChannel, now: float) -> list[Message]:
+    def update(self, message: UpdateChannel, now: float) -> list[Frame]:
         """A client has declared another rate or easiest target: what that brings, or the error."""
         member = self.members.get(message.channel_id)
         if member is None:
-            return [UpdateChannelError(message.channel_id, UnknownChannel.code)]
+            return [encode(UpdateChannelError(message.channel_id, UnknownChannel.code))]
         # What the channel has missed belongs under the target that it had.
-        messages = self.refresh()
+        frames = self.refresh()
         try:
             target = member.update(message.nominal_hash_rate, message.maximum_target, self._workshop, now)
         except MaxTargetOutOfRange as error:
-            return [*messages, UpdateChannelError(message.channel_id, error.code)]
-        return messages + self._changed(member.channel, target)
+            return [*frames, encode(UpdateChannelError(message.channel_id, error.code))]
+        return frames + self._changed(member.channel, target)
 
-    def _changed(self, channel: Channel, target: SetTarget | None) -> list[Message]:
+    def _changed(self, channel: Channel, target: SetTarget | None) -> list[Frame]:
         """The new target is for work that differs, so the two go together."""
         if target is None:
             return []
         self._meters.retargets.inc()
-        return [target] if self.addressing is Addressing.NOWHERE else [target, channel.follow(self._work())]
+        if self.addressing is Addressing.NOWHERE:
+            return [encode(target)]
+        return [encode(target), encode(channel.follow(self._work()))]
 
-    def _begin(self, tip: Tip) -> list[Message]:
+    def _begin(self, tip: Tip) -> list[Frame]:
         if self.addressing is Addressing.CHANNEL:
             pairs = [member.channel.begin(self._work(), tip) for member in self.members.values()]
-            return [job for job, _ in pairs] + [activation for _, activation in pairs]
-        if not self.members:
-            self.group.retire()
-            return []
-        return [*self.group.begin(self._work(), tip)]
+            return [encode(job) for job, _ in pairs] + [encode(activation) for _, activation in pairs]
+        return self._announced(GROUP, self.group.turn(self._work(), tip).job_id, future=True)
 
-    def _follow(self, tip: Tip) -> list[Message]:
+    def _follow(self, tip: Tip) -> list[Frame]:
         if self.addressing is Addressing.CHANNEL:
-            return [member.channel.follow(self._work()) for member in self.members.values()]
-        return [self.group.follow(self._work(), tip)] if self.members else []
+            return [encode(member.channel.follow(self._work())) for member in self.members.values()]
+        if not self.members:
+            return []
+        return self._announced(GROUP, self.group.extend(self._work(), tip).job_id, future=False)
 
     def _work(self) -> Work:
         return self._workshop.work(self.group.revision)
+
+    def _announced(self, channel_id: int, job_id: int, *, future: bool) -> list[Frame]:
+        return self._workshop.announcement(self.group.revision, future=future).frames(channel_id, job_id)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from protocols.bitcoin.secp256k1 import is_point
 from protocols.ehash.messages import EXTENSION, MINING_MESSAGES
@@ -37,6 +37,7 @@ from roles.runtime.sv2_connection import Sealed, Sv2Connection
 from roles.stratum.hash_rate import refuse_hash_rate
 
 CATALOGUE = MINING.with_messages(*MINING_MESSAGES)
+EXTENSIONS = frozenset({EXTENSION})
 REQUEST_COST = 5
 """What opening or changing a channel takes of a connection's allowance, in shares; a share that is not
 looked at takes as much."""
@@ -64,10 +65,12 @@ class Turn:
 class Session:
     """Serves one connection until it ends; raises ConnectionLost and Sv2Error, which end it."""
 
+    __slots__ = ("_allowance", "_connection", "_floor", "_heard_at", "_roster", "_setup", "_submissions")
+
     def __init__(self, peer: Sv2Connection, floor: Floor) -> None:
         self._connection = peer
         self._floor = floor
-        self._setup = ServerSetup(PROTOCOL_MINING, supported_flags=floor.terms.flags, extensions=(EXTENSION,))
+        self._setup = ServerSetup(PROTOCOL_MINING, supported_flags=floor.terms.flags, extensions=EXTENSIONS)
         self._roster = Roster(floor.workshop, floor.meters)
         self._allowance = Allowance(floor.terms.shares_per_s, floor.monotonic())
         self._submissions = Submissions(peer, floor, self._roster, ShareKeys(is_point, floor.terms.keys))
@@ -98,7 +101,7 @@ class Session:
 
     def hashrate(self, now: float) -> float:
         """Estimated hashes a second of the channels."""
-        return sum(member.vardiff.hashrate(now) for member in self._roster.members.values())
+        return sum(member.hashrate(now) for member in self._roster.members.values())
 
     # Setup and reading
 
@@ -167,7 +170,7 @@ class Session:
         if isinstance(message, SubmitSharesExtended | SubmitSharesStandard):
             self._judge(turn, message, self._used(tlvs))
             return
-        turn.replies += map(encode, self._answer(message, tlvs))
+        turn.replies += self._answer(message, tlvs)
         turn.cost += REQUEST_COST
         turn.requests += 1
 
@@ -191,7 +194,7 @@ class Session:
 
     # Everything else
 
-    def _answer(self, message: Message, tlvs: tuple[Tlv, ...]) -> Iterable[Message]:
+    def _answer(self, message: Message, tlvs: tuple[Tlv, ...]) -> Sequence[Frame]:
         match message:
             case OpenStandardMiningChannel() | OpenExtendedMiningChannel():
                 return self._open(message, tlvs)
@@ -202,11 +205,12 @@ class Session:
                     self._floor.meters.ignored.inc()
                 return ()
             case SetCustomMiningJob():
-                return (SetCustomMiningJobError(message.channel_id, message.request_id, JD_NOT_SUPPORTED),)
+                error = SetCustomMiningJobError(message.channel_id, message.request_id, JD_NOT_SUPPORTED)
+                return (encode(error),)
             case _:
                 raise UnexpectedMessage(f"{type(message).__name__} is not for a server")
 
-    def _open(self, request: OpenRequest, tlvs: tuple[Tlv, ...]) -> list[Message]:
+    def _open(self, request: OpenRequest, tlvs: tuple[Tlv, ...]) -> list[Frame]:
         floor, roster = self._floor, self._roster
         try:
             member = floor.admission.open(
@@ -225,10 +229,12 @@ class Session:
                 "a channel is refused",
                 extra={"peer": self._connection.peer, "code": error.code, "reason": str(error)},
             )
-            return [OpenMiningChannelError(request.request_id, error.code)]
-        user = request.user_identity[:80].encode("ascii", "backslashreplace").decode()
-        fields = {"peer": self._connection.peer, "user": user, "keyless": member.channel.key is None}
-        _log.info("a channel is open", extra={"channel": member.channel.channel_id, **fields})
+            return [encode(OpenMiningChannelError(request.request_id, error.code))]
+        # A line for each of thousands would cost more than the channel itself.
+        if _log.isEnabledFor(logging.DEBUG):
+            user = request.user_identity[:80].encode("ascii", "backslashreplace").decode()
+            fields = {"peer": self._connection.peer, "user": user, "keyless": member.channel.key is None}
+            _log.debug("a channel is open", extra={"channel": member.channel.channel_id, **fields})
         return roster.add(member, request.request_id)
 
     def _close(self, channel_id: int) -> int:
@@ -248,6 +254,6 @@ class Session:
             return tlvs
         return tuple(tlv for tlv in tlvs if tlv.extension in self._setup.extensions)
 
-    def _push(self, messages: list[Message]) -> None:
-        if messages:
-            self._submissions.tell([encode(message) for message in messages])
+    def _push(self, frames: Sequence[Frame]) -> None:
+        if frames:
+            self._submissions.tell(frames)

@@ -85,7 +85,7 @@ class Submissions:
         self._batches: deque[Batch] | None = None
         self._unsettled = 0
         self._is_holding = False
-        self._waiting: dict[MinerChannel, None] = {}
+        self._waiting: dict[MinerChannel, None] | None = None
         self._flush: asyncio.TimerHandle | None = None
 
     def judge(
@@ -167,7 +167,7 @@ class Submissions:
         if self.tells_notices:
             self._expect_notices(shares, outcome)
         for member in rushed:
-            replies += map(encode, self._roster.adjust_one(member, now))
+            replies += self._roster.adjust_one(member, now)
         return replies
 
     def _acknowledge(self, credit: Credit) -> list[Frame]:
@@ -175,6 +175,8 @@ class Submissions:
         answer = acks.add(credit.last, credit.work, credit.shares)
         if answer is not None:
             return [success_frame(*answer)]
+        if self._waiting is None:
+            self._waiting = {}
         self._waiting[credit.member] = None
         if self._flush is None:
             loop = asyncio.get_running_loop()
@@ -183,7 +185,7 @@ class Submissions:
 
     def _acknowledge_waiting(self) -> None:
         self._flush = None
-        waiting, self._waiting = self._waiting, {}
+        waiting, self._waiting = self._waiting or {}, None
         answers = [answer for member in waiting if (answer := member.acks.flush()) is not None]
         if answers:
             self.tell([success_frame(*answer) for answer in answers])

@@ -7,6 +7,7 @@ from protocols.bitcoin.coinbase import CoinbaseTemplate
 from protocols.bitcoin.errors import CoinbaseError
 from protocols.bitcoin.target import from_work
 from protocols.bitcoin.transaction import TxOut
+from protocols.mining.announcement import Announcement
 from protocols.mining.job import Template, Tip, Work, build_work
 from protocols.sv2.template_distribution import NewTemplate
 from roles.pool.errors import TemplateUnusable
@@ -31,6 +32,7 @@ class Workshop:
         self._template: Template | None = None
         self._value = 0
         self._works: dict[int, Work] = {}
+        self._announcements: dict[tuple[int, bool], Announcement] = {}
         self.tip: Tip | None = None
         self.tip_number = 0
         """Grows with each tip."""
@@ -73,9 +75,24 @@ class Workshop:
                 self._works[revision] = work
         return work
 
+    def announcement(self, revision: int, *, future: bool) -> Announcement:
+        """The present work for a revision as it is told, with the tip if it is to be a future job first.
+
+        Raises RuntimeError before there is any.
+        """
+        announcement = self._announcements.get((revision, future))
+        if announcement is None:
+            if self.tip is None:
+                raise RuntimeError("there is no tip yet")
+            announcement = Announcement(self.work(revision), self.tip, future=future)
+            if len(self._announcements) < MAX_WORKS:
+                self._announcements[revision, future] = announcement
+        return announcement
+
     def _take(self, template: Template) -> None:
         self._template = template
         self._works = {}
+        self._announcements = {}
         self.work_number += 1
 
     def _build(self, template: Template, revision: int) -> Work:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from roles.runtime.errors import ConnectFailed
+from roles.runtime.keep_alive import keep_alive
 from roles.runtime.peer_stream import PeerStream, StreamOwner
 from shared_config.address import Address
 
@@ -92,6 +93,7 @@ async def _reach(sock: socket.socket, where: Any) -> socket.socket:
         # Our listening ports lie where systems choose the local ports of outgoing connections. Without this
         # a daemon could not take its port for a minute after a connection that happened to use it.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        keep_alive(sock)
         await asyncio.get_running_loop().sock_connect(sock, where)
         if sock.getsockname() == sock.getpeername():
             # And where nobody listens a socket may even be connected to itself.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from roles.runtime import sysexits
 from roles.runtime.errors import ListenFailed, PortInUse
+from roles.runtime.keep_alive import keep_alive
 from shared_config.address import Address
 
 BACKLOG = 1024
@@ -37,6 +38,7 @@ def listen(address: Address, setting: str, *, has_siblings: bool = False) -> soc
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if address.host == "::" else 1)
+        keep_alive(sock)
         sock.bind(where)
         sock.listen(BACKLOG)
     except OSError as error:

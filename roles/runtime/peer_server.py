@@ -90,7 +90,8 @@ class PeerServer(Generic[S]):
         self._subnets: Counts[str] = Counts()
         self._served: set[PeerStream[Any]] = set()
         self._beginners: dict[PeerStream[Any], tuple[float, asyncio.TimerHandle]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], PeerStream[Any]] = {}
+        self._done = self._handled
 
     @property
     def address(self) -> Address:
@@ -148,8 +149,8 @@ class PeerServer(Generic[S]):
         self._served.add(stream)
         self._metrics.opened.inc()
         task = asyncio.get_running_loop().create_task(self._handle(stream))
-        self._tasks.add(task)
-        task.add_done_callback(lambda done: self._handled(done, stream))
+        self._tasks[task] = stream
+        task.add_done_callback(self._done)
 
     def lost(self, stream: PeerStream[Any]) -> None:
         code, text = stream.reason or ("lost", "")
@@ -196,9 +197,9 @@ class PeerServer(Generic[S]):
         else:
             stream.close()
 
-    def _handled(self, task: asyncio.Task[None], stream: PeerStream[Any]) -> None:
+    def _handled(self, task: asyncio.Task[None]) -> None:
         """Close what is left open; a peer that finds a fault of ours must not end the service for others."""
-        self._tasks.discard(task)
+        stream = self._tasks.pop(task)
         error = None if task.cancelled() else task.exception()
         if error:
             _log.error("serving a peer failed", exc_info=error, extra={"peer": stream.peer})

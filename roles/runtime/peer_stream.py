@@ -6,8 +6,8 @@ that the peer waits and nobody else. When too much is unsent the peer is cut.
 """
 
 import asyncio
-import socket
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -17,9 +17,6 @@ from shared_config.limits import ConnectionLimits
 
 ITEM_COST = 256
 LINGER_S = 3.0
-KERNEL_UNSENT = 1 << 17
-"""Bytes that the kernel holds for a peer; Linux doubles it."""
-KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", 120_000))
 
 T = TypeVar("T")
 
@@ -56,23 +53,29 @@ class StreamOwner(Protocol):
 class PeerStream(asyncio.Protocol, Generic[T]):
     """A connection as a bounded sequence of items; every call raises ConnectionLost once it has ended.
 
-    Items that arrived before the peer went are still received.
+    Items that arrived before the peer went are still received. There may be thousands that say nothing, so
+    nothing is made before it is needed.
     """
+
+    __slots__ = (
+        "_drainers", "_goners", "_is_full", "_is_reading", "_limits", "_linger", "_loop", "_owner", "_queue",
+        "_receiver", "_stall", "_transport", "_unread", "_written", "host", "peer", "reason",
+    )  # fmt: skip
 
     def __init__(self, owner: StreamOwner, limits: StreamLimits) -> None:
         self._owner = owner
         self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._queue: deque[tuple[T, int]] = deque()
+        self._queue: deque[tuple[T, int]] | None = None
         self._unread = 0
         self._is_reading = True
         self._receiver: asyncio.Future[None] | None = None
-        self._drainers: list[asyncio.Future[None]] = []
+        self._drainers: tuple[asyncio.Future[None], ...] = ()
         self._is_full = False
         self._written = 0
         self._stall: asyncio.TimerHandle | None = None
-        self._goners: list[asyncio.Future[None]] = []
+        self._goners: tuple[asyncio.Future[None], ...] = ()
         self._linger: asyncio.TimerHandle | None = None
         self.reason: tuple[str, str] | None = None
         """Why the connection has ended, as (code, text), or None."""
@@ -95,9 +98,7 @@ class PeerStream(asyncio.Protocol, Generic[T]):
 
     async def receive(self) -> T:
         """Return the next item."""
-        if not self._queue:
-            await self._wait_for_items()
-        item, cost = self._queue.popleft()
+        item, cost = (self._queue or await self._wait_for_items()).popleft()
         self._took(cost)
         return item
 
@@ -111,7 +112,7 @@ class PeerStream(asyncio.Protocol, Generic[T]):
         """Wait until the peer has taken most of what was sent."""
         while self._is_full and not self.reason:
             drained = self._loop.create_future()
-            self._drainers.append(drained)
+            self._drainers = (*self._drainers, drained)
             await drained
         self._check()
 
@@ -119,7 +120,7 @@ class PeerStream(asyncio.Protocol, Generic[T]):
         """Wait until the socket is gone, at most three seconds after `close`."""
         if self._transport:
             gone = self._loop.create_future()
-            self._goners.append(gone)
+            self._goners = (*self._goners, gone)
             await gone
 
     def close(self, text: str = "closed by us", *, code: str = "closed") -> None:
@@ -150,6 +151,8 @@ class PeerStream(asyncio.Protocol, Generic[T]):
 
     def _deliver(self, item: T, size: int) -> None:
         cost = size + ITEM_COST
+        if self._queue is None:
+            self._queue = deque()
         self._queue.append((item, cost))
         self._unread += cost
 
@@ -182,10 +185,9 @@ class PeerStream(asyncio.Protocol, Generic[T]):
 
     def _take_queue(self) -> list[T]:
         """All items that are there, perhaps none."""
-        items = [item for item, _ in self._queue]
-        self._queue.clear()
+        queue, self._queue = self._queue, None
         self._took(self._unread)
-        return items
+        return [item for item, _ in queue] if queue else []
 
     def _stop_reading(self) -> None:
         if self._is_reading and self._transport and not self.reason:
@@ -210,7 +212,6 @@ class PeerStream(asyncio.Protocol, Generic[T]):
         if address:
             self.host = address[0]
             self.peer = str(Address(*address[:2]))
-        _keep_alive(transport.get_extra_info("socket"))
         self._owner.made(self)
         if not self.reason:
             self._begin()
@@ -226,7 +227,8 @@ class PeerStream(asyncio.Protocol, Generic[T]):
     def resume_writing(self) -> None:
         self._is_full = False
         self._no_stall()
-        _release(self._drainers)
+        drainers, self._drainers = self._drainers, ()
+        _release(drainers)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is None:
@@ -237,12 +239,13 @@ class PeerStream(asyncio.Protocol, Generic[T]):
             self._linger.cancel()
         self._no_stall()
         self._transport = None
-        _release(self._goners)
+        goners, self._goners = self._goners, ()
+        _release(goners)
         self._owner.lost(self)
 
     # The rest
 
-    async def _wait_for_items(self) -> None:
+    async def _wait_for_items(self) -> deque[tuple[T, int]]:
         while not self._queue:
             self._check()
             if self._receiver:
@@ -252,6 +255,7 @@ class PeerStream(asyncio.Protocol, Generic[T]):
                 await self._receiver
             finally:
                 self._receiver = None
+        return self._queue
 
     def _took(self, cost: int) -> None:
         self._unread -= cost
@@ -279,23 +283,12 @@ class PeerStream(asyncio.Protocol, Generic[T]):
         self.reason = (code, text)
         if self._receiver and not self._receiver.done():
             self._receiver.set_result(None)
-        _release(self._drainers)
+        drainers, self._drainers = self._drainers, ()
+        _release(drainers)
         return True
 
 
-def _release(waiters: list[asyncio.Future[None]]) -> None:
+def _release(waiters: Iterable[asyncio.Future[None]]) -> None:
     for waiter in waiters:
         if not waiter.done():
             waiter.set_result(None)
-    waiters.clear()
-
-
-def _keep_alive(sock: Any) -> None:
-    """Let the kernel notice a peer that vanished, or that never takes what was sent."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # Else the kernel holds megabytes for a peer that does not read, before we can tell.
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_UNSENT)
-    for name, value in KEEPALIVE:
-        if hasattr(socket, name):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -38,16 +38,21 @@ Sealed = tuple[bytes, bytes]
 """A frame's 6 header bytes and its payload."""
 TURN = 256
 """Frames handed over before other connections have their turn."""
+_NO_FRAMES: Sequence[Sealed] = ()
 
 
 class Sv2Connection(PeerStream[Frame]):
     """Frames over an encrypted connection; `limit` refuses frame headers, `limits` bound what is held."""
 
+    __slots__ = (
+        "_act", "_backlog", "_consumer", "_holds", "_limit", "_noise", "handshake_hash", "peer_static",
+    )  # fmt: skip
+
     def __init__(self, owner: StreamOwner, limits: StreamLimits, limit: Limit) -> None:
         super().__init__(owner, limits)
         self._limit = limit
         self._consumer: Consumer | None = None
-        self._backlog: list[Sealed] = []
+        self._backlog = _NO_FRAMES
         self._holds = 0
         self._noise: Transport | None = None
         self._act = b""
@@ -75,7 +80,7 @@ class Sv2Connection(PeerStream[Frame]):
         ConnectionLost when the connection has ended and all that came before is taken.
         """
         self._consumer = consumer = Consumer(take, self._loop.create_future())
-        self._backlog = [(frame.header(), frame.payload) for frame in self._take_queue()]
+        self._backlog = tuple((frame.header(), frame.payload) for frame in self._take_queue())
         try:
             if self._backlog or self.reason:
                 self._go_on()
@@ -110,10 +115,10 @@ class Sv2Connection(PeerStream[Frame]):
             self.abort(str(error), code=error.code)
         self._delivered()
 
-    def _pass_on(self, frames: list[Sealed]) -> None:
+    def _pass_on(self, frames: Sequence[Sealed]) -> None:
         if self._backlog or self._holds:
             # What came behind what is held; no more is read meanwhile.
-            self._backlog += frames
+            self._backlog = [*self._backlog, *frames]
             return
         consumer = self._consumer
         if consumer is None:
@@ -129,7 +134,7 @@ class Sv2Connection(PeerStream[Frame]):
     def _go_on(self) -> None:
         if self._holds or self._consumer is None:
             return
-        frames, self._backlog = self._backlog, []
+        frames, self._backlog = self._backlog, _NO_FRAMES
         if frames:
             self._pass_on(frames)
         if self._backlog or self._holds:
@@ -191,6 +196,8 @@ class Consumer:
 class ServedConnection(Sv2Connection):
     """The server's end."""
 
+    __slots__ = ("_identity",)
+
     def __init__(
         self, owner: StreamOwner, limits: StreamLimits, limit: Limit, identity: NoiseIdentity
     ) -> None:
@@ -213,6 +220,8 @@ class ServedConnection(Sv2Connection):
 
 class DialledConnection(Sv2Connection):
     """The client's end."""
+
+    __slots__ = ("_clock", "_initiator")
 
     def __init__(
         self,
