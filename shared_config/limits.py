@@ -28,6 +28,10 @@ class MiningLimits(ConnectionLimits):
     idle_s: float = Field(default=300.0, ge=0.1, le=86_400)
     """How long a connection may stay without a channel."""
     shares_per_s: int = Field(default=5_000, ge=1, le=1_000_000)
-    """Of one connection, over ten seconds; beyond, it is not read from for a while."""
+    """Of one connection, over ten seconds; beyond, it is not read from for a while.
+
+    For a proxy of many miners: 10,000 with 6 shares a minute each send 1,000 a second, and may open all of
+    their channels at once, each of which counts as 5 shares.
+    """
     channel_shares_per_s: int = Field(default=100, ge=1, le=1_000_000)
     """Of one channel, over ten seconds; those beyond are refused without a look at them."""

@@ -45,6 +45,11 @@ class Meters:
             "Miners that have gone and whose difficulty is remembered.",
             registry=registry,
         )
+        self.keys_forgotten = Counter(
+            "hashpool_pool_share_keys_forgotten",
+            "Locking keys of shares beyond those that are remembered of a connection.",
+            registry=registry,
+        )
         self.notices = Counter(
             "hashpool_pool_quote_notices", "Notices of quotes sent to miners.", registry=registry
         )

@@ -3,6 +3,8 @@
 from collections import OrderedDict
 from collections.abc import Callable
 
+from prometheus_client import Counter
+
 
 class Difficulties:
     """How many hashes a share of a miner took, by its host and user; forgets who left longest ago.
@@ -41,14 +43,16 @@ class Difficulties:
 class ShareKeys:
     """The locking keys that came with one connection's accepted shares, so that each is checked once.
 
-    A key is looked at after its share has been found good: whoever names many must work for it.
+    A key is looked at after its share has been found good: whoever names many must work for it. `forgotten`
+    counts those beyond the limit.
     """
 
-    __slots__ = ("_check", "_known", "_limit")
+    __slots__ = ("_check", "_forgotten", "_known", "_limit")
 
-    def __init__(self, check: Callable[[bytes], bool], limit: int) -> None:
+    def __init__(self, check: Callable[[bytes], bool], limit: int, forgotten: Counter) -> None:
         self._check = check
         self._limit = limit
+        self._forgotten = forgotten
         self._known: dict[bytes, None] | None = None
 
     def __len__(self) -> int:
@@ -65,4 +69,5 @@ class ShareKeys:
         self._known[key] = None
         if len(self._known) > self._limit:
             del self._known[next(iter(self._known))]
+            self._forgotten.inc()
         return True

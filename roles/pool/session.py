@@ -73,7 +73,8 @@ class Session:
         self._setup = ServerSetup(PROTOCOL_MINING, supported_flags=floor.terms.flags, extensions=EXTENSIONS)
         self._roster = Roster(floor.workshop, floor.meters)
         self._allowance = Allowance(floor.terms.shares_per_s, floor.monotonic())
-        self._submissions = Submissions(peer, floor, self._roster, ShareKeys(is_point, floor.terms.keys))
+        keys = ShareKeys(is_point, floor.terms.keys, floor.meters.keys_forgotten)
+        self._submissions = Submissions(peer, floor, self._roster, keys)
         self._heard_at = floor.monotonic()
 
     async def run(self) -> None:

@@ -34,7 +34,6 @@ from shared_config.miner_side import MinerSide
 from shared_config.proxy import ProxySettings
 
 MINT_CONDITION = "mint"
-MAX_CHANNELS = 16_384
 
 ProxyDaemon = Daemon[ProxySettings, MinerSide]
 
@@ -141,7 +140,6 @@ def _client(daemon: ProxyDaemon, watch: UpstreamWatch) -> MiningClient:
         catalogue=CATALOGUE,
         metrics=ClientMetrics(daemon.metrics),
         on_change=changed,
-        # What the pool gives one connection by default.
-        channel_limit=MAX_CHANNELS,
+        channel_limit=daemon.config.limits.upstream_channels,
     )
     return client

@@ -83,6 +83,7 @@ class MinerSession:
         self._connection = connection
         self._limits = limits
         self._clock = clock
+        self._totals = totals
         self._loop = asyncio.get_running_loop()
         self._replies = OrderedReplies(self._write, limits.open_requests)
         self.handshake = Handshake(
@@ -139,6 +140,7 @@ class MinerSession:
                 for line in await self._connection.receive_batch():
                     self._heard = self._loop.time()
                     if pause := self._pace.take(self._heard):
+                        self._totals.throttled += 1
                         await asyncio.sleep(pause)
                     await self._replies.room()
                     self._receive(line)

@@ -24,13 +24,15 @@ class Tally:
 
     `accepted`: by the upstream. `local`: good for the miner's own target only, so never sent up. `rejected`
     by reason, here or upstream. `unknown`: the upstream was lost before it answered, or never did.
-    `unanswered` counts answers "No verdict from pool", whatever became of the share later.
+    `unanswered` counts answers "No verdict from pool", whatever became of the share later; `throttled` how
+    often a miner was not read from for a while.
     """
 
     accepted: int = 0
     local: int = 0
     unknown: int = 0
     unanswered: int = 0
+    throttled: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
 
     @property

@@ -44,6 +44,11 @@ class TranslatorMetrics(Collector):
             "miners refused for want of an upstream",
             value=self._translator.turned_away,
         )
+        yield CounterMetricFamily(
+            "hashpool_translator_throttled",
+            "times a miner was not read from for a while",
+            value=self._translator.totals.throttled,
+        )
         yield GaugeMetricFamily("hashpool_translator_miners", "miners served", value=len(self._translator))
         yield from self._by_miner()
 

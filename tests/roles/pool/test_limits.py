@@ -1,5 +1,7 @@
 """What one miner can make the pool do and remember, beside one that notices nothing."""
 
+from prometheus_client import CollectorRegistry
+
 from protocols.bitcoin.secp256k1 import public_key
 from protocols.bitcoin.target import work
 from protocols.ehash.messages import EXTENSION
@@ -7,6 +9,7 @@ from protocols.mining.vardiff import RUSH_SHARES
 from protocols.sv2.codec import encode
 from protocols.sv2.mining import SetTarget, SubmitSharesError, SubmitSharesSuccess
 from protocols.sv2.tlv import Tlv
+from roles.pool.meters import Meters
 from roles.pool.recollection import Difficulties, ShareKeys
 from tests.roles.pool.house import Channel, House, Miner
 from tests.roles.pool.neighbours import soon
@@ -122,7 +125,8 @@ def test_the_keys_of_a_connection_are_checked_once_and_bounded() -> None:
         checked.append(key)
         return key != b"bad"
 
-    keys = ShareKeys(check, 3)
+    forgotten = Meters(CollectorRegistry()).keys_forgotten
+    keys = ShareKeys(check, 3, forgotten)
     assert keys.accept(b"a")
     assert keys.accept(b"a")
     assert not keys.accept(b"bad")
@@ -130,7 +134,7 @@ def test_the_keys_of_a_connection_are_checked_once_and_bounded() -> None:
     assert checked == [b"a", b"bad", b"bad"]
     for key in (b"b", b"c", b"d"):
         assert keys.accept(key)
-    assert len(keys) == 3
+    assert (len(keys), forgotten._value.get()) == (3, 1)
     assert keys.accept(b"a")
     assert checked[-1] == b"a"
 

@@ -141,6 +141,7 @@ async def test_a_flood_is_slowed_down_and_nobody_else_is(build: Build) -> None:
     for _ in range(5):
         assert (await other.mine())["result"] is True
     assert json.dumps(139) not in flood.replies
+    assert house.count("translator_throttled_total") > 0
 
 
 async def test_no_more_requests_are_read_than_may_be_open(build: Build, eventually: Eventually) -> None:
