@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from protocols.cashu.errors import MalformedError
 from protocols.cashu.fields import as_array, as_bytes, as_integer, as_keyset_id, as_object, as_point, as_text
+from protocols.ehash.amount import AMOUNT_LIMIT
 
 METHOD = "ehash"
 QUOTE_ID_LIMIT = 128
 UNIT_LIMIT = 255
-MONEY_LIMIT = 1 << 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,8 @@ class QuoteState:
     def from_json(cls, value: object) -> "QuoteState":
         """Read a mint quote response of any method that counts amount_paid and amount_issued."""
         item = as_object(value, "quote")
-        paid = as_integer(item.get("amount_paid"), "amount_paid", MONEY_LIMIT)
-        issued = as_integer(item.get("amount_issued"), "amount_issued", MONEY_LIMIT)
+        paid = as_integer(item.get("amount_paid"), "amount_paid", AMOUNT_LIMIT)
+        issued = as_integer(item.get("amount_issued"), "amount_issued", AMOUNT_LIMIT)
         if issued > paid:
             raise MalformedError("more is issued than was paid")
         request = item.get("request")

@@ -67,13 +67,15 @@ def state_word(word: str) -> str:
 
 def balances(connection: Connection) -> list[Balance]:
     """Unspent tokens by unit, in the order of units."""
+    # Summed in halves: what a mint has signed may be more than an integer of the store can be.
     rows = connection.execute(
-        "SELECT coalesce(keyset.unit, '') AS unit, sum(held.amount) AS amount, sum(held.proofs) AS proofs"
-        " FROM (SELECT keyset_id, sum(amount) AS amount, count(*) AS proofs FROM proof"
-        " WHERE state = 'unspent' GROUP BY keyset_id) AS held"
+        "SELECT coalesce(keyset.unit, '') AS unit, sum(held.high) AS high, sum(held.low) AS low,"
+        " sum(held.proofs) AS proofs"
+        " FROM (SELECT keyset_id, sum(amount >> 32) AS high, sum(amount & 4294967295) AS low,"
+        " count(*) AS proofs FROM proof WHERE state = 'unspent' GROUP BY keyset_id) AS held"
         " LEFT JOIN keyset ON keyset.id = held.keyset_id GROUP BY unit ORDER BY unit"
     )
-    return [Balance(row["unit"], row["amount"], row["proofs"]) for row in rows]
+    return [Balance(row["unit"], (row["high"] << 32) + row["low"], row["proofs"]) for row in rows]
 
 
 def unspent(connection: Connection, keyset_id: str | None = None) -> list[HeldProof]:

@@ -169,10 +169,11 @@ def drop(connection: Connection, share_hashes: Iterable[bytes]) -> None:
 
 
 def waiting(connection: Connection) -> tuple[int, int]:
-    """How many quotes are not minted yet, and their ehash."""
-    # Two queries, because each has a partial index of its own.
+    """How many quotes are not minted yet, and their ehash, of which only the first 53 bits are exact."""
+    # Two queries, because each has a partial index of its own. What was noticed may be anything, and its sum
+    # more than an integer of the store can be.
     row = connection.execute(
-        "SELECT count(*), coalesce(sum(amount), 0) FROM ("
+        "SELECT count(*), total(amount) FROM ("
         "SELECT amount FROM quote WHERE state = 'pending'"
         " UNION ALL SELECT amount FROM quote WHERE state = 'requested')"
     ).fetchone()

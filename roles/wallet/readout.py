@@ -32,8 +32,8 @@ def workers(connection: Connection) -> list[Worker]:
     """Every key that has earned something or bears a name, by index."""
     rows = connection.execute(
         "SELECT identity.key_index, identity.name, identity.public_key,"
-        " coalesce(sum(iif(quote.state = 'minted', quote.amount, 0)), 0) AS minted,"
-        " coalesce(sum(iif(quote.state IN ('pending', 'requested'), quote.amount, 0)), 0) AS waiting,"
+        " total(iif(quote.state = 'minted', quote.amount, 0)) AS minted,"
+        " total(iif(quote.state IN ('pending', 'requested'), quote.amount, 0)) AS waiting,"
         " count(quote.share_hash) AS shares"
         " FROM identity LEFT JOIN quote ON quote.key_index = identity.key_index"
         " GROUP BY identity.key_index HAVING shares > 0 OR identity.name IS NOT NULL"
@@ -44,8 +44,8 @@ def workers(connection: Connection) -> list[Worker]:
             row["key_index"],
             None if row["name"] is None else row["name"].decode("utf-8", "replace"),
             encode_key(row["public_key"]),
-            row["minted"],
-            row["waiting"],
+            int(row["minted"]),
+            int(row["waiting"]),
             row["shares"],
         )
         for row in rows

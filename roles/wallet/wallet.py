@@ -9,6 +9,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from protocols.ehash.amount import AMOUNT_LIMIT
 from roles.runtime import crash
 from roles.runtime.storage import Connection, Database
 from roles.wallet import identity, purse, quote
@@ -78,7 +79,7 @@ class Wallet:
 
     def notice(self, key_index: int, share_hash: bytes, amount: int, unit: str) -> None:
         """The pool's word that a share of this key has a quote: a hint; the mint is the truth."""
-        if 0 < amount < 1 << 63 and len(share_hash) == 32 and unit.isprintable():
+        if 0 < amount < AMOUNT_LIMIT and len(share_hash) == 32 and unit.isprintable():
             self.minter.notice(Quote(share_hash, None, key_index, amount, unit.lower()))
 
     def look_up_soon(self) -> None:
