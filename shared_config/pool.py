@@ -29,7 +29,7 @@ class AcknowledgementSettings(Settings):
 
 
 class PoolLimits(MiningLimits):
-    """Bounds on the connections of miners, and on what is remembered of them."""
+    """Bounds on the connections of miners, and on what is remembered of them; for each process by itself."""
 
     channels_per_host: int = Field(default=65_536, ge=1, le=1 << 24)
     """Over all connections of a host."""
@@ -61,7 +61,9 @@ class PoolSettings(DaemonSettings):
 
     listen_address: ListenAddress
     server_id: int = Field(ge=0, le=255)
-    """First byte of every extranonce prefix: front-ends of one pool differ in it."""
+    """First byte of every extranonce prefix: pools that pay to the same script differ in it."""
+    processes: int = Field(default=1, ge=1, le=64)
+    """Serve miners in so many processes, each with limits of its own; the kernel spreads the connections."""
     coinbase_reward_script: str | None = Field(default=None, max_length=500)
     """An address or an output descriptor."""
     coinbase_tag: CoinbaseTag = "hashpool"

@@ -12,6 +12,7 @@ import orjson
 
 BENCHMARKS: Final[dict[str, str]] = {
     "shares": "what a share costs the pool",
+    "processes": "what a share costs a pool of several processes, against one",
     "mint": "what minting and swapping tokens costs the mint",
     "edge": "what a miner costs translator and proxy",
     "connections": "what connections and channels cost the pool, and how soon all have new work",

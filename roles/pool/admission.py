@@ -24,8 +24,8 @@ from protocols.sv2.errors import MalformedTlv
 from protocols.sv2.mining import OpenExtendedMiningChannel, OpenStandardMiningChannel
 from protocols.sv2.setup import REQUIRES_STANDARD_JOBS, REQUIRES_WORK_SELECTION
 from protocols.sv2.tlv import Tlv, find_tlv
+from roles.pool.books import Prefixes
 from roles.pool.miner_channel import MinerChannel
-from roles.pool.prefixes import PrefixBook
 from roles.pool.recollection import Difficulties
 from roles.pool.terms import Terms
 from roles.pool.workshop import Workshop
@@ -43,7 +43,7 @@ class Admission:
     """Opens channels, or refuses them with the code for the client."""
 
     def __init__(
-        self, terms: Terms, workshop: Workshop, prefixes: PrefixBook, difficulties: Difficulties
+        self, terms: Terms, workshop: Workshop, prefixes: Prefixes, difficulties: Difficulties
     ) -> None:
         self._terms = terms
         self._workshop = workshop

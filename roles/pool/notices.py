@@ -9,7 +9,6 @@ from protocols.ehash.messages import CreditRefused, QuoteNotice
 from protocols.ehash.shift import Unit
 from protocols.sv2.codec import encode
 from protocols.sv2.frame import Frame
-from roles.credit.ledger_rows import LedgerRow
 from roles.pool.meters import Meters
 from roles.runtime import crash
 
@@ -32,6 +31,19 @@ class Route(NamedTuple):
     sequence_number: int
 
 
+class CreditedRow(Protocol):
+    """What is told of a row of the ledger."""
+
+    @property
+    def seq(self) -> int: ...
+    @property
+    def shift(self) -> int: ...
+    @property
+    def share_hash(self) -> bytes: ...
+    @property
+    def amount(self) -> int: ...
+
+
 class Notices:
     """Remembers where the rows came from that the mint has not settled; forgets the oldest of 100,000.
 
@@ -49,7 +61,7 @@ class Notices:
         if len(self._routes) > MAX_ROUTES:
             self._routes.popitem(last=False)
 
-    def confirmed(self, rows: Sequence[LedgerRow]) -> None:
+    def confirmed(self, rows: Sequence[CreditedRow]) -> None:
         """The mint holds a quote for each of these rows."""
         frames: defaultdict[Recipient, list[Frame]] = defaultdict(list)
         for row in rows:
@@ -63,9 +75,9 @@ class Notices:
             recipient.tell(batch)
             crash.once_sent("pool.notices-sent")
 
-    def refused(self, row: LedgerRow, code: CreditCode) -> None:
+    def refused(self, seq: int, code: CreditCode) -> None:
         """The mint settled a row by refusing it."""
-        route = self._routes.pop(row.seq, None)
+        route = self._routes.pop(seq, None)
         if route is not None:
             refused = CreditRefused(route.channel_id, route.sequence_number, code.label)
             route.recipient.tell([encode(refused)])

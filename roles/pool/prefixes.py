@@ -1,9 +1,11 @@
 """The extranonce counter over restarts: what is granted was stored as reserved before."""
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass
 
+from protocols.mining.errors import CapacityExhausted
 from protocols.mining.extranonce import PrefixAllocator
 from roles.runtime import crash
 from roles.runtime.errors import StorageError
@@ -64,6 +66,18 @@ class PrefixBook:
     def release(self, prefix: bytes) -> None:
         """A channel is closed."""
         self._allocator.release(prefix)
+
+    def lend(self, count: int) -> list[bytes]:
+        """Prefixes for the channels of another process, at most `count`; none while no more are reserved.
+
+        What is lent is in use until it is released, whether there is a channel for it or not.
+        """
+        prefixes: list[bytes] = []
+        with contextlib.suppress(CapacityExhausted):
+            while len(prefixes) < count:
+                prefixes.append(self.grant())
+        crash.at("pool.prefixes-lent")
+        return prefixes
 
     def new_tip(self, tip: bytes) -> None:
         """The chain has another tip (hash, internal order); the tip of before a restart is not another."""

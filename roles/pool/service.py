@@ -1,59 +1,54 @@
-"""The pool put together: templates in, work out, shares into the ledger, the ledger to the mint."""
+"""The pool put together: templates in, work out, shares into the ledger, the ledger to the mint.
+
+This is the process that keeps the books; `branches` are further ones that only serve miners, as it does too.
+"""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+import os
+import time
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 
-from protocols.bitcoin.descriptor import script_from_text
-from protocols.bitcoin.errors import CoinbaseError
+from prometheus_client import CollectorRegistry
+
 from protocols.bitcoin.secp256k1 import public_key
-from protocols.ehash.amount import Valuation
 from protocols.ehash.messages import ISSUANCE
-from protocols.mining.credit_target import CreditRule
-from protocols.mining.job import coinbase_tag
-from protocols.mining.vardiff import RUSH
 from protocols.noise.authority import encode_public, public_of
-from protocols.sv2.codec import TEMPLATE_DISTRIBUTION, Catalogue
-from protocols.sv2.limits import FrameLimits
+from protocols.sv2.template_distribution import SubmitSolution
 from roles.credit.issuer import Issuer, IssuerMetrics
 from roles.credit.issuer_key import LEDGER_NAME, issuer_secret
 from roles.credit.ledger import Ledger, LedgerMetrics
 from roles.credit.ledger_rows import Pricing
 from roles.node_client.client import NodeClient
-from roles.pool.admission import Admission
 from roles.pool.blocks import BlockDesk
-from roles.pool.disk import DiskWatch
-from roles.pool.errors import RewardUnusable
-from roles.pool.floor import Floor
+from roles.pool.books import Books
+from roles.pool.branch_desk import KeptBooks
+from roles.pool.branches import Branches, BranchMetrics
+from roles.pool.front_end import FrontEnd, PoolDaemon, terms_of
+from roles.pool.intercom import Assignment
 from roles.pool.meters import Meters
-from roles.pool.notices import Notices
 from roles.pool.prefixes import PrefixBook
-from roles.pool.recollection import Difficulties
 from roles.pool.salvage import Salvage
 from roles.pool.schema import MIGRATIONS
-from roles.pool.session import Session
-from roles.pool.share_desk import ShareDesk
-from roles.pool.template_link import TemplateLink
-from roles.pool.terms import Terms
-from roles.pool.workshop import Workshop
+from roles.pool.supply import Supply, dialler, reward_script
+from roles.pool.tallies import Tallies
+from roles.pool.template_link import Origin, TemplateLink
 from roles.runtime.authority import authority_secret
-from roles.runtime.daemon import Daemon
-from roles.runtime.peer_server import PeerServer, ServerLimits, ServerMetrics
+from roles.runtime.errors import PortInUse
+from roles.runtime.listen import listen
+from roles.runtime.peer_server import PeerServer
 from roles.runtime.peer_stream import StreamLimits
 from roles.runtime.storage import Database
 from roles.runtime.store_watch import watch_store
-from roles.runtime.sv2_connection import ServedConnection, Sv2Connection, connect, serve
-from roles.stratum.client_messages import CLIENT_FRAMES
+from roles.runtime.sv2_connection import ServedConnection
 from shared_config.address import Address
-from shared_config.pool import PoolSettings
-from shared_config.pool_side import PoolSide
 
-PoolDaemon = Daemon[PoolSettings, PoolSide]
-
-TEMPLATE_UNREAD = 1 << 25
-"""Bytes that a template provider may send ahead of us: a whole block's transactions, and then some."""
-LONGEST_TAG = 0xFFFFFFFF
+ORPHANS_S = 5.0
+"""How long the address may still be held by branches of a keeper that was killed."""
+ORPHANS_LOOK_S = 0.05
+LOST_S = 600.0
+"""After the end of a branch the chain is searched with each tip for a block that it may have sent."""
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +56,7 @@ _log = logging.getLogger(__name__)
 async def service(daemon: PoolDaemon) -> None:
     """Run the pool until it is told to stop."""
     daemon.readiness.declare("listener", "waiting for work")
-    script = reward_script(daemon)
+    script = reward_script(daemon.config, daemon.shared)
     secret = authority_secret(daemon.state)
     async with _open(daemon, script) as pool, asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(each) for each in pool.activities()]
@@ -70,75 +65,43 @@ async def service(daemon: PoolDaemon) -> None:
         await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
         working.cancel()
         if not daemon.stopping.is_set():
-            server = pool.server(secret)
+            server = await pool.server(secret)
             serving = tasks.create_task(server.run())
             daemon.readiness.met("listener")
             where = {"address": str(server.address), "authority_key": encode_public(public_of(secret))}
             _log.info("serving miners", extra=where)
+            pool.branches.listen(server.address)
             await daemon.stopping.wait()
             serving.cancel()
             await asyncio.wait({serving})
+        await pool.branches.stop()
         for task in running:
             task.cancel()
         await asyncio.wait(running)
         await pool.blocks.look_once()
 
 
-def reward_script(daemon: PoolDaemon) -> bytes:
-    """The script that rewards go to; raises RewardUnusable when no coinbase can be made as configured."""
-    config = daemon.config
-    if config.coinbase_reward_script is None:
-        raise RewardUnusable("coinbase_reward_script is missing", hint="an address or descriptor of yours")
-    try:
-        coinbase_tag(config.coinbase_tag, LONGEST_TAG)
-    except CoinbaseError as error:
-        raise RewardUnusable(f"coinbase_tag is too long: {error}", hint="shorten coinbase_tag") from error
-    return script_from_text(config.coinbase_reward_script, daemon.shared.network)
-
-
-def terms_of(config: PoolSettings, shared: PoolSide) -> Terms:
-    """The terms that the configuration sets for miners."""
-    return Terms(
-        rule=CreditRule(shared.ehash.minimum_difficulty, config.vardiff.floor_hashes),
-        valuation=Valuation[shared.ehash.valuation.upper()],
-        shares_per_minute=config.vardiff.shares_per_minute,
-        keyless=shared.ehash.keyless == "accept",
-        users=None if config.users is None else frozenset(config.users),
-        channels=config.limits.channels_per_connection,
-        channels_of_host=config.limits.channels_per_host,
-        shares_per_s=config.limits.shares_per_s,
-        # A miner whose target has yet to be found must not lose shares by that.
-        channel_shares_per_s=max(
-            config.limits.channel_shares_per_s, RUSH * config.vardiff.shares_per_minute / 60
-        ),
-        keys=config.limits.keys_per_connection,
-        ack_size=config.acknowledgement.shares,
-        ack_delay_s=config.acknowledgement.delay_ms / 1000,
-        setup_s=config.limits.handshake_s,
-        idle_s=config.limits.idle_s,
-    )
-
-
 @asynccontextmanager
 async def _open(daemon: PoolDaemon, script: bytes) -> AsyncIterator["Pool"]:
     identity = issuer_secret(daemon.state)
-    database = Database.open(daemon.state / LEDGER_NAME, MIGRATIONS, metrics=daemon.metrics)
+    registry = CollectorRegistry()
+    database = Database.open(daemon.state / LEDGER_NAME, MIGRATIONS, metrics=registry)
     try:
         terms = terms_of(daemon.config, daemon.shared)
         ledger = await Ledger.open(
             database,
             public_key(identity),
             Pricing(terms.rule.minimum, terms.valuation),
-            metrics=LedgerMetrics(daemon.metrics),
+            metrics=LedgerMetrics(registry),
         )
         prefixes = await PrefixBook.open(database, daemon.config.server_id)
         async with NodeClient.of(daemon.shared.bitcoin, daemon.state.parent) as node:
             pool = Pool(
                 daemon,
+                registry,
                 database,
                 ledger,
                 node,
-                terms=terms,
                 script=script,
                 identity=identity,
                 prefixes=prefixes,
@@ -155,11 +118,11 @@ class Pool:
     def __init__(
         self,
         daemon: PoolDaemon,
+        registry: CollectorRegistry,
         database: Database,
         ledger: Ledger,
         node: NodeClient,
         *,
-        terms: Terms,
         script: bytes,
         identity: bytes,
         prefixes: PrefixBook,
@@ -168,103 +131,109 @@ class Pool:
         self._daemon = daemon
         self._database = database
         self._prefixes = prefixes
-        self.has_work = asyncio.Event()
-        meters = Meters(daemon.metrics)
-        self._workshop = Workshop(
-            script,
-            config.coinbase_tag,
-            block_hashes=shared.regtest.block_difficulty if shared.regtest else None,
-            listener=self._work_changed,
-        )
-        provider = shared.template_provider
-        self._link = TemplateLink(
-            _dialler(provider.address, provider.authority_key, TEMPLATE_DISTRIBUTION, TEMPLATE_UNREAD),
-            self._workshop,
-            script,
-            readiness=daemon.readiness,
-            meters=meters,
-        )
-        self.blocks = BlockDesk(database, self._link, node, meters)
+        tallies = Tallies(registry)
+        meters = Meters(registry)
+        self._supply = Supply(config, shared, script, readiness=daemon.readiness, meters=meters)
+        self.has_work = self._supply.has_work
+        self.blocks = BlockDesk(database, _Providers(self._supply.link, self), node, meters)
         adopt = self.blocks.adopt
         self._salvage = Salvage(database, node, adopt, script=script, pool=config.coinbase_tag)
-        notices = Notices(public_key(identity), meters)
-        self._disk = DiskWatch(daemon.state, config.limits.disk_reserve_bytes, meters, daemon.readiness)
-        difficulties = Difficulties(config.limits.remembered_difficulties)
-        meters.remembered.set_function(lambda: float(len(difficulties)))
-        self._floor = Floor(
-            terms,
-            self._workshop,
-            Admission(terms, self._workshop, prefixes, difficulties),
-            ShareDesk(terms, ledger, self.blocks, meters, self._disk),
-            notices,
+        self._salvage_until = 0.0
+        # Prefixes rest and blocks are looked at before miners hear of a new tip.
+        self._supply.listeners.append(self._work_changed)
+        public = public_key(identity)
+        self._front = FrontEnd(
+            daemon,
+            registry,
             meters,
+            self._supply,
+            Books(ledger, self.blocks, prefixes),
+            identity=public,
         )
-        meters.hashrate.set_function(self._floor.hashrate)
+        metrics = BranchMetrics(daemon.metrics, tallies)
+        self.branches = Branches(
+            config.processes - 1,
+            lambda number: Assignment(number, config, shared, daemon.state, public, os.getpid()),
+            KeptBooks(ledger, self.blocks, prefixes, self._front.difficulties),
+            self._front.notices,
+            tallies=tallies,
+            metrics=metrics,
+            readiness=daemon.readiness,
+            ended=self._branch_ended,
+        )
         mint = shared.mint
         self._issuer = Issuer(
             ledger,
             identity,
             mint.authority_key or b"",
-            _dialler(mint.issuance_address, mint.authority_key, ISSUANCE, StreamLimits().unread),
-            listener=notices,
-            metrics=IssuerMetrics(daemon.metrics),
+            dialler(mint.issuance_address, mint.authority_key, ISSUANCE, StreamLimits().unread),
+            listener=self.branches,
+            metrics=IssuerMetrics(registry),
         )
+        daemon.metrics.register(tallies)
 
     def activities(self) -> tuple[Coroutine[None, None, None], ...]:
         """What runs beside the listener, each until cancelled."""
         return (
-            self._link.run(),
+            *self._front.activities(),
             self._issuer.run(),
             self.blocks.run(),
             self._salvage.run(),
             self._prefixes.run(),
-            self._disk.run(),
             watch_store(self._database, self._daemon.readiness),
-            self._floor.announce(),
-            self._floor.follow_miners(),
+            self.branches.run(),
         )
 
-    def server(self, secret: bytes) -> PeerServer[ServedConnection]:
+    async def server(self, secret: bytes) -> PeerServer[ServedConnection]:
         """The listener for miners and proxies."""
-        config = self._daemon.config
-
-        async def handle(connection: Sv2Connection) -> None:
-            await Session(connection, self._floor).run()
-
-        return serve(
-            config.listen_address,
-            secret,
-            handle,
-            limit=CLIENT_FRAMES,
-            setting="listen_address",
-            certificate_s=config.certificate_validity_s,
-            metrics=ServerMetrics(self._daemon.metrics, "pool"),
-            server_limits=ServerLimits.of(config.limits),
-            stream_limits=StreamLimits.of(config.limits),
-        )
+        address, has_siblings = self._daemon.config.listen_address, self._daemon.config.processes > 1
+        if has_siblings:
+            await _until_free(address)
+        return self._front.server(address, secret, has_siblings=has_siblings)
 
     def _work_changed(self, is_new_tip: bool) -> None:
-        tip = self._workshop.tip
+        tip = self._supply.workshop.tip
         if is_new_tip and tip is not None:
             self._prefixes.new_tip(tip.previous)
             self.blocks.look()
-        self.has_work.set()
-        self._floor.work_changed()
+            if time.monotonic() < self._salvage_until:
+                self._salvage.look()
+
+    def _branch_ended(self) -> None:
+        self._salvage_until = time.monotonic() + LOST_S
+        self._salvage.look()
 
 
-def _dialler(
-    address: Address, authority: bytes | None, catalogue: Catalogue, unread: int
-) -> Callable[[], Awaitable[Sv2Connection]]:
-    limit, limits = FrameLimits(catalogue), StreamLimits(unread=unread)
+class _Providers:
+    """The template providers of all processes, as far as blocks are concerned."""
 
-    async def dial() -> Sv2Connection:
-        return await connect(
-            address,
-            authority,
-            limit=limit,
-            limits=limits,
-            # The configuration insists on a key unless the peer is on this machine.
-            allow_unauthenticated=address.is_loopback,
-        )
+    def __init__(self, link: TemplateLink, pool: Pool) -> None:
+        self.shelf = link.shelf
+        self._link = link
+        self._pool = pool
 
-    return dial
+    def submit(self, block_hash: bytes, origin: Origin, solution: SubmitSolution) -> bool:
+        """Send a solution of this process."""
+        return self._link.submit(block_hash, origin, solution)
+
+    def settled(self, block_hash: bytes) -> None:
+        """Send it no more, whoever found it."""
+        self._link.settled(block_hash)
+        self._pool.branches.settled(block_hash)
+
+
+async def _until_free(address: Address) -> None:
+    """Wait until nobody listens there: a stranger who also shared it would be given some of our miners.
+
+    Raises PortInUse and ListenFailed.
+    """
+    deadline = time.monotonic() + ORPHANS_S
+    while True:
+        try:
+            listen(address, "listen_address").close()
+        except PortInUse:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(ORPHANS_LOOK_S)
+        else:
+            return

@@ -22,9 +22,9 @@ from protocols.sv2.layout import Message
 from protocols.sv2.mining import SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard
 from protocols.sv2.share_frame import ExtendedShare
 from protocols.sv2.tlv import Tlv, find_tlv
-from roles.credit.ledger import Ledger, Told
+from roles.credit.ledger import Told
 from roles.credit.ledger_rows import Entry, Fate, Outcome
-from roles.pool.blocks import BlockDesk
+from roles.pool.books import BlockBook, ShareBook
 from roles.pool.disk import DiskWatch
 from roles.pool.meters import Meters
 from roles.pool.miner_channel import MinerChannel
@@ -85,7 +85,7 @@ class ShareDesk:
     """Judges and records shares for all connections."""
 
     def __init__(
-        self, terms: Terms, ledger: Ledger, blocks: BlockDesk, meters: Meters, disk: DiskWatch
+        self, terms: Terms, ledger: ShareBook, blocks: BlockBook, meters: Meters, disk: DiskWatch
     ) -> None:
         self._terms = terms
         self._ledger = ledger

@@ -106,6 +106,22 @@ def run(spec: DaemonSpec[C, S], argv: list[str] | None = None) -> int:
         return _failed(error)
 
 
+def assist(daemon: Daemon[C, S], service: Callable[[Daemon[C, S]], Awaitable[None]]) -> int:
+    """Run a further process of a daemon, which is told all by the first and has no health address.
+
+    Returns its exit code, one of sysexits.
+    """
+    log.configure(daemon.name, daemon.config.log.format, daemon.config.log.level)
+    _omit_creation_times()
+    try:
+        crash.arm(os.environ.get(crash.VARIABLE, ""))
+        harden()
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_work(daemon, service))
+    except OperatorError as error:
+        return _failed(error)
+
+
 def _arguments(spec: DaemonSpec[C, S], argv: list[str] | None) -> argparse.Namespace:
     configs = (checkout() or Path()) / "config"
     parser = argparse.ArgumentParser(prog=f"hashpool-{spec.name}", description=spec.config.__doc__)
@@ -185,16 +201,20 @@ async def _live(spec: DaemonSpec[C, S], daemon: Daemon[C, S]) -> int:
     health = HealthServer(spec.name, daemon.readiness, daemon.metrics)
     where = await health.start(daemon.config.health_address)
     _tell_start(daemon, f"http://{where}")
+    try:
+        return await _work(daemon, spec.service)
+    finally:
+        await health.close()
+
+
+async def _work(daemon: Daemon[C, S], service: Callable[[Daemon[C, S]], Awaitable[None]]) -> int:
     # What start-up made stays: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
-    service = asyncio.ensure_future(spec.service(daemon))
-    with _signals(daemon, service):
-        try:
-            await _until_stopped(daemon, service)
-        finally:
-            await health.close()
-    if not service.cancelled() and (error := service.exception()) is not None:
+    work = asyncio.ensure_future(service(daemon))
+    with _signals(daemon, work):
+        await _until_stopped(daemon, work)
+    if not work.cancelled() and (error := work.exception()) is not None:
         return _crashed(error)
     if not daemon.stopping.is_set():
         _log.error("the service ended by itself")

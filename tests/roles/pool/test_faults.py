@@ -14,7 +14,7 @@ import pytest
 from protocols.sv2.mining import SubmitSharesError, SubmitSharesSuccess
 from protocols.sv2.template_distribution import SubmitSolution
 from roles.credit.ledger import Ledger
-from roles.pool import service
+from roles.pool import front_end
 from roles.pool.floor import Floor
 from tests.roles.pool.house import Channel, House
 from tests.roles.pool.neighbours import KEY, soon
@@ -93,7 +93,7 @@ async def test_a_clock_that_jumps_changes_no_verdict_and_loses_no_share(
     def clock() -> float:
         return time.time() + offset
 
-    monkeypatch.setattr(service, "Floor", partial(Floor, clock=clock))
+    monkeypatch.setattr(front_end, "Floor", partial(Floor, clock=clock))
     monkeypatch.setattr(Ledger, "open", partial(Ledger.open, clock=clock))
     await house.start()
     house.provider.new_tip(bytes((2,)) * 32, now=int(time.time()))

@@ -22,7 +22,7 @@ from protocols.sv2.template_distribution import SetNewPrevHash as TemplateTip
 from roles.pool.errors import RewardUnusable, TemplateUnusable
 from roles.pool.prefixes import CHUNK, PrefixBook
 from roles.pool.schema import MIGRATIONS
-from roles.pool.service import reward_script
+from roles.pool.supply import reward_script
 from roles.pool.template_link import MAX_SHELVED, TransactionShelf
 from roles.pool.workshop import Workshop, script_height
 from roles.runtime.errors import CommitFailed
@@ -206,10 +206,10 @@ async def test_a_tag_too_long_is_found_at_the_start(house: House) -> None:
     assert house.daemon
     config = house.daemon.config.model_copy(update={"coinbase_tag": "x" * 50})
     with pytest.raises(RewardUnusable):
-        reward_script(replace(house.daemon, config=config))
+        reward_script(config, house.daemon.shared)
     missing = house.daemon.config.model_copy(update={"coinbase_reward_script": None})
     with pytest.raises(RewardUnusable):
-        reward_script(replace(house.daemon, config=missing))
+        reward_script(missing, house.daemon.shared)
 
 
 async def test_a_new_job_reaches_a_channel_that_was_opened_a_moment_before(house: House) -> None:

@@ -1,0 +1,264 @@
+"""The further processes of a pool: started, watched, started again when they end, and ended with it."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from multiprocessing.connection import Connection
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from protocols.ehash.errors import CreditCode
+from roles.credit.ledger_rows import LedgerRow
+from roles.pool import intercom
+from roles.pool.branch_desk import BranchDesk, KeptBooks
+from roles.pool.intercom import Assignment, Intercom
+from roles.pool.notices import Notices
+from roles.pool.tallies import Tallies
+from roles.runtime import crash
+from roles.runtime.backoff import Backoff
+from roles.runtime.readiness import Readiness
+from roles.runtime.task_group import TaskGroup
+from shared_config.address import Address
+
+CONDITION: Final = "branches"
+COMMAND: Final = (sys.executable, "-m", "roles.pool.branch")
+STEADY_S: Final = 10.0
+"""A branch that has lived so long is started again without delay."""
+SILENCE_S: Final = 30.0
+"""A branch that has said nothing for so long is ended; it says something each second."""
+STOP_S: Final = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+class BranchMetrics:
+    """What the keeper tells of the processes of the pool; 0 is its own number."""
+
+    def __init__(self, registry: CollectorRegistry, tallies: Tallies) -> None:
+        self._connections = Gauge(
+            "hashpool_pool_process_connections",
+            "Peers connected, by process.",
+            ["process"],
+            registry=registry,
+        )
+        self._accepted = Gauge(
+            "hashpool_pool_process_shares_accepted",
+            "Shares accepted, by process, since it was started.",
+            ["process"],
+            registry=registry,
+        )
+        self.ends = Counter(
+            "hashpool_pool_process_ends",
+            "Times that a process ended without being told to.",
+            ["process"],
+            registry=registry,
+        )
+        self._tallies = tallies
+
+    def show(self, number: int) -> None:
+        """Show a process from now on."""
+        process = str(number)
+        of = self._tallies.of
+        self._connections.labels(process).set_function(lambda: of(number, "hashpool_pool_connections"))
+        self._accepted.labels(process).set_function(lambda: of(number, "hashpool_pool_shares_accepted"))
+
+
+class Branches:
+    """As many branches as `count`, numbered from 1; hears for all processes what the mint does with rows."""
+
+    def __init__(
+        self,
+        count: int,
+        assign: Callable[[int], Assignment],
+        books: KeptBooks,
+        notices: Notices,
+        *,
+        tallies: Tallies,
+        metrics: BranchMetrics,
+        readiness: Readiness,
+        ended: Callable[[], None],
+    ) -> None:
+        self._count = count
+        self._assign = assign
+        self._books = books
+        self._notices = notices
+        self._tallies = tallies
+        self._metrics = metrics
+        self._readiness = readiness
+        self._ended = ended
+        self._desks: dict[int, BranchDesk] = {}
+        self._processes: dict[int, asyncio.subprocess.Process] = {}
+        self._heard: dict[int, float] = {}
+        self._reasons = dict.fromkeys(range(1, count + 1), "starting")
+        self._address: Address | None = None
+        self._stopping = asyncio.Event()
+        books.difficulties.listener = self._departed_here
+        for number in range(count + 1):
+            metrics.show(number)
+        if count:
+            readiness.declare(CONDITION, "starting")
+
+    async def run(self) -> None:
+        """Keep the branches running until cancelled."""
+        async with TaskGroup() as tasks:
+            for number in self._reasons:
+                tasks.create_task(self._tend(number))
+
+    def listen(self, address: Address) -> None:
+        """Have the branches serve miners there, these and those to come."""
+        self._address = address
+        for desk in self._desks.values():
+            desk.listen(address)
+
+    async def stop(self) -> None:
+        """End the branches; what they have begun is finished, if that does not take long."""
+        self._stopping.set()
+        processes = list(self._processes.values())
+        for process in processes:
+            _signal(process, signal.SIGTERM)
+        await asyncio.gather(*(_ended(process) for process in processes))
+
+    # What concerns rows and blocks of any process
+
+    def confirmed(self, rows: Sequence[LedgerRow]) -> None:
+        """The mint holds a quote for each of these rows."""
+        self._notices.confirmed(rows)
+        if rows:
+            for desk in self._desks.values():
+                desk.confirmed(rows)
+
+    def refused(self, row: LedgerRow, code: CreditCode) -> None:
+        """The mint settled a row by refusing it."""
+        self._notices.refused(row.seq, code)
+        for desk in self._desks.values():
+            desk.refused(row.seq, code)
+
+    def settled(self, block_hash: bytes) -> None:
+        """The node knows a block."""
+        for desk in self._desks.values():
+            desk.settled(block_hash)
+
+    def _departed_here(self, host: str, user: str, hashes: int) -> None:
+        if self._desks:
+            self._departed(None, intercom.pack_json([host, user, hashes]))
+
+    def _departed(self, where: BranchDesk | None, payload: bytes) -> None:
+        for desk in self._desks.values():
+            if desk is not where:
+                desk.learn(payload)
+
+    # The life of a branch
+
+    async def _tend(self, number: int) -> None:
+        backoff = Backoff(first_s=0.2, limit_s=5.0)
+        environment = dict(os.environ)
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            try:
+                reason = await self._live(number, environment)
+            finally:
+                self._forget(number)
+            # A crash point is for one life: what comes after it is the recovery.
+            environment.pop(crash.VARIABLE, None)
+            if self._stopping.is_set():
+                return
+            self._metrics.ends.labels(str(number)).inc()
+            _log.error("a front end has ended", extra={"branch": number, "reason": reason})
+            self._say(number, reason)
+            self._ended()
+            if time.monotonic() - began > STEADY_S:
+                backoff.reset()
+            await backoff.wait()
+
+    async def _live(self, number: int, environment: dict[str, str]) -> str:
+        """Start a branch and answer it to its end; returns why it has ended."""
+        near, far = socket.socketpair()
+        with contextlib.closing(near), contextlib.closing(far):
+            process = await asyncio.create_subprocess_exec(*COMMAND, stdin=far.fileno(), env=environment)
+            self._processes[number] = process
+            far.close()
+            try:
+                await asyncio.to_thread(_brief, near, self._assign(number))
+                near.setblocking(False)
+                loop = asyncio.get_running_loop()
+                _, line = await loop.create_unix_connection(Intercom, sock=near)
+                return await self._attend(number, process, line)
+            except OSError as error:
+                return str(error)
+            finally:
+                _signal(process, signal.SIGKILL)
+                await process.wait()
+
+    async def _attend(self, number: int, process: asyncio.subprocess.Process, line: Intercom) -> str:
+        desk = BranchDesk(line, self._books, report=partial(self._report, number), departed=self._departed)
+        self._desks[number] = desk
+        self._heard[number] = time.monotonic()
+        line.attend(desk.hear)
+        if self._address is not None:
+            desk.listen(self._address)
+        try:
+            while not line.lost.is_set():
+                patience = self._heard[number] + SILENCE_S - time.monotonic()
+                if patience <= 0:
+                    return f"it has said nothing for {SILENCE_S:g} s"
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(patience):
+                        await line.lost.wait()
+            return await _ended(process)
+        finally:
+            del self._desks[number]
+            desk.close()
+
+    def _forget(self, number: int) -> None:
+        self._processes.pop(number, None)
+        self._heard.pop(number, None)
+        self._tallies.depart(number)
+
+    def _report(self, number: int, state: dict[str, Any]) -> None:
+        self._heard[number] = time.monotonic()
+        self._tallies.take(number, state["metrics"])
+        reasons: dict[str, str] = state["reasons"]
+        self._say(number, "; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
+
+    def _say(self, number: int, reason: str) -> None:
+        if self._reasons[number] == reason:
+            return
+        self._reasons[number] = reason
+        waits = [f"process {each}: {why}" for each, why in self._reasons.items() if why]
+        if waits:
+            self._readiness.unmet(CONDITION, ", ".join(waits))
+        else:
+            self._readiness.met(CONDITION)
+
+
+def _brief(wire: socket.socket, assignment: Assignment) -> None:
+    """Tell a new process what it is; waits until it has heard, or raises OSError."""
+    with Connection(os.dup(wire.fileno())) as briefing:
+        briefing.send(assignment)
+
+
+def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(number)
+
+
+async def _ended(process: asyncio.subprocess.Process) -> str:
+    """How a process has ended, with violence if that takes long."""
+    try:
+        async with asyncio.timeout(STOP_S):
+            code = await process.wait()
+    except TimeoutError:
+        _signal(process, signal.SIGKILL)
+        code = await process.wait()
+    if code < 0:
+        return f"it was ended by {signal.Signals(-code).name}"
+    return f"it ended with exit code {code}"

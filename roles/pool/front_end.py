@@ -1,0 +1,116 @@
+"""What serves miners, the same in each process of a pool; where the books are kept it need not know."""
+
+from collections.abc import Coroutine
+
+from prometheus_client import CollectorRegistry
+
+from protocols.ehash.amount import Valuation
+from protocols.mining.credit_target import CreditRule
+from protocols.mining.vardiff import RUSH
+from roles.pool.admission import Admission
+from roles.pool.books import Books
+from roles.pool.disk import DiskWatch
+from roles.pool.floor import Floor
+from roles.pool.meters import Meters
+from roles.pool.notices import Notices
+from roles.pool.recollection import Difficulties
+from roles.pool.session import Session
+from roles.pool.share_desk import ShareDesk
+from roles.pool.supply import Supply
+from roles.pool.terms import Terms
+from roles.runtime.daemon import Daemon
+from roles.runtime.peer_server import PeerServer, ServerLimits, ServerMetrics
+from roles.runtime.peer_stream import StreamLimits
+from roles.runtime.sv2_connection import ServedConnection, Sv2Connection, serve
+from roles.stratum.client_messages import CLIENT_FRAMES
+from shared_config.address import Address
+from shared_config.pool import PoolSettings
+from shared_config.pool_side import PoolSide
+
+PoolDaemon = Daemon[PoolSettings, PoolSide]
+
+
+class FrontEnd:
+    """The listener for miners and what stands behind it."""
+
+    def __init__(
+        self,
+        daemon: PoolDaemon,
+        registry: CollectorRegistry,
+        meters: Meters,
+        supply: Supply,
+        books: Books,
+        *,
+        identity: bytes,
+    ) -> None:
+        config = daemon.config
+        terms = terms_of(config, daemon.shared)
+        self._config = config
+        self._registry = registry
+        self._supply = supply
+        self.notices = Notices(identity, meters)
+        self._disk = DiskWatch(daemon.state, config.limits.disk_reserve_bytes, meters, daemon.readiness)
+        self.difficulties = Difficulties(config.limits.remembered_difficulties)
+        meters.remembered.set_function(lambda: float(len(self.difficulties)))
+        self.floor = Floor(
+            terms,
+            supply.workshop,
+            Admission(terms, supply.workshop, books.prefixes, self.difficulties),
+            ShareDesk(terms, books.shares, books.blocks, meters, self._disk),
+            self.notices,
+            meters,
+        )
+        meters.hashrate.set_function(self.floor.hashrate)
+        supply.listeners.append(lambda _: self.floor.work_changed())
+
+    def activities(self) -> tuple[Coroutine[None, None, None], ...]:
+        """What runs beside the listener, each until cancelled."""
+        return (
+            self._supply.link.run(),
+            self._disk.run(),
+            self.floor.announce(),
+            self.floor.follow_miners(),
+        )
+
+    def server(self, address: Address, secret: bytes, *, has_siblings: bool) -> PeerServer[ServedConnection]:
+        """The listener for miners and proxies, who are shared with siblings at the same address."""
+        config = self._config
+
+        async def handle(connection: Sv2Connection) -> None:
+            await Session(connection, self.floor).run()
+
+        return serve(
+            address,
+            secret,
+            handle,
+            limit=CLIENT_FRAMES,
+            setting="listen_address",
+            certificate_s=config.certificate_validity_s,
+            metrics=ServerMetrics(self._registry, "pool"),
+            server_limits=ServerLimits.of(config.limits),
+            stream_limits=StreamLimits.of(config.limits),
+            has_siblings=has_siblings,
+        )
+
+
+def terms_of(config: PoolSettings, shared: PoolSide) -> Terms:
+    """The terms that the configuration sets for miners."""
+    return Terms(
+        rule=CreditRule(shared.ehash.minimum_difficulty, config.vardiff.floor_hashes),
+        valuation=Valuation[shared.ehash.valuation.upper()],
+        shares_per_minute=config.vardiff.shares_per_minute,
+        keyless=shared.ehash.keyless == "accept",
+        users=None if config.users is None else frozenset(config.users),
+        channels=config.limits.channels_per_connection,
+        channels_of_host=config.limits.channels_per_host,
+        shares_per_s=config.limits.shares_per_s,
+        # A miner whose target has yet to be found must not lose shares by that.
+        channel_shares_per_s=max(
+            config.limits.channel_shares_per_s, RUSH * config.vardiff.shares_per_minute / 60
+        ),
+        keys=config.limits.keys_per_connection,
+        ack_size=config.acknowledgement.shares,
+        ack_delay_s=config.acknowledgement.delay_ms / 1000,
+        setup_s=config.limits.handshake_s,
+        idle_s=config.limits.idle_s,
+    )

@@ -1,0 +1,206 @@
+"""The keeper's books as a branch has them: at the other end of the intercom."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from protocols.mining.errors import CapacityExhausted
+from protocols.mining.share import Verdict
+from roles.credit.ledger import Told
+from roles.credit.ledger_rows import Entry, Outcome
+from roles.pool import found_block, intercom
+from roles.pool.found_block import FoundBlock, Provider
+from roles.pool.intercom import MAX_ENTRIES, Intercom, Word
+from roles.runtime import crash
+from roles.runtime.errors import CommitFailed, RuntimeFault
+
+STOCK = 2048
+"""Prefixes that a branch asks for, when it has less left than these."""
+ASK_AGAIN_S = 0.25
+MAX_PARTIAL = 64
+"""Blocks that wait for their template's transactions."""
+ASSEMBLE_S = 0.25
+PATIENCE_S = 600.0
+
+_log = logging.getLogger(__name__)
+
+
+class EntriesFault(RuntimeFault):
+    """Shares that no ledger takes: a fault of ours."""
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Entries of several callers in one message; each waits with the place where its entries end."""
+
+    entries: list[Entry] = field(default_factory=list)
+    waiters: list[tuple[Told, int]] = field(default_factory=list)
+
+    def settle(self, outcome: Outcome) -> None:
+        """Tell each caller of its entries."""
+        call_soon, start = asyncio.get_running_loop().call_soon, 0
+        for told, end in self.waiters:
+            call_soon(told, outcome.part(start, end))
+            start = end
+
+    def fail(self, error: BaseException) -> None:
+        """Tell each caller that nothing was stored."""
+        call_soon = asyncio.get_running_loop().call_soon
+        for told, _ in self.waiters:
+            call_soon(told, error)
+
+    def apart(self) -> "list[_Batch]":
+        """The same for each caller alone."""
+        parts, start = [], 0
+        for told, end in self.waiters:
+            entries = self.entries[start:end]
+            parts.append(_Batch(entries, [(told, len(entries))]))
+            start = end
+        return parts
+
+
+class RemoteLedger:
+    """Hands shares to the keeper, one message at a time: what comes meanwhile is gathered for the next."""
+
+    def __init__(self, line: Intercom) -> None:
+        self._line = line
+        self._waiting: deque[_Batch] = deque()
+        self._open: _Batch | None = None
+        self._sent: _Batch | None = None
+        self._is_due = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def enter(self, entries: Sequence[Entry], told: Told) -> None:
+        """As the ledger's own."""
+        batch = self._open
+        if batch is None or len(batch.entries) + len(entries) > MAX_ENTRIES:
+            batch = self._open = _Batch()
+            self._waiting.append(batch)
+        batch.entries += entries
+        batch.waiters.append((told, len(batch.entries)))
+        if self._sent is None and not self._is_due:
+            # What other connections bring in this turn of the event loop goes along.
+            self._is_due = True
+            self._idle.clear()
+            asyncio.get_running_loop().call_soon(self._send)
+
+    def recorded(self, outcome: Outcome) -> None:
+        """The message that was sent is durable."""
+        batch = self._take_answered()
+        batch.settle(outcome)
+        self._send()
+
+    def not_stored(self, reason: str, *, is_fault: bool) -> None:
+        """Nothing of the message that was sent is stored."""
+        batch = self._take_answered()
+        if not is_fault:
+            batch.fail(CommitFailed(reason))
+        elif len(batch.waiters) == 1:
+            batch.fail(EntriesFault(reason))
+        else:
+            # One caller's entries cannot be stored, and the others must not suffer for it.
+            self._waiting.extendleft(reversed(batch.apart()))
+        self._send()
+
+    async def settled(self) -> None:
+        """Wait until nothing is on its way."""
+        await self._idle.wait()
+
+    def _take_answered(self) -> _Batch:
+        batch, self._sent = self._sent, None
+        if batch is None:
+            raise intercom.Garbled("an answer about shares that were not sent")
+        return batch
+
+    def _send(self) -> None:
+        self._is_due = False
+        if not self._waiting:
+            self._idle.set()
+            return
+        batch = self._sent = self._waiting.popleft()
+        if batch is self._open:
+            self._open = None
+        self._line.say(Word.ENTRIES, intercom.pack_entries(batch.entries))
+        crash.once_sent("branch.shares-handed")
+
+
+class RemotePrefixes:
+    """Grants prefixes out of a stock that the keeper has lent, and asks for more in time."""
+
+    def __init__(self, line: Intercom) -> None:
+        self._line = line
+        self._stock: deque[bytes] = deque()
+        self._left: list[bytes] = []
+        self._is_asked = False
+
+    def ask(self) -> None:
+        """Have the keeper lend more where the stock is low."""
+        if not self._is_asked and len(self._stock) < STOCK:
+            self._is_asked = True
+            self._line.say(Word.PREFIXES_WANTED)
+
+    def lent(self, prefixes: Sequence[bytes]) -> None:
+        """The keeper has answered."""
+        self._is_asked = False
+        self._stock += prefixes
+        if prefixes:
+            self.ask()
+        else:
+            asyncio.get_running_loop().call_later(ASK_AGAIN_S, self.ask)
+
+    def grant(self) -> bytes:
+        """A prefix for a new channel; raises CapacityExhausted."""
+        if not self._stock:
+            raise CapacityExhausted("no extranonce prefix is in stock")
+        prefix = self._stock.popleft()
+        self.ask()
+        return prefix
+
+    def release(self, prefix: bytes) -> None:
+        """A channel is closed."""
+        self._left.append(prefix)
+
+    def give_back(self) -> None:
+        """Tell the keeper which channels are closed."""
+        if self._left:
+            self._line.say(Word.PREFIXES_LEFT, intercom.pack_prefixes(self._left))
+            self._left = []
+
+
+class RemoteBlocks:
+    """Sends solutions at once, and tells the keeper, which stores and follows the blocks."""
+
+    def __init__(self, line: Intercom, provider: Provider, *, clock: Callable[[], float]) -> None:
+        self._line = line
+        self._provider = provider
+        self._clock = clock
+        self._partial: deque[FoundBlock] = deque(maxlen=MAX_PARTIAL)
+        self._wake = asyncio.Event()
+
+    def found(self, verdict: Verdict) -> None:
+        """A share that is a block."""
+        found = found_block.send(verdict, self._provider, int(self._clock() * 1000))
+        found = found.assembled(self._provider.shelf)
+        self._line.say(Word.FOUND, intercom.pack_found(found))
+        crash.once_sent("branch.block-told")
+        if found.whole is None:
+            self._partial.append(found)
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Tell the keeper of blocks again when they have become whole, until cancelled."""
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(ASSEMBLE_S)
+            oldest = int((self._clock() - PATIENCE_S) * 1000)
+            for _ in range(len(self._partial)):
+                found = self._partial.popleft().assembled(self._provider.shelf)
+                if found.whole is not None:
+                    self._line.say(Word.FOUND, intercom.pack_found(found))
+                elif found.found_ms > oldest:
+                    self._partial.append(found)
+            if not self._partial:
+                self._wake.clear()
