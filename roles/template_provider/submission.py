@@ -13,8 +13,8 @@ from roles.template_provider.meters import Meters
 from roles.template_provider.solution import Block
 
 MAX_PENDING = 64
-GIVE_UP_S = 600.0
-"""A block that no node took for so long is worth nothing any more."""
+GIVE_UP_S = 3_600.0
+"""A block that no node took for so long is worth nothing any more; a node may be gone for a while."""
 
 # The node has the block, or does not know yet whether its chain is the best one.
 _HARMLESS = {"duplicate", "inconclusive"}
