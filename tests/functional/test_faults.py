@@ -17,9 +17,11 @@ import pytest
 from roles.cli.auditing.sides import audit
 from roles.cli.run_report import settled
 from roles.cli.stores import PoolStore, open_store
+from roles.node_client.client import NodeClient
+from roles.node_client.credentials import CookieFile
 from roles.runtime import sysexits
 from tests.chaos.witness import Witness
-from tests.functional.development import Development
+from tests.functional.development import REWARD, Development
 from tests.functional.preloaded import FailingDisk, Fault, ShiftedClock, build
 from tests.functional.processes import Daemon, Site
 
@@ -35,6 +37,7 @@ PATIENCE_S: Final = 60.0
 COMMITS_FAILED: Final = 'hashpool_storage_failures_total{reason="commit"}'
 HOUR_S: Final = 3_600
 DAY_S: Final = 86_400
+DEPTH: Final = 6
 REFUSED: Final = {"share-not-stored", "Stale", "Job not found"}
 
 
@@ -129,12 +132,40 @@ async def mined(
     assert witness.acknowledged <= set(shares)
 
 
+async def test_a_reorganisation_of_six_blocks_and_more_while_mining_costs_no_share(
+    site: Site, tmp_path: Path
+) -> None:
+    async with mined(site) as system:
+        await system.until_sample("regtest_node", "hashpool_node_height", DEPTH)
+        with Site(tmp_path / "elsewhere") as elsewhere:
+            other = await elsewhere.daemon("regtest_node").started()
+            async with client_of(system.daemon("regtest_node")) as ours, client_of(other) as theirs:
+                # Longer than ours is even when all of it has been handed over.
+                longer = int(await ours.call("getblockcount")) + 2 * DEPTH
+                await theirs.call("generatetoaddress", longer, REWARD)
+                for height in range(1, longer + 1):
+                    name = await theirs.call("getblockhash", height)
+                    await ours.call("submitblock", await theirs.call("getblock", name, 0))
+                assert await ours.call("getblockhash", longer) == await theirs.call("getbestblockhash")
+            await system.works()
+            assert set(system.witness.refused) <= {"Stale", "Job not found"}, system.witness.refused
+    told = statuses(site.state)
+    print(f"blocks {told}")
+    assert set(told) <= {"in_chain", "orphaned"}, told
+    assert told["orphaned"] >= DEPTH
+
+
 def statuses(state: Path) -> Counter[str]:
     """How many blocks the pool has found, by what became of them."""
     connection = open_store(state, "pool", PoolStore.FILE)
     assert connection is not None
     with connection:
         return Counter(row[0] for row in connection.execute("SELECT status FROM audit_block"))
+
+
+def client_of(node: Daemon) -> NodeClient:
+    """RPC of a node."""
+    return NodeClient(f"http://{node.settings['rpc_address']}", CookieFile(node.state / ".cookie"))
 
 
 def newest_ms(state: Path) -> int:
