@@ -1,19 +1,24 @@
 """What reads bytes before anybody is known: handshakes, certificates, the encrypted stream, keys as text."""
 
+from functools import cache
 from typing import Final, NamedTuple
+
+import pytest
 
 from protocols.bitcoin import base58, secp256k1
 from protocols.noise import authority
 from protocols.noise.certificate import TERMS, Certificate
 from protocols.noise.errors import AuthorityKeyError, HandshakeError, TransportError
+from protocols.noise.frame_cipher import CipherMaker, PythonCipher
 from protocols.noise.handshake import Initiator, Responder, Session
-from protocols.noise.transport import CHUNK_SIZE, Transport
+from protocols.noise.transport import CHUNK_SIZE
 from protocols.sv2.codec import MINING
 from protocols.sv2.errors import OversizedFrame
 from protocols.sv2.frame import Frame
 from protocols.sv2.limits import FrameLimits
 from tests.fuzz.campaign import Parser
 from tests.fuzz.mutation import Mutator
+from tests.native_kernel import native_kernel
 
 NOW: Final = 1_800_000_000
 AUX: Final = bytes(32)
@@ -101,7 +106,7 @@ SMALL: Final = 5
 
 def make_stream(mutator: Mutator) -> Stream:
     """Frames that are sealed well, whatever they say, and sometimes damaged behind that."""
-    sender = Transport(Session(bytes(32), None, *KEYS), LIMITS)
+    sender = PythonCipher(Session(bytes(32), None, *KEYS), LIMITS)
     frames = []
     for _ in range(mutator.below(5)):
         frame = FRAMES[mutator.below(len(FRAMES) if mutator.happens(1 / 50) else SMALL)]
@@ -116,11 +121,33 @@ def make_stream(mutator: Mutator) -> Stream:
     return Stream(mutator.segments(data), frames if sound else None)
 
 
+RECEIVER: Final = Session(bytes(32), None, KEYS[1], KEYS[0])
+
+
 def read_stream(stream: Stream) -> None:
-    receiver = Transport(Session(bytes(32), None, KEYS[1], KEYS[0]), LIMITS)
+    receiver = PythonCipher(RECEIVER, LIMITS)
     received = [frame for piece in stream.pieces for frame in receiver.receive(piece)]
     if stream.frames is not None:
         assert received == stream.frames
+
+
+@cache
+def native() -> CipherMaker:
+    """The cipher in C, once; the test is skipped where it is not built."""
+    return native_kernel().cipher
+
+
+def read_stream_natively(stream: Stream) -> None:
+    """In C the same comes of every piece as in Python, to the error that ends it."""
+    receivers = native()(RECEIVER, LIMITS), PythonCipher(RECEIVER, LIMITS)
+    for piece in stream.pieces:
+        try:
+            expected = receivers[1].receive(piece)
+        except (TransportError, OversizedFrame) as error:
+            with pytest.raises(type(error)):
+                receivers[0].receive(piece)
+            raise
+        assert receivers[0].receive(piece) == expected
 
 
 KEY_TEXTS: Final = (
@@ -147,5 +174,6 @@ PARSERS: Final = (
     Parser("noise-act-1", lambda mutator: mutator.damage([ACT_1]), read_act_1, (HandshakeError,)),
     Parser("noise-act-2", make_act_2, read_act_2, (HandshakeError,)),
     Parser("noise-transport", make_stream, read_stream, (TransportError, OversizedFrame)),
+    Parser("noise-transport-native", make_stream, read_stream_natively, (TransportError, OversizedFrame)),
     Parser("authority-key-text", make_key_text, read_key_text, (AuthorityKeyError,)),
 )

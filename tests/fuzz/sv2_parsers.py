@@ -5,6 +5,8 @@ from dataclasses import MISSING, fields
 from random import Random
 from typing import Any, Final, cast, get_type_hints
 
+import pytest
+
 from protocols.ehash.messages import ISSUANCE, MINING_MESSAGES
 from protocols.sv2.codec import JOB_DECLARATION, MINING, TEMPLATE_DISTRIBUTION, Catalogue, encode
 from protocols.sv2.connection import SetupConnection, SetupConnectionError, SetupConnectionSuccess
@@ -20,7 +22,9 @@ from protocols.sv2.extensions import RequestExtensions, RequestExtensionsError, 
 from protocols.sv2.frame import Frame, frame_from, parse_header
 from protocols.sv2.layout import Layout, Message
 from protocols.sv2.limits import FrameLimits
+from protocols.sv2.mining import SubmitSharesExtended
 from protocols.sv2.setup import ClientSetup, ServerSetup, refusal
+from protocols.sv2.share_frame import read_share
 from protocols.sv2.tlv import Tlv, encode_tlvs, find_tlv, parse_tlvs
 from protocols.sv2.types import Blob, Boolean, Float, Kind, Many, Maybe, Raw, Text, Unsigned, kind_of
 from tests.fuzz.campaign import Parser
@@ -106,6 +110,24 @@ def longest_default(declared: type[Message]) -> int:
         for each in fields(cast("Any", declared))
         if each.default is not MISSING
     )
+
+
+SHARES: Final = tuple(
+    frame.payload for frame in frames_of(MINING_LINK) if frame.msg_type == SubmitSharesExtended.msg_type
+)
+
+
+def read_extended_share(payload: bytes) -> None:
+    """The short way reads what the catalogue reads, and refuses what it refuses."""
+    frame = Frame(0, True, SubmitSharesExtended.msg_type, payload)
+    try:
+        share, end = read_share(payload)
+    except MalformedMessage:
+        with pytest.raises(MalformedMessage):
+            MINING_LINK.decode(frame)
+        raise
+    tlvs = parse_tlvs(payload[end:], MINING_LINK.extensions)
+    assert (SubmitSharesExtended(*share), tlvs) == MINING_LINK.decode(frame)
 
 
 HEADERS: Final = tuple(frame.header() for frame in frames_of(MINING_LINK))
@@ -199,6 +221,12 @@ PARSERS: Final = (
     messages_parser("sv2-template-distribution", TEMPLATE_DISTRIBUTION),
     messages_parser("sv2-job-declaration", JOB_DECLARATION),
     messages_parser("sv2-issuance", ISSUANCE),
+    Parser(
+        "sv2-extended-shares",
+        lambda mutator: mutator.damage(SHARES, TLV_TEXTS),
+        read_extended_share,
+        (MalformedMessage,),
+    ),
     Parser("sv2-tlvs", lambda mutator: mutator.damage(TLV_TEXTS, TLV_TEXTS), read_tlvs, (MalformedTlv,)),
     Parser(
         "sv2-setup-server",
