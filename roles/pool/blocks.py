@@ -158,6 +158,8 @@ class BlockDesk:
     def adopt(self, block: Salvaged) -> None:
         """A block of an earlier life that did not come to store it."""
         if all(each.block_hash != block.block_hash for each in self._followed):
+            fields = {"hash": display(block.block_hash), "height": block.height}
+            _log.warning("a block of ours was not stored", extra=fields)
             self._add(_Followed(block.block_hash, block.header, block.height, 1000 * block.time))
             self._wake.set()
 

@@ -148,25 +148,31 @@ class Branch:
 
     def report(self) -> None:
         """Tell the keeper how this process is."""
-        state = {"reasons": self._daemon.readiness.reasons, "metrics": snapshot(self._daemon.metrics)}
+        state = {
+            "has_work": self._supply.has_work.is_set(),
+            "reasons": self._daemon.readiness.reasons,
+            "metrics": snapshot(self._daemon.metrics),
+        }
         self._line.say(Word.STATE, intercom.pack_json(state))
 
     async def _tell(self) -> None:
-        ready = asyncio.ensure_future(self._daemon.readiness.wait())
-        try:
-            while True:
-                self.report()
-                self._prefixes.give_back()
-                await asyncio.wait({ready}, timeout=TICK_S)
-                if ready.done():
-                    self.report()
-                    break
-            while True:
-                await asyncio.sleep(TICK_S)
-                self._prefixes.give_back()
-                self.report()
-        finally:
-            ready.cancel()
+        """Say each second how this process is, and at once when it has work and when it is ready."""
+        awaited = [self._supply.has_work.wait, self._daemon.readiness.wait]
+        while awaited:
+            self._say_how()
+            try:
+                async with asyncio.timeout(TICK_S):
+                    await awaited[0]()
+            except TimeoutError:
+                continue
+            del awaited[0]
+        while True:
+            self._say_how()
+            await asyncio.sleep(TICK_S)
+
+    def _say_how(self) -> None:
+        self._prefixes.give_back()
+        self.report()
 
     def _departed(self, host: str, user: str, hashes: int) -> None:
         self._line.hint(Word.DEPARTED, intercom.pack_json([host, user, hashes]))

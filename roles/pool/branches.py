@@ -35,6 +35,8 @@ STEADY_S: Final = 10.0
 SILENCE_S: Final = 30.0
 """A branch that has said nothing for so long is ended; it says something each second."""
 STOP_S: Final = 5.0
+GATHER_S: Final = 10.0
+LISTEN_S: Final = 0.5
 
 _log = logging.getLogger(__name__)
 
@@ -98,6 +100,9 @@ class Branches:
         self._processes: dict[int, asyncio.subprocess.Process] = {}
         self._heard: dict[int, float] = {}
         self._reasons = dict.fromkeys(range(1, count + 1), "starting")
+        self._waiting = set(self._reasons)
+        self._is_gathered = asyncio.Event()
+        self._are_serving = asyncio.Event()
         self._address: Address | None = None
         self._stopping = asyncio.Event()
         books.difficulties.listener = self._departed_here
@@ -105,6 +110,9 @@ class Branches:
             metrics.show(number)
         if count:
             readiness.declare(CONDITION, "starting")
+        else:
+            self._is_gathered.set()
+            self._are_serving.set()
 
     async def run(self) -> None:
         """Keep the branches running until cancelled."""
@@ -112,11 +120,20 @@ class Branches:
             for number in self._reasons:
                 tasks.create_task(self._tend(number))
 
-    def listen(self, address: Address) -> None:
-        """Have the branches serve miners there, these and those to come."""
+    async def gather(self) -> None:
+        """Wait until all have work, or have had their time: who listens first would be given all miners."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GATHER_S):
+                await self._is_gathered.wait()
+
+    async def listen(self, address: Address) -> None:
+        """Have the branches serve miners there, these and those to come; wait for it, but not long."""
         self._address = address
         for desk in self._desks.values():
             desk.listen(address)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LISTEN_S):
+                await self._are_serving.wait()
 
     async def stop(self) -> None:
         """End the branches; what they have begun is finished, if that does not take long."""
@@ -225,6 +242,10 @@ class Branches:
     def _report(self, number: int, state: dict[str, Any]) -> None:
         self._heard[number] = time.monotonic()
         self._tallies.take(number, state["metrics"])
+        if state["has_work"]:
+            self._waiting.discard(number)
+            if not self._waiting:
+                self._is_gathered.set()
         reasons: dict[str, str] = state["reasons"]
         self._say(number, "; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
 
@@ -236,6 +257,7 @@ class Branches:
         if waits:
             self._readiness.unmet(CONDITION, ", ".join(waits))
         else:
+            self._are_serving.set()
             self._readiness.met(CONDITION)
 
 

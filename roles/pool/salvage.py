@@ -10,7 +10,6 @@ from typing import NamedTuple, Protocol
 
 from protocols.bitcoin.encoding import ByteReader
 from protocols.bitcoin.errors import EncodingError
-from protocols.bitcoin.hashing import display
 from protocols.bitcoin.header import HEADER_SIZE, Header
 from protocols.bitcoin.transaction import Transaction
 from roles.node_client.errors import NodeError
@@ -106,10 +105,6 @@ class Salvage:
         script = coinbase.inputs[0].script
         if self._tag in script and any(output.script == self._script for output in coinbase.outputs):
             height = script_height(script)
-            _log.warning(
-                "a block of ours was not stored",
-                extra={"hash": display(block_hash), "height": height},
-            )
             self._adopt(Salvaged(block_hash, header, height, Header.parse(header).time))
         return header
 

@@ -61,7 +61,7 @@ async def service(daemon: PoolDaemon) -> None:
     async with _open(daemon, script) as pool, asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(each) for each in pool.activities()]
         stopping = tasks.create_task(daemon.stopping.wait())
-        working = tasks.create_task(pool.has_work.wait())
+        working = tasks.create_task(pool.can_serve())
         await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
         working.cancel()
         if not daemon.stopping.is_set():
@@ -70,7 +70,6 @@ async def service(daemon: PoolDaemon) -> None:
             daemon.readiness.met("listener")
             where = {"address": str(server.address), "authority_key": encode_public(public_of(secret))}
             _log.info("serving miners", extra=where)
-            pool.branches.listen(server.address)
             await daemon.stopping.wait()
             serving.cancel()
             await asyncio.wait({serving})
@@ -134,7 +133,6 @@ class Pool:
         tallies = Tallies(registry)
         meters = Meters(registry)
         self._supply = Supply(config, shared, script, readiness=daemon.readiness, meters=meters)
-        self.has_work = self._supply.has_work
         self.blocks = BlockDesk(database, _Providers(self._supply.link, self), node, meters)
         adopt = self.blocks.adopt
         self._salvage = Salvage(database, node, adopt, script=script, pool=config.coinbase_tag)
@@ -184,12 +182,24 @@ class Pool:
             self.branches.run(),
         )
 
+    async def can_serve(self) -> None:
+        """Wait until there is work for miners."""
+        await self._supply.has_work.wait()
+        await self.branches.gather()
+
     async def server(self, secret: bytes) -> PeerServer[ServedConnection]:
-        """The listener for miners and proxies."""
+        """The listener for miners and proxies, here and in the branches."""
         address, has_siblings = self._daemon.config.listen_address, self._daemon.config.processes > 1
-        if has_siblings:
-            await _until_free(address)
-        return self._front.server(address, secret, has_siblings=has_siblings)
+        if not has_siblings:
+            return self._front.server(address, secret, has_siblings=False)
+        await _until_free(address)
+        if address.port:
+            # The branches take longer, and who listens first is given everybody.
+            await self.branches.listen(address)
+        server = self._front.server(address, secret, has_siblings=True)
+        if not address.port:
+            await self.branches.listen(server.address)
+        return server
 
     def _work_changed(self, is_new_tip: bool) -> None:
         tip = self._supply.workshop.tip

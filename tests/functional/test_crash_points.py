@@ -31,10 +31,13 @@ from tests.functional.processes import Daemon, Site
 from tests.functional.processes import launch as processes_launch
 
 pytest.importorskip("pbk", reason="needs py-bitcoinkernel, the node extra")
-pytestmark = [pytest.mark.functional, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.functional, pytest.mark.timeout(300)]
 
-HOSTS: Final = {"wallet": "proxy"}
+HOSTS: Final = {"wallet": "proxy", "branch": "pool"}
 """In which daemon the points of a package are that is none itself."""
+OF_TWO: Final = ("branch.", "pool.branch-", "pool.prefixes-lent")
+"""What the points begin with that only a pool of several processes passes."""
+NUDGE_S: Final = 4.0
 BOUND_S: Final = 45.0
 POLL_S: Final = 0.02
 NO_KEY: Final = b"\x02" + b"\xff" * 32
@@ -87,6 +90,8 @@ class Mine:
         daemon = self.daemons[host(name)]
         self._prepare(name)
         daemon.kill()
+        if daemon.role == "pool":
+            daemon.settings["processes"] = "2" if name.startswith(OF_TWO) else "1"
         if name == "pool.refusals-stored":
             self._add_row_for_nobody()
         if name.startswith("regtest_node.rebuild"):
@@ -95,17 +100,24 @@ class Mine:
         daemon.start(**{VARIABLE: name})
         if name == "wallet.identity-stored":
             self._new_miner()
+        said = f"crash point {name}\n"
+        if name.startswith(OF_TWO):
+            self._mine_on_a_branch(lambda: said in daemon.log[seen:] or not daemon.is_running)
+        if name.startswith("branch."):
+            assert said in daemon.log[seen:]
+            return
         ended = self._swapped if name.startswith("mint.swap") else lambda: not daemon.is_running
         self.await_(f"{name} to be passed", lambda: ended() or not daemon.is_running)
         self.await_(f"{name} to kill", lambda: not daemon.is_running)
         assert daemon.process is not None
         assert daemon.process.returncode == -signal.SIGKILL
-        assert f"crash point {name}\n" in daemon.log[seen:]
+        assert said in daemon.log[seen:]
 
     def recover(self, name: str) -> None:
         """Start the daemon as it should be; tokens grow again and all books agree."""
         daemon = self.daemons[host(name)]
         before = self.balance()
+        daemon.kill()
         daemon.start()
         if self._swap:
             self.await_("the swap to be answered", self._swapped)
@@ -130,6 +142,19 @@ class Mine:
             self.await_("a block in the journal", lambda: journal.stat().st_size)
         if name.startswith("mint.swap") and not self._swap:
             self._swap = self._make_swap()
+
+    def _mine_on_a_branch(self, is_over: Callable[[], bool]) -> None:
+        """Have the proxy dial the pool again until the kernel gives it to the process where it is wanted."""
+        proxy = self.daemons["proxy"]
+        deadline = time.monotonic() + 2 * BOUND_S
+        while not is_over() and time.monotonic() < deadline:
+            nudged = time.monotonic()
+            while not is_over() and time.monotonic() < nudged + NUDGE_S:
+                time.sleep(POLL_S)
+            if not is_over():
+                proxy.kill()
+                proxy.start()
+        assert is_over()
 
     def _new_miner(self) -> None:
         """A miner whose name the wallet has no key for, unless one waits to be let in."""
