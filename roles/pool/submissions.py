@@ -144,7 +144,8 @@ class Submissions:
     def _settled(self, shares: list[Judged], outcome: Outcome | BaseException | None) -> list[Frame]:
         desk = self._floor.desk
         if isinstance(outcome, StorageError):
-            _log.error("shares cannot be stored", extra={"shares": len(shares), "reason": str(outcome)})
+            # The store's own watch says it once; a line for each batch would not help a disk that is full.
+            _log.debug("shares cannot be stored", extra={"shares": len(shares), "reason": str(outcome)})
             return list(map(encode, desk.not_stored(shares, outcome)))
         if isinstance(outcome, BaseException):
             _log.error("recording shares failed", exc_info=outcome, extra={"peer": self._peer.peer})

@@ -208,8 +208,8 @@ class HttpServer:
             return _refused(HttpRefusal(error.status, error.reason.lower(), headers=allow))
         except TimeoutError:
             return _refused(HttpRefusal(503, "the request took too long"))
-        except StorageError:
-            logger.exception("the store failed", extra={"path": request.path})
+        except StorageError as error:
+            logger.warning("the store failed", extra={"path": request.path, "reason": str(error)})
             return _refused(HttpRefusal(503, "the store is not available"))
         except Exception as error:
             refusal_or_none = self._translate(error)

@@ -1,6 +1,7 @@
-"""Readiness "store": whether the disk takes what a daemon has to keep."""
+"""Readiness "store": whether the disk takes what a daemon has to keep; said once when it ends and returns."""
 
 import asyncio
+import logging
 
 from roles.runtime.readiness import Readiness
 from roles.runtime.storage import Database
@@ -8,13 +9,24 @@ from roles.runtime.storage import Database
 CONDITION = "store"
 LOOK_S = 0.5
 
+_log = logging.getLogger(__name__)
+
 
 async def watch_store(database: Database, readiness: Readiness) -> None:
     """Say what the store says of its disk, until cancelled."""
     readiness.declare(CONDITION)
+    is_failing = False
     while True:
-        if database.fault:
-            readiness.unmet(CONDITION, f"{database.path} cannot be written: {database.fault}")
+        fault = database.fault
+        if fault:
+            readiness.unmet(CONDITION, f"{database.path} cannot be written: {fault}")
         else:
             readiness.met(CONDITION)
+        if bool(fault) != is_failing:
+            is_failing = not is_failing
+            fields = {"store": str(database.path)} | ({"reason": fault} if fault else {})
+            if is_failing:
+                _log.error("the disk fails: nothing more can be stored", extra=fields)
+            else:
+                _log.info("the disk works again", extra=fields)
         await asyncio.sleep(LOOK_S)
