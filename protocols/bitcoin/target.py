@@ -4,6 +4,7 @@ A hash meets a target when, read as a little-endian integer, it is not above it.
 """
 
 from fractions import Fraction
+from functools import lru_cache
 
 from protocols.bitcoin.errors import TargetError
 
@@ -36,6 +37,7 @@ def to_bits(target: int) -> int:
     return size << 24 | mantissa
 
 
+@lru_cache(maxsize=4096)
 def work(target: int) -> int:
     """Expected number of hashes until one meets `target`: 2^256 // (target + 1); raises TargetError."""
     _check(target, least=0)

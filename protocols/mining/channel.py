@@ -6,7 +6,15 @@ from protocols.mining.errors import BadExtranonceSize, UnknownJob
 from protocols.mining.extranonce import ROLLABLE_SIZE, standard_extranonce
 from protocols.mining.group import NOTHING, Group, extended_job
 from protocols.mining.job import MAX_PAST, GroupJob, Job, JobStore, Tip, Work
-from protocols.mining.share import SeenShares, Verdict, check_time, check_version, extended_root, judge
+from protocols.mining.share import (
+    SeenShares,
+    Verdict,
+    check_time,
+    check_version,
+    extended_root,
+    judge,
+    verdict_on,
+)
 from protocols.sv2.layout import Message
 from protocols.sv2.mining import (
     NewMiningJob,
@@ -233,7 +241,8 @@ class ExtendedChannel(Channel):
         if share.version != work.version:
             check_version(share.version, work.version, rolling=self.version_rolling)
         extranonce = self.prefix + share.extranonce
-        return judge(job, extended_root(work, extranonce), extranonce, share=share, key=key, seen=self.seen)
+        proof = work.prover(tip).prove(extranonce, share.version, share.ntime, share.nonce)
+        return verdict_on(job, proof, extranonce, key=key, seen=self.seen)
 
     def _root(self, _work: Work) -> None:
         return None

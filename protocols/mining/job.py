@@ -7,7 +7,7 @@ how channels of a connection share revisions and jobs stands in `group`).
 """
 
 from collections.abc import Collection, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from protocols.bitcoin.coinbase import CoinbaseTemplate, coinbase_parts
@@ -15,6 +15,7 @@ from protocols.bitcoin.errors import CoinbaseError
 from protocols.bitcoin.transaction import TxOut
 from protocols.mining.errors import StaleShare, UnknownJob
 from protocols.mining.extranonce import FULL_SIZE
+from protocols.mining.prover import Prover, ProverMaker, PythonProver
 
 MAX_TAG = 61
 MAX_PAST = 256
@@ -58,6 +59,17 @@ class Work:
     prefix: bytes
     suffix: bytes
     merkle_path: tuple[bytes, ...]
+    maker: ProverMaker = field(default=PythonProver, compare=False)
+    _provers: list[tuple[Tip, Prover]] = field(default_factory=list, compare=False, repr=False)
+
+    def prover(self, tip: Tip) -> Prover:
+        """What makes headers of the work on a tip; the last one asked for is kept."""
+        for known, prover in self._provers:
+            if known is tip:
+                return prover
+        prover = self.maker(self.prefix, self.suffix, self.merkle_path, tip.previous, tip.bits)
+        self._provers[:] = [(tip, prover)]
+        return prover
 
     def coinbase(self, extranonce: bytes) -> bytes:
         """The coinbase without witness around a full extranonce."""
@@ -82,6 +94,7 @@ def build_work(
     pool: str,
     revision: int,
     extranonce_size: int = FULL_SIZE,
+    maker: ProverMaker = PythonProver,
 ) -> Work:
     """The work of a template for channels whose target has this revision; raises CoinbaseError.
 
@@ -90,7 +103,7 @@ def build_work(
     prefix, suffix = coinbase_parts(
         template.coinbase, rewards, tag=coinbase_tag(pool, revision), extranonce_size=extranonce_size
     )
-    return Work(template.origin, revision, template.version, prefix, suffix, template.merkle_path)
+    return Work(template.origin, revision, template.version, prefix, suffix, template.merkle_path, maker)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

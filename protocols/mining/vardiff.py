@@ -24,6 +24,8 @@ RUSH = 8.0
 """Times the wanted rate at which a miner's target changes at once."""
 RUSH_SHARES = 16
 RUSH_LEAST_S = 0.1
+MOMENT_S = 0.05
+"""Shares that come within it count as of one moment."""
 
 
 def hashes_for(hashrate: float, shares_per_minute: float) -> int:
@@ -68,7 +70,8 @@ class Vardiff:
 
     def accepted(self, work: int, now: float, shares: int = 1) -> None:
         """Count accepted shares worth `work` expected hashes together; a repetition is none."""
-        self._advance(now)
+        if not 0 <= now - self._last < MOMENT_S:
+            self._advance(now)
         self._heard = self.is_fresh = True
         self._work += work
         self._count += shares

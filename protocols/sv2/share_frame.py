@@ -41,7 +41,9 @@ def read_share(payload: bytes) -> tuple[ExtendedShare, int]:
     extranonce = payload[_SHARE.size : end]
     if len(extranonce) != size or size > MAX_EXTRANONCE:
         raise MalformedMessage("SubmitSharesExtended: no extranonce of up to 32 bytes")
-    return ExtendedShare(channel_id, sequence_number, job_id, nonce, ntime, version, extranonce), end
+    # Its own constructor takes three times as long.
+    fields = (channel_id, sequence_number, job_id, nonce, ntime, version, extranonce)
+    return tuple.__new__(ExtendedShare, fields), end
 
 
 def success_frame(channel_id: int, last: int, count: int, total: int) -> Frame:

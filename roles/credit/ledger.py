@@ -19,6 +19,11 @@ from roles.credit.register import Register
 from roles.runtime.errors import StorageError
 from roles.runtime.storage import Database, IntegrityError
 
+GATHER_S = 0.004
+"""How long entries wait for others to share their write with: a commit costs as much as many rows."""
+AT_ONCE = 256
+"""So many do not wait."""
+
 
 class LedgerMetrics:
     """Gauges of a ledger."""
@@ -159,8 +164,10 @@ class Ledger:
     async def _write_gathered(self) -> None:
         """Write what came together while the write before was under way, one write at a time."""
         try:
-            while (gathered := self._gathered) is not None:
-                self._gathered = None
+            while self._gathered is not None:
+                if len(self._gathered.entries) < AT_ONCE:
+                    await asyncio.sleep(GATHER_S)
+                gathered, self._gathered = self._gathered, None
                 await self._settle(gathered)
         except asyncio.CancelledError:
             left, self._gathered = self._gathered, None

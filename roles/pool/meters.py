@@ -2,19 +2,21 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from roles.runtime.tally import Tally
+
 
 class Meters:
     """Counters and gauges named ``hashpool_pool_…``."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.accepted = Counter("hashpool_pool_shares_accepted", "Shares accepted.", registry=registry)
-        self.repeated = Counter(
+        self.accepted = Tally("hashpool_pool_shares_accepted", "Shares accepted.", registry=registry)
+        self.repeated = Tally(
             "hashpool_pool_shares_repeated", "Accepted shares that came again.", registry=registry
         )
         self.rejected = Counter(
             "hashpool_pool_shares_rejected", "Shares refused, by code.", ["code"], registry=registry
         )
-        self.work = Counter(
+        self.work = Tally(
             "hashpool_pool_share_work", "Expected hashes of the shares accepted.", registry=registry
         )
         self.blocks = Counter("hashpool_pool_blocks_found", "Blocks found.", registry=registry)

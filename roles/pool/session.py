@@ -43,6 +43,8 @@ REQUEST_COST = 5
 looked at takes as much."""
 BREATH = 8
 """Requests answered before other connections have their turn; one may cost as much as a hundred shares."""
+SETTLE_AT = 40
+"""What a connection may use before its allowance is looked at."""
 JD_NOT_SUPPORTED = "jd-not-supported"
 
 _log = logging.getLogger(__name__)
@@ -65,7 +67,16 @@ class Turn:
 class Session:
     """Serves one connection until it ends; raises ConnectionLost and Sv2Error, which end it."""
 
-    __slots__ = ("_allowance", "_connection", "_floor", "_heard_at", "_roster", "_setup", "_submissions")
+    __slots__ = (
+        "_allowance",
+        "_connection",
+        "_floor",
+        "_heard_at",
+        "_owed",
+        "_roster",
+        "_setup",
+        "_submissions",
+    )
 
     def __init__(self, peer: Sv2Connection, floor: Floor) -> None:
         self._connection = peer
@@ -75,6 +86,7 @@ class Session:
         self._allowance = Allowance(floor.terms.shares_per_s, floor.monotonic())
         keys = ShareKeys(is_point, floor.terms.keys, floor.meters.keys_forgotten)
         self._submissions = Submissions(peer, floor, self._roster, keys)
+        self._owed = 0
         self._heard_at = floor.monotonic()
 
     async def run(self) -> None:
@@ -130,12 +142,13 @@ class Session:
         """Serve frames, up to the request after which others have their turn; returns how many."""
         turn = Turn(int(self._floor.clock()), self._floor.monotonic())
         self._heard_at = turn.moment
-        taken = 0
+        taken, members = 0, self._roster.members
         try:
             for header, payload in frames:
                 taken += 1
-                if header.startswith(SHARE) and self._roster.members:
-                    self._take_share(turn, payload)
+                if header[:3] == SHARE and members:
+                    share, end = read_share(payload)
+                    self._judge(turn, share, () if end == len(payload) else self._tlvs(payload[end:]))
                     continue
                 self._take_frame(turn, frame_from(header, payload))
                 if turn.requests == BREATH:
@@ -148,11 +161,6 @@ class Session:
                 self._submissions.hand_in(turn.judged)
         self._rest(turn)
         return taken
-
-    def _take_share(self, turn: "Turn", payload: bytes) -> None:
-        share, end = read_share(payload)
-        tlvs = () if end == len(payload) else self._used(parse_tlvs(payload[end:], CATALOGUE.extensions))
-        self._judge(turn, share, tlvs)
 
     def _take_frame(self, turn: "Turn", frame: Frame) -> None:
         answer = self._setup.receive(frame)
@@ -187,7 +195,10 @@ class Session:
             turn.cost += REQUEST_COST - 1
 
     def _rest(self, turn: "Turn") -> None:
-        pause = self._allowance.use(turn.cost, turn.moment) if turn.cost else 0.0
+        self._owed += turn.cost
+        if self._owed < SETTLE_AT:
+            return
+        pause, self._owed = self._allowance.use(self._owed, turn.moment), 0
         if pause:
             self._floor.meters.throttled.inc()
             self._connection.hold()
@@ -248,6 +259,9 @@ class Session:
     @property
     def _flags(self) -> int:
         return self._setup.client.flags if self._setup.client else 0
+
+    def _tlvs(self, data: bytes) -> tuple[Tlv, ...]:
+        return self._used(parse_tlvs(data, CATALOGUE.extensions))
 
     def _used(self, tlvs: tuple[Tlv, ...]) -> tuple[Tlv, ...]:
         """Those of the extensions that the connection uses."""

@@ -18,7 +18,7 @@ from roles.pool.miner_channel import MinerChannel
 from roles.pool.notices import Route
 from roles.pool.recollection import ShareKeys
 from roles.pool.roster import Roster
-from roles.pool.share_desk import Credit, Judged, Submission
+from roles.pool.share_desk import Judged, Submission
 from roles.runtime import crash
 from roles.runtime.errors import ConnectionLost, StorageError
 
@@ -143,46 +143,49 @@ class Submissions:
 
     def _settled(self, shares: list[Judged], outcome: Outcome | BaseException | None) -> list[Frame]:
         desk = self._floor.desk
-        if isinstance(outcome, StorageError):
-            # The store's own watch says it once; a line for each batch would not help a disk that is full.
-            _log.debug("shares cannot be stored", extra={"shares": len(shares), "reason": str(outcome)})
-            return list(map(encode, desk.not_stored(shares, outcome)))
         if isinstance(outcome, BaseException):
-            _log.error("recording shares failed", exc_info=outcome, extra={"peer": self._peer.peer})
-            self._peer.close("recording shares failed", code="fault")
-            return []
+            return self._failed(shares, outcome)
         crash.at("pool.shares-durable")
         settled, errors = desk.settle(shares, outcome)
-        replies = list(map(encode, errors))
+        replies = [encode(error) for error in errors] if errors else []
         now = self._floor.monotonic()
         rushed: dict[MinerChannel, None] = {}
-        for credit in settled:
-            member = credit.member
-            if member.channel.channel_id not in self._roster.members:
+        members = self._roster.members
+        for member, last, count, new, work in settled:
+            if member.channel.channel_id not in members:
                 continue
-            if credit.new:
-                member.vardiff.accepted(credit.work, now, credit.new)
+            if new:
+                member.vardiff.accepted(work, now, new)
                 if member.is_rushed(now):
                     rushed[member] = None
-            replies += self._acknowledge(credit)
+            answer = member.acks.add(last, work, count)
+            if answer is None:
+                self._wait(member)
+            else:
+                replies.append(success_frame(*answer))
         if self.tells_notices:
             self._expect_notices(shares, outcome)
         for member in rushed:
             replies += self._roster.adjust_one(member, now)
         return replies
 
-    def _acknowledge(self, credit: Credit) -> list[Frame]:
-        acks = credit.member.acks
-        answer = acks.add(credit.last, credit.work, credit.shares)
-        if answer is not None:
-            return [success_frame(*answer)]
+    def _failed(self, shares: list[Judged], error: BaseException) -> list[Frame]:
+        if isinstance(error, StorageError):
+            # The store's own watch says it once; a line for each batch would not help a disk that is full.
+            _log.debug("shares cannot be stored", extra={"shares": len(shares), "reason": str(error)})
+            return [encode(message) for message in self._floor.desk.not_stored(shares, error)]
+        _log.error("recording shares failed", exc_info=error, extra={"peer": self._peer.peer})
+        self._peer.close("recording shares failed", code="fault")
+        return []
+
+    def _wait(self, member: MinerChannel) -> None:
+        """A member's answer waits for more shares, or for the timer."""
         if self._waiting is None:
             self._waiting = {}
-        self._waiting[credit.member] = None
+        self._waiting[member] = None
         if self._flush is None:
             loop = asyncio.get_running_loop()
             self._flush = loop.call_later(self._floor.terms.ack_delay_s, self._acknowledge_waiting)
-        return []
 
     def _acknowledge_waiting(self) -> None:
         self._flush = None

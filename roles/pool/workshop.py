@@ -11,6 +11,7 @@ from protocols.mining.announcement import Announcement
 from protocols.mining.job import Template, Tip, Work, build_work
 from protocols.sv2.template_distribution import NewTemplate
 from roles.pool.errors import TemplateUnusable
+from roles.runtime.kernel import kernel
 
 MAX_WORKS = 4096
 
@@ -97,7 +98,7 @@ class Workshop:
 
     def _build(self, template: Template, revision: int) -> Work:
         rewards = [TxOut(template.coinbase.value, self._script)]
-        return build_work(template, rewards, pool=self._tag, revision=revision)
+        return build_work(template, rewards, pool=self._tag, revision=revision, maker=kernel().prover)
 
     def _check(self, template: Template) -> None:
         try:

@@ -13,18 +13,18 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from types import TracebackType
 from typing import Never
 
 from prometheus_client import CollectorRegistry
 
 from protocols.noise.errors import CertificateOutOfDate, HandshakeForged, NoiseError, WrongAuthority
+from protocols.noise.frame_cipher import FrameCipher
 from protocols.noise.handshake import ACT1_SIZE, ACT2_SIZE, Initiator, Session
-from protocols.noise.transport import Transport
 from protocols.sv2.errors import Sv2Error
 from protocols.sv2.frame import Frame, frame_from
 from roles.runtime.dial import CONNECT_S, dial
 from roles.runtime.errors import AuthorityRequired, ConnectFailed, ConnectionLost
+from roles.runtime.kernel import kernel
 from roles.runtime.listen import listen
 from roles.runtime.noise_identity import CERTIFICATE_S, NoiseIdentity, fresh_secret
 from roles.runtime.peer_server import PeerServer, ServerLimits, ServerMetrics
@@ -54,7 +54,7 @@ class Sv2Connection(PeerStream[Frame]):
         self._consumer: Consumer | None = None
         self._backlog = _NO_FRAMES
         self._holds = 0
-        self._noise: Transport | None = None
+        self._noise: FrameCipher | None = None
         self._act = b""
         self.handshake_hash = b""
         """The transcript's hash, 32 bytes, the same on both sides and in no other session."""
@@ -71,7 +71,7 @@ class Sv2Connection(PeerStream[Frame]):
             frame = frames[0]
             self._write(noise.send(frame.header(), frame.payload))
         else:
-            self._write(b"".join([noise.send(frame.header(), frame.payload) for frame in frames]))
+            self._write(noise.send_many([(frame.header(), frame.payload) for frame in frames]))
 
     async def hand_over(self, take: Callable[[Sequence[Sealed]], int]) -> Never:
         """Give `take` all frames from now on as they arrive, without a task's turn in between.
@@ -155,7 +155,7 @@ class Sv2Connection(PeerStream[Frame]):
         raise NotImplementedError
 
     def _complete(self, session: Session) -> None:
-        self._noise = Transport(session, self._limit)
+        self._noise = kernel().cipher(session, self._limit)
         self.handshake_hash = session.handshake_hash
         self.peer_static = session.peer_static
         self._opened()
@@ -172,25 +172,18 @@ class Consumer:
 
     def give(self, frames: Sequence[Sealed]) -> int:
         """How many of the frames are taken; all when it has ended."""
-        taken = len(frames)
-        if not self.ended.done():
-            with self:
-                taken = self._take(frames)
-        return taken
+        if self.ended.done():
+            return len(frames)
+        try:
+            return self._take(frames)
+        except (Sv2Error, ConnectionLost) as error:
+            self.end(error)
+            return len(frames)
 
     def end(self, error: BaseException) -> None:
         """There is no more."""
         if not self.ended.done():
             self.ended.set_exception(error)
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        if error is not None:
-            self.end(error)
-        return True
 
 
 class ServedConnection(Sv2Connection):

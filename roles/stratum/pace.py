@@ -20,7 +20,8 @@ class Pace:
 
     def admits(self, now: float) -> bool:
         """Take one token at `now` if there is one; who is refused owes nothing."""
-        self._tokens = min(self._burst, self._tokens + max(0.0, now - self._when) * self._rate)
+        if now > self._when:
+            self._tokens = min(self._burst, self._tokens + (now - self._when) * self._rate)
         self._when = now
         if self._tokens < 1:
             return False
