@@ -70,7 +70,7 @@ class BranchMetrics:
         process = str(number)
         of = self._tallies.of
         self._connections.labels(process).set_function(lambda: of(number, "hashpool_pool_connections"))
-        self._accepted.labels(process).set_function(lambda: of(number, "hashpool_pool_shares_accepted"))
+        self._accepted.labels(process).set_function(lambda: of(number, "hashpool_pool_shares_accepted_total"))
 
 
 class Branches:

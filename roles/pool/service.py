@@ -72,8 +72,9 @@ async def service(daemon: PoolDaemon) -> None:
             _log.info("serving miners", extra=where)
             await daemon.stopping.wait()
             serving.cancel()
-            await asyncio.wait({serving})
-        await pool.branches.stop()
+            await asyncio.wait({serving, tasks.create_task(pool.branches.stop())})
+        else:
+            await pool.branches.stop()
         for task in running:
             task.cancel()
         await asyncio.wait(running)

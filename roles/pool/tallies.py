@@ -55,9 +55,12 @@ class Tallies(Collector):
         self._departed = list(merged.families())
 
     def of(self, number: int, name: str) -> float:
-        """The sum of a family's samples in one process, 0 being this one."""
-        families = self._siblings.get(number, []) if number else snapshot(self._own)
-        return sum(value for family in families if family[0] == name for _, _, value in family[3])
+        """The sum of the samples of one name in one process, 0 being this one."""
+        if not number:
+            own = self._own.restricted_registry([name]).collect()
+            return sum(sample.value for family in own for sample in family.samples)
+        families = self._siblings.get(number, [])
+        return sum(value for _, _, _, samples in families for sample, _, value in samples if sample == name)
 
     def collect(self) -> Iterator[Metric]:
         """Every family once, as the sum over all processes."""
