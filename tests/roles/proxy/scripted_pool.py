@@ -106,9 +106,14 @@ class ScriptedPool:
         (only,) = self.channels.values()
         return only
 
-    def send(self, *messages: Message) -> None:
+    @property
+    def connection(self) -> Sv2Connection:
+        """The newest connection of the proxy."""
         assert self._connection is not None
-        self._connection.send(*(encode(message) for message in messages))
+        return self._connection
+
+    def send(self, *messages: Message) -> None:
+        self.connection.send(*(encode(message) for message in messages))
 
     # Work
 
