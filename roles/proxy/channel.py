@@ -36,7 +36,7 @@ from protocols.sv2.mining import (
 from protocols.sv2.tlv import Tlv, find_tlv
 from roles.proxy.attribution import Attribution
 from roles.proxy.errors import Overloaded
-from roles.proxy.jobs import EdgeJobs, FutureJob, origin_of, work_from
+from roles.proxy.jobs import EdgeJobs, FutureJob, alike, origin_of, work_from
 from roles.proxy.meters import Meters
 from roles.proxy.slices import SLICE_SIZE
 from roles.proxy.verdicts import Verdicts
@@ -94,8 +94,15 @@ class EdgeChannel(ABC):
     """A downstream channel, and the owner of its upstream one.
 
     `answer` is done when the upstream has answered for the first time: with "" when the channel is open (the
-    miner has its Success then, before anything else), with the code of the refusal when it is not.
+    miner has its Success then, before anything else), with the code of the refusal when it is not. What only
+    shares need is made with the first of them.
     """
+
+    __slots__ = (
+        "_answer", "_attribution", "_edge", "_foreign_shares", "_hash_rate", "_is_answered", "_jobs", "_line",
+        "_max_target", "_pace", "_padding", "_request", "_timers", "_told_target", "_verdicts", "channel_id",
+        "extranonce_size", "slice", "upstream",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -109,22 +116,22 @@ class EdgeChannel(ABC):
     ) -> None:
         self.channel_id = channel_id
         self.slice = extranonce_slice
-        self.answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._answer: asyncio.Future[str] | str = asyncio.get_running_loop().create_future()
         self.extranonce_size = 0
         self._request = request
         self._attribution = attribution
         self._edge = edge
         self._line = line
         self._hash_rate = request.nominal_hash_rate
-        self._max_target = request.max_target
+        self._max_target = alike(request.max_target)
         self._told_target = 0
         self._is_answered = False
         self._padding = b""
         self._jobs = EdgeJobs()
-        self._verdicts = Verdicts(channel_id, line.transmit, edge.meters)
-        self._foreign_shares: dict[bytes, None] = {}
-        self._pace = Pace(edge.shares_per_s, edge.shares_per_s * BURST_S, asyncio.get_running_loop().time())
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._verdicts: Verdicts | None = None
+        self._foreign_shares: dict[bytes, None] | None = None
+        self._pace: Pace | None = None
+        self._timers: dict[str, asyncio.TimerHandle] | None = None
         self.upstream: UpstreamChannel = edge.client.open(self)
 
     # What differs between the kinds
@@ -152,7 +159,23 @@ class EdgeChannel(ABC):
     def _roll(self, share: Share, job: Job) -> tuple[bytes, bytes]:
         """What the miner rolled, and the merkle root of its share; raises ShareRefused."""
 
+    @property
+    def verdicts(self) -> Verdicts:
+        """What the miner hears of its shares."""
+        if self._verdicts is None:
+            self._verdicts = Verdicts(self.channel_id, self._line.transmit, self._edge.meters)
+        return self._verdicts
+
     # The upstream channel's owner
+
+    async def answered(self) -> str:
+        """Wait for the upstream's first answer: nothing when the channel is open, else the code."""
+        return self._answer if isinstance(self._answer, str) else await asyncio.shield(self._answer)
+
+    def _say(self, code: str) -> None:
+        if not isinstance(self._answer, str):
+            self._answer.set_result(code)
+            self._answer = code
 
     def opening(self, extensions: frozenset[int]) -> OpenTerms:
         """Ask for what the miner asked for, with the locking key."""
@@ -169,14 +192,14 @@ class EdgeChannel(ABC):
         """Answer the miner at the first opening; later ones fit the new prefix to the old extranonce."""
         self._cancel("hold")
         self._jobs.retire()
-        if not self.answer.done():
+        if not isinstance(self._answer, str):
             self.extranonce_size = self.upstream.extranonce_size - SLICE_SIZE
             if self.extranonce_size < self.least_size:
-                self.answer.set_result(MIN_TOO_LARGE)
+                self._say(MIN_TOO_LARGE)
                 return
             self._told_target = self.upstream.target
             self._line.transmit(self._success(self._told_target))
-            self.answer.set_result("")
+            self._say("")
             self._is_answered = True
         self._padding = bytes(max(0, self.upstream.extranonce_size - SLICE_SIZE - self.extranonce_size))
         if self.upstream.extranonce_size < SLICE_SIZE + self.extranonce_size:
@@ -185,8 +208,7 @@ class EdgeChannel(ABC):
 
     def refused(self, code: str) -> None:
         """The upstream does not open the channel; one that was open before is asked for again."""
-        if not self.answer.done():
-            self.answer.set_result(code)
+        self._say(code)
 
     def lost(self, reason: str) -> None:
         """Keep the miner for the hold, on work that earns nothing meanwhile."""
@@ -258,9 +280,11 @@ class EdgeChannel(ABC):
 
         With an error, and not by reading slower, because a connection may carry channels of many miners.
         """
+        if self._pace is None:
+            self._pace = Pace(self._edge.shares_per_s, self._edge.shares_per_s * BURST_S, now)
         if self._pace.admits(now):
             return False
-        self._verdicts.refused(share.sequence_number, TooManyShares.code, "edge")
+        self.verdicts.refused(share.sequence_number, TooManyShares.code, "edge")
         return True
 
     def submit(self, share: Share, tlvs: tuple[Tlv, ...]) -> None:
@@ -272,24 +296,24 @@ class EdgeChannel(ABC):
         try:
             key = find_tlv(tlvs, EXTENSION, TLV_SHARE_KEY) if tlvs else None
         except MalformedTlv:
-            self._verdicts.refused(sequence, InvalidUserIdentity.code, "edge")
+            self.verdicts.refused(sequence, InvalidUserIdentity.code, "edge")
             return
         if key is not None and not self._may_name(key):
-            self._verdicts.refused(sequence, InvalidUserIdentity.code, "edge")
+            self.verdicts.refused(sequence, InvalidUserIdentity.code, "edge")
             return
         try:
             verdict, rolled = self._judge(share)
         except ShareRefused as refusal:
-            self._verdicts.refused(sequence, refusal.code, "edge")
+            self.verdicts.refused(sequence, refusal.code, "edge")
             return
         try:
             self._forward(share, verdict, rolled, key)
         except ChannelNotOpen:
             self._jobs.seen.forget(verdict.share_hash)
-            self._verdicts.lost(sequence)
+            self.verdicts.lost(sequence)
         except SubmissionsFull:
             self._jobs.seen.forget(verdict.share_hash)
-            self._verdicts.refused(sequence, Overloaded.code, "edge")
+            self.verdicts.refused(sequence, Overloaded.code, "edge")
 
     def _may_name(self, key: bytes) -> bool:
         """Whether a share may have this key: an upstream that does not hear of it credits the channel's."""
@@ -309,6 +333,8 @@ class EdgeChannel(ABC):
         )
         crash.once_sent("proxy.share-forwarded")
         if key is not None and key != self._attribution.key:
+            if self._foreign_shares is None:
+                self._foreign_shares = {}
             self._foreign_shares[verdict.share_hash] = None
             if len(self._foreign_shares) > MAX_FOREIGN_SHARES:
                 del self._foreign_shares[next(iter(self._foreign_shares))]
@@ -326,23 +352,24 @@ class EdgeChannel(ABC):
         """The upstream's word on a share, or its silence."""
         if word.outcome is Outcome.LOST:
             self._jobs.seen.forget(verdict.share_hash)
-            self._verdicts.lost(sequence)
+            self.verdicts.lost(sequence)
             return
         crash.at("proxy.verdict-heard")
         self._edge.meters.verdict.observe(asyncio.get_running_loop().time() - since)
         if word.outcome is Outcome.REFUSED:
             # The upstream may have had no room for it; that it is a repetition is the upstream's to say then.
             self._jobs.seen.forget(verdict.share_hash)
-            self._verdicts.refused(sequence, word.code, "upstream")
+            self.verdicts.refused(sequence, word.code, "upstream")
         else:
-            self._verdicts.accepted(sequence, work_of(verdict.job.target))
+            self.verdicts.accepted(sequence, work_of(verdict.job.target))
 
     # Ehash
 
     def _notice(self, message: QuoteNotice) -> None:
         crash.at("proxy.notice-heard")
         index = self._attribution.key_index
-        foreign = self._foreign_shares.pop(message.share_hash, self) is None
+        shares = self._foreign_shares
+        foreign = shares is not None and shares.pop(message.share_hash, self) is None
         if index is not None and not foreign:
             self._edge.meters.notices.labels("wallet").inc()
             self._edge.notice(index, message.share_hash, message.amount, message.unit)
@@ -358,7 +385,7 @@ class EdgeChannel(ABC):
     def update(self, message: UpdateChannel) -> None:
         """Pass a new hash rate and easiest target on, at most once a second."""
         self._hash_rate, self._max_target = message.nominal_hash_rate, message.maximum_target
-        if "update" not in self._timers:
+        if not self._timers or "update" not in self._timers:
             self._after("update", UPDATE_INTERVAL, self._update)
 
     def _update(self) -> None:
@@ -366,21 +393,23 @@ class EdgeChannel(ABC):
 
     def close(self, reason: str, *, silently: bool) -> None:
         """End the upstream channel for good; `silently` where the miner has gone or closed the channel."""
-        for name in tuple(self._timers):
+        for name in tuple(self._timers or ()):
             self._cancel(name)
         if silently:
-            self._verdicts.silence()
+            self.verdicts.silence()
         self.upstream.close(reason)
 
     def _after(self, name: str, delay: float, act: Callable[[], None]) -> None:
+        timers = self._timers = self._timers or {}
+
         def fire() -> None:
-            self._timers.pop(name, None)
+            timers.pop(name, None)
             act()
 
         self._cancel(name)
-        self._timers[name] = asyncio.get_running_loop().call_later(delay, fire)
+        timers[name] = asyncio.get_running_loop().call_later(delay, fire)
 
     def _cancel(self, name: str) -> None:
-        timer = self._timers.pop(name, None)
+        timer = self._timers.pop(name, None) if self._timers else None
         if timer is not None:
             timer.cancel()

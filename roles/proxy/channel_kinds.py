@@ -25,6 +25,7 @@ class StandardEdgeChannel(EdgeChannel):
     root.
     """
 
+    __slots__ = ()
     kind = "standard"
 
     @property
@@ -52,6 +53,7 @@ class StandardEdgeChannel(EdgeChannel):
 class ExtendedEdgeChannel(EdgeChannel):
     """The miner rolls what the upstream grants behind the slice."""
 
+    __slots__ = ()
     kind = "extended"
 
     @property

@@ -286,7 +286,7 @@ class Downstream:
             return
         try:
             async with asyncio.timeout(self._bounds.opening_s):
-                code = await asyncio.shield(channel.answer)
+                code = await channel.answered()
         except TimeoutError:
             code = UpstreamAway.code
         if code:

@@ -13,6 +13,8 @@ from roles.proxy.meters import Meters
 class Verdicts:
     """Answers and counts the shares of one downstream channel, each exactly once."""
 
+    __slots__ = ("_acks", "_channel_id", "_flushing", "_meters", "_silent", "_transmit")
+
     def __init__(self, channel_id: int, transmit: Callable[[Message], None], meters: Meters) -> None:
         self._channel_id = channel_id
         self._transmit = transmit

@@ -94,6 +94,7 @@ class MiningClient:
         self._channel_limit = channel_limit
         self._submission_limit = submission_limit
         self._channels: dict[UpstreamChannel, None] = {}
+        self._forgets = self._forget
         self._session: MiningSession | None = None
         self._plain_once = False
         self._granted: frozenset[int] = frozenset()
@@ -116,7 +117,7 @@ class MiningClient:
         """Want a channel from now on until its `close`; raises ChannelsFull."""
         if len(self._channels) >= self._channel_limit:
             raise ChannelsFull(f"{self._channel_limit} channels are open or wanted")
-        channel = UpstreamChannel(owner, self._forget, self._submission_limit)
+        channel = UpstreamChannel(owner, self._forgets, self._submission_limit)
         self._channels[channel] = None
         if self._session:
             self._session.want(channel)

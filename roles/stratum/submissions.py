@@ -51,10 +51,11 @@ class Submissions:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._next = 1
-        self._pending: OrderedDict[int, tuple[float, Settle]] = OrderedDict()
+        # Thousands of channels have none: one is made with the first share.
+        self._pending: OrderedDict[int, tuple[float, Settle]] | None = None
 
     def __len__(self) -> int:
-        return len(self._pending)
+        return len(self._pending or ())
 
     @property
     def oldest(self) -> float | None:
@@ -63,6 +64,8 @@ class Submissions:
 
     def add(self, now: float, settle: Settle) -> int:
         """Take one share and return its sequence number (U32, from 1); raises SubmissionsFull."""
+        if self._pending is None:
+            self._pending = OrderedDict()
         if len(self._pending) >= self._limit:
             raise SubmissionsFull(f"{self._limit} shares wait for the upstream's answer")
         sequence = self._next
@@ -80,14 +83,14 @@ class Submissions:
             if not _reached(sequence, last_sequence_number):
                 break
             due.append(self._pending.popitem(last=False)[1][1])
-        left = next(iter(self._pending), None)
+        left = next(iter(self._pending or ()), None)
         for settle in due:
             settle(ACCEPTED)
         return len(due) == count and (left is None or not _reached(left, last_sequence_number))
 
     def refused(self, sequence_number: int, code: str) -> bool:
         """Settle one share as refused, or as lost where a proxy says so; False if it is not unanswered."""
-        entry = self._pending.pop(sequence_number, None)
+        entry = self._pending.pop(sequence_number, None) if self._pending else None
         if entry is not None:
             entry[1](LOST if code == NoVerdict.code else Verdict(Outcome.REFUSED, code))
         return entry is not None
@@ -108,9 +111,9 @@ class Submissions:
 
     def lose(self) -> None:
         """Settle all as lost; the sequence starts anew, because a channel opened again is a new one."""
-        pending, self._pending = self._pending, OrderedDict()
+        pending, self._pending = self._pending, None
         self._next = 1
-        for _, settle in pending.values():
+        for _, settle in pending.values() if pending else ():
             settle(LOST)
 
 
