@@ -24,8 +24,6 @@ MAX_MESSAGE = 32 << 20
 """The longest is a block."""
 MAX_UNREAD = 8 << 20
 """Bytes that a branch may leave unread before it is told no more that it can do without."""
-MAX_ENTRIES = 4096
-"""Shares in one message."""
 
 _HEAD = Struct("<IB")
 _ENTRY = Struct("<32s80s32sQ33s?")
@@ -43,7 +41,7 @@ class Word(IntEnum):
     """What a message is about. Those below 32 go to the keeper, the others to a branch."""
 
     ENTRIES = 1
-    """Shares for the ledger; the next only when these are answered, by RECORDED or NOT_STORED."""
+    """Shares for the ledger; each message is answered in its turn, by RECORDED or NOT_STORED."""
     PREFIXES_WANTED = 2
     PREFIXES_LEFT = 3
     """Those of channels that are closed."""

@@ -12,7 +12,7 @@ from roles.credit.ledger import Told
 from roles.credit.ledger_rows import Entry, Outcome
 from roles.pool import found_block, intercom
 from roles.pool.found_block import FoundBlock, Provider
-from roles.pool.intercom import MAX_ENTRIES, Intercom, Word
+from roles.pool.intercom import Intercom, Word
 from roles.runtime import crash
 from roles.runtime.errors import CommitFailed, RuntimeFault
 
@@ -23,6 +23,10 @@ MAX_PARTIAL = 64
 """Blocks that wait for their template's transactions."""
 ASSEMBLE_S = 0.25
 PATIENCE_S = 600.0
+GATHER_S = 0.001
+"""How long shares wait for others to share their message with."""
+AT_ONCE = 256
+"""So many do not wait."""
 
 _log = logging.getLogger(__name__)
 
@@ -62,39 +66,39 @@ class _Batch:
 
 
 class RemoteLedger:
-    """Hands shares to the keeper, one message at a time: what comes meanwhile is gathered for the next."""
+    """Hands shares to the keeper, which answers message by message in their order.
+
+    What comes within a moment goes into one message. The keeper waits a little longer before it writes, so
+    that shares of all processes share a commit, which costs as much as many rows.
+    """
 
     def __init__(self, line: Intercom) -> None:
         self._line = line
-        self._waiting: deque[_Batch] = deque()
         self._open: _Batch | None = None
-        self._sent: _Batch | None = None
-        self._is_due = False
+        self._sent: deque[_Batch] = deque()
+        self._timer: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
         self._idle.set()
 
     def enter(self, entries: Sequence[Entry], told: Told) -> None:
         """As the ledger's own."""
         batch = self._open
-        if batch is None or len(batch.entries) + len(entries) > MAX_ENTRIES:
+        if batch is None:
             batch = self._open = _Batch()
-            self._waiting.append(batch)
+            self._idle.clear()
+            self._timer = asyncio.get_running_loop().call_later(GATHER_S, self._send)
         batch.entries += entries
         batch.waiters.append((told, len(batch.entries)))
-        if self._sent is None and not self._is_due:
-            # What other connections bring in this turn of the event loop goes along.
-            self._is_due = True
-            self._idle.clear()
-            asyncio.get_running_loop().call_soon(self._send)
+        if len(batch.entries) >= AT_ONCE and self._timer is not None:
+            self._timer.cancel()
+            self._send()
 
     def recorded(self, outcome: Outcome) -> None:
-        """The message that was sent is durable."""
-        batch = self._take_answered()
-        batch.settle(outcome)
-        self._send()
+        """The oldest message that is unanswered is durable."""
+        self._take_answered().settle(outcome)
 
     def not_stored(self, reason: str, *, is_fault: bool) -> None:
-        """Nothing of the message that was sent is stored."""
+        """Nothing of the oldest message that is unanswered is stored."""
         batch = self._take_answered()
         if not is_fault:
             batch.fail(CommitFailed(reason))
@@ -102,29 +106,31 @@ class RemoteLedger:
             batch.fail(EntriesFault(reason))
         else:
             # One caller's entries cannot be stored, and the others must not suffer for it.
-            self._waiting.extendleft(reversed(batch.apart()))
-        self._send()
+            for each in batch.apart():
+                self._say(each)
 
     async def settled(self) -> None:
         """Wait until nothing is on its way."""
         await self._idle.wait()
 
     def _take_answered(self) -> _Batch:
-        batch, self._sent = self._sent, None
-        if batch is None:
+        if not self._sent:
             raise intercom.Garbled("an answer about shares that were not sent")
+        batch = self._sent.popleft()
+        if not self._sent and self._open is None:
+            self._idle.set()
         return batch
 
     def _send(self) -> None:
-        self._is_due = False
-        if not self._waiting:
-            self._idle.set()
-            return
-        batch = self._sent = self._waiting.popleft()
-        if batch is self._open:
-            self._open = None
+        batch, self._open = self._open, None
+        if batch is not None:
+            self._say(batch)
+            crash.once_sent("branch.shares-handed")
+
+    def _say(self, batch: _Batch) -> None:
+        self._idle.clear()
+        self._sent.append(batch)
         self._line.say(Word.ENTRIES, intercom.pack_entries(batch.entries))
-        crash.once_sent("branch.shares-handed")
 
 
 class RemotePrefixes:
