@@ -17,6 +17,8 @@ from protocols.translation.errors import UntranslatableJob
 from protocols.translation.extranonce import Layout
 
 FUTURE_LIMIT = 16
+HARDEST = 1
+"""What a target of 0 is taken for: no hash meets either, and a difficulty can be told of this one only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class ChannelWork:
             coinbase1 + self.prefix + padding,
             coinbase2,
             padding,
-            self.target,
+            max(self.target, HARDEST),
         )
         if message.min_ntime is not None:
             return work
@@ -121,4 +123,4 @@ class ChannelWork:
             raise UntranslatableJob(
                 f"the new previous hash names job {message.job_id}, which is not a future job"
             )
-        return replace(work, tip=self.tip, ntime=message.min_ntime, target=self.target)
+        return replace(work, tip=self.tip, ntime=message.min_ntime, target=max(self.target, HARDEST))

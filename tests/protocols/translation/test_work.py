@@ -10,6 +10,7 @@ from protocols.sv1.messages import Call, parse
 from protocols.sv1.notifications import notify
 from protocols.sv1.requests import Submit
 from protocols.sv2.mining import NewExtendedMiningJob, SetNewPrevHash
+from protocols.translation.difficulty import told_difficulty
 from protocols.translation.errors import ExtranonceTooSmall, UntranslatableJob
 from protocols.translation.extranonce import Layout
 from protocols.translation.share import judge
@@ -127,6 +128,15 @@ def test_a_new_target_holds_for_later_jobs_and_for_future_ones_only() -> None:
     assert second is not None
     third = jobs.new_tip(tip(3))
     assert (first.target, second.target, third.target) == (1000, 500, 500)
+
+
+def test_work_of_a_target_that_no_hash_meets_has_the_hardest_target_that_a_difficulty_can_tell() -> None:
+    jobs = channel(target=0)
+    assert started(jobs).target == 1
+    following = jobs.job(job(2, min_ntime=1_766_782_180))
+    assert following is not None
+    assert following.target == 1
+    assert told_difficulty(following.target) > 1e60
 
 
 def test_a_new_prefix_holds_for_later_jobs() -> None:
