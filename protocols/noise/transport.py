@@ -17,6 +17,10 @@ HEADER_SIZE = 6
 SEALED_HEADER_SIZE = HEADER_SIZE + MAC_SIZE
 CHUNK_SIZE = 65535 - MAC_SIZE
 LAST_NONCE = (1 << 64) - 2
+KEPT_FROM = 8
+"""Nonces used in one direction at which its cipher is kept; a frame takes two."""
+
+Seal = Callable[[bytes, bytes, bytes | None], bytes]
 
 
 class Transport:
@@ -29,12 +33,13 @@ class Transport:
 
     __slots__ = (
         "_chunks", "_decrypt", "_encrypt", "_header", "_limit", "_missing", "_need", "_passed", "_pending",
-        "_receive_nonce", "_send_nonce",
+        "_receive_key", "_receive_nonce", "_send_key", "_send_nonce",
     )  # fmt: skip
 
     def __init__(self, session: Session, limit: Callable[[bytes], None]) -> None:
-        self._encrypt = ChaCha20Poly1305(session.send_key).encrypt
-        self._decrypt = ChaCha20Poly1305(session.receive_key).decrypt
+        self._send_key, self._receive_key = session.send_key, session.receive_key
+        self._encrypt: Seal | None = None
+        self._decrypt: Seal | None = None
         self._limit = limit
         self._send_nonce = 0
         self._receive_nonce = 0
@@ -48,7 +53,7 @@ class Transport:
 
     def send(self, header: bytes, payload: bytes) -> bytes:
         """Seal one frame; raise NonceExhausted."""
-        encrypt, nonce, pack = self._encrypt, self._send_nonce, NONCE.pack
+        encrypt, nonce, pack = self._encrypt or self._encryptor(), self._send_nonce, NONCE.pack
         size = len(payload)
         if nonce + size // CHUNK_SIZE + 2 > LAST_NONCE:
             raise NonceExhausted("no nonce is left to send with")
@@ -75,7 +80,7 @@ class Transport:
             data = bytes(pending)
             self._pending = None
         frames: list[tuple[bytes, bytes]] = []
-        decrypt, pack, nonce = self._decrypt, NONCE.pack, self._receive_nonce
+        decrypt, pack, nonce = self._decrypt or self._decryptor(), NONCE.pack, self._receive_nonce
         need, header = self._need, self._header
         offset, end = 0, len(data)
         # Written out in one loop: at a frame a few microseconds, a call more a piece would be felt.
@@ -107,6 +112,21 @@ class Transport:
         if offset < end:
             self._pending = bytearray(data[offset:])
         return frames
+
+    def _encryptor(self) -> Seal:
+        """A cipher of two kilobytes is kept from a session's fifth frame on; many have no more than their
+        set-up.
+        """
+        encrypt = ChaCha20Poly1305(self._send_key).encrypt
+        if self._send_nonce >= KEPT_FROM:
+            self._encrypt = encrypt
+        return encrypt
+
+    def _decryptor(self) -> Seal:
+        decrypt = ChaCha20Poly1305(self._receive_key).decrypt
+        if self._receive_nonce >= KEPT_FROM:
+            self._decrypt = decrypt
+        return decrypt
 
     def _keep_chunk(self, chunk: bytes) -> int:
         self._chunks = (*self._chunks, chunk)

@@ -35,10 +35,15 @@ class Floor:
     monotonic: Callable[[], float] = time.monotonic
     sessions: "set[Session]" = field(default_factory=set)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _announced: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self._announced.set()
 
     def work_changed(self) -> None:
         """There is other work to be mined on."""
         self._changed.set()
+        self._announced.clear()
 
     async def announce(self) -> None:
         """Send new work to all channels as it comes, until cancelled."""
@@ -50,15 +55,18 @@ class Floor:
                     session.refresh()
                     if number % BREATH == BREATH - 1:
                         await asyncio.sleep(0)
+            if not self._changed.is_set():
+                self._announced.set()
 
     async def follow_miners(self) -> None:
-        """Look at every channel's target each second, until cancelled."""
+        """Look at every channel's target each second, unless new work is on its way; until cancelled."""
         while True:
             await asyncio.sleep(TICK_S)
             for number, session in enumerate(tuple(self.sessions)):
-                session.adjust()
-                if number % BREATH == BREATH - 1:
+                if number % BREATH == 0:
                     await asyncio.sleep(0)
+                    await self._announced.wait()
+                session.adjust()
 
     def hashrate(self) -> float:
         """Estimated hashes a second of all channels."""
