@@ -133,3 +133,11 @@ def test_the_rewards_take_the_whole_value(make_template: Any) -> None:
 def test_a_template_names_its_origin(make_template: Any) -> None:
     template: Template = make_template(7)
     assert build_work(template, [TxOut(5_000_000_000, b"")], pool="", revision=0).origin == 7
+
+
+def test_work_is_proved_on_the_tip_that_is_asked_for(make_work: Any, make_tip: Any) -> None:
+    work = make_work()
+    one, other = make_tip(), make_tip(2)
+    headers = [work.prover(tip).prove(b"x", 1, 2, 3)[0] for tip in (one, other, one)]
+    assert [header[4:36] for header in headers] == [one.previous, other.previous, one.previous]
+    assert work.prover(one) is work.prover(one)
