@@ -43,8 +43,8 @@ class Roster:
     """Keeps the channels; every method that returns frames returns all that is to be sent, in order."""
 
     __slots__ = (
-        "_group", "_meters", "_tip", "_tip_number", "_work_number", "_workshop", "addressing", "members",
-        "next_id",
+        "_group", "_meters", "_tip", "_work_number", "_workshop", "addressing", "members", "next_id",
+        "tip_number",
     )  # fmt: skip
 
     def __init__(self, workshop: Workshop, meters: Meters) -> None:
@@ -55,7 +55,7 @@ class Roster:
         self._workshop = workshop
         self._meters = meters
         self._tip: Tip | None = None
-        self._tip_number = 0
+        self.tip_number = 0
         self._work_number = 0
 
     @property
@@ -95,9 +95,9 @@ class Roster:
         workshop = self._workshop
         if workshop.tip is None or self._work_number == workshop.work_number:
             return []
-        is_new_tip = self._tip_number != workshop.tip_number
+        is_new_tip = self.tip_number != workshop.tip_number
         before, self._tip = self._tip, workshop.tip
-        self._tip_number, self._work_number = workshop.tip_number, workshop.work_number
+        self.tip_number, self._work_number = workshop.tip_number, workshop.work_number
         if self.addressing is Addressing.NOWHERE:
             return []
         if not is_new_tip:

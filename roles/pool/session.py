@@ -33,6 +33,7 @@ from roles.pool.recollection import ShareKeys
 from roles.pool.roster import GROUP, Addressing, Roster
 from roles.pool.share_desk import Judged, Submission
 from roles.pool.submissions import Submissions
+from roles.pool.turn import Turn
 from roles.runtime.sv2_connection import Sealed, Sv2Connection
 from roles.stratum.hash_rate import refuse_hash_rate
 
@@ -48,20 +49,6 @@ SETTLE_AT = 40
 JD_NOT_SUPPORTED = "jd-not-supported"
 
 _log = logging.getLogger(__name__)
-
-
-class Turn:
-    """What a connection has asked for in one turn; `now` in Unix seconds, `moment` in monotonic ones."""
-
-    __slots__ = ("cost", "judged", "moment", "now", "replies", "requests")
-
-    def __init__(self, now: int, moment: float) -> None:
-        self.now = now
-        self.moment = moment
-        self.judged: list[Judged] = []
-        self.replies: list[Frame] = []
-        self.cost = 0
-        self.requests = 0
 
 
 class Session:
@@ -142,13 +129,13 @@ class Session:
         """Serve frames, up to the request after which others have their turn; returns how many."""
         turn = Turn(int(self._floor.clock()), self._floor.monotonic())
         self._heard_at = turn.moment
-        taken, members = 0, self._roster.members
+        taken, end = 0, len(frames)
         try:
-            for header, payload in frames:
+            while (taken := self._submissions.take_plain(frames, taken, turn)) < end:
+                header, payload = frames[taken]
                 taken += 1
-                if header[:3] == SHARE and members:
-                    share, end = read_share(payload)
-                    self._judge(turn, share, () if end == len(payload) else self._tlvs(payload[end:]))
+                if header[:3] == SHARE and self._roster.members:
+                    self._take_share(turn, payload)
                     continue
                 self._take_frame(turn, frame_from(header, payload))
                 if turn.requests == BREATH:
@@ -162,7 +149,12 @@ class Session:
         self._rest(turn)
         return taken
 
-    def _take_frame(self, turn: "Turn", frame: Frame) -> None:
+    def _take_share(self, turn: Turn, payload: bytes) -> None:
+        share, end = read_share(payload)
+        tlvs = () if end == len(payload) else self._used(parse_tlvs(payload[end:], CATALOGUE.extensions))
+        self._judge(turn, share, tlvs)
+
+    def _take_frame(self, turn: Turn, frame: Frame) -> None:
         answer = self._setup.receive(frame)
         if answer is not None:
             self._submissions.tells_notices = EXTENSION in self._setup.extensions
@@ -183,19 +175,19 @@ class Session:
         turn.cost += REQUEST_COST
         turn.requests += 1
 
-    def _judge(self, turn: "Turn", share: Submission, tlvs: tuple[Tlv, ...]) -> None:
-        outcome = self._submissions.judge(share, tlvs, turn.now, turn.moment)
-        turn.cost += 1
+    def _judge(self, turn: Turn, share: Submission, tlvs: tuple[Tlv, ...]) -> None:
+        outcome = self._submissions.judge(share, tlvs, turn)
         if isinstance(outcome, Judged):
             turn.judged.append(outcome)
             return
+        turn.refused += 1
         turn.replies.append(encode(outcome))
         if outcome.error_code == TooManyShares.code:
             # What is not looked at takes as much as a request.
             turn.cost += REQUEST_COST - 1
 
-    def _rest(self, turn: "Turn") -> None:
-        self._owed += turn.cost
+    def _rest(self, turn: Turn) -> None:
+        self._owed += turn.cost + turn.shares
         if self._owed < SETTLE_AT:
             return
         pause, self._owed = self._allowance.use(self._owed, turn.moment), 0
@@ -252,6 +244,7 @@ class Session:
     def _close(self, channel_id: int) -> int:
         """Close what the id means; returns how many channels that were."""
         closed = self._roster.close(channel_id)
+        self._submissions.forget()
         for member in closed:
             self._floor.admission.close(member)
         return len(closed)
@@ -259,9 +252,6 @@ class Session:
     @property
     def _flags(self) -> int:
         return self._setup.client.flags if self._setup.client else 0
-
-    def _tlvs(self, data: bytes) -> tuple[Tlv, ...]:
-        return self._used(parse_tlvs(data, CATALOGUE.extensions))
 
     def _used(self, tlvs: tuple[Tlv, ...]) -> tuple[Tlv, ...]:
         """Those of the extensions that the connection uses."""

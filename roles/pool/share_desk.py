@@ -15,7 +15,6 @@ from protocols.mining.errors import (
     ShareRefused,
     UnknownShareChannel,
 )
-from protocols.mining.share import Verdict
 from protocols.sv2.errors import MalformedTlv
 from protocols.sv2.layout import Message
 from protocols.sv2.mining import SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard
@@ -56,11 +55,13 @@ class LedgerFull(ShareRefused):
 
 
 class Judged(NamedTuple):
-    """A good share; `entry` is for the ledger, None where it is worth nothing or was there before."""
+    """A good share; `entry` is for the ledger, None where it is worth nothing or came before."""
 
     member: MinerChannel
     sequence_number: int
-    verdict: Verdict
+    share_hash: bytes
+    work: int
+    repeated: bool
     entry: Entry | None
 
 
@@ -128,9 +129,8 @@ class ShareDesk:
             target, terms = job.target, self._terms
             amount = share_amount(share_hash, target, terms.rule.minimum, terms.valuation)
             if amount:
-                # Their own constructors take three times as long.
-                entry = tuple.__new__(Entry, (share_hash, header, target, amount, key, block))
-        return tuple.__new__(Judged, (member, share.sequence_number, verdict, entry))
+                entry = Entry(share_hash, header, target, amount, key, block)
+        return Judged(member, share.sequence_number, share_hash, work_of(job.target), repeated, entry)
 
     def enter(self, shares: list[Judged], told: Told) -> bool:
         """Begin to make shares durable; False where there is nothing that the ledger can be given."""
@@ -157,8 +157,8 @@ class ShareDesk:
         member: MinerChannel | None = None
         place = last = count = new = work = 0
         for share in shares:
-            mine, sequence, verdict, entry = share
-            is_new = True
+            mine, sequence, _, hashes, repeated, entry = share
+            is_new = not repeated
             if entry is None or not is_plain:
                 try:
                     is_new = self._is_new(share, outcome, place)
@@ -175,7 +175,7 @@ class ShareDesk:
             count += 1
             if is_new:
                 new += 1
-                work += work_of(verdict.job.target)
+                work += hashes
         if member is not None:
             credits.append(Credit(member, last, count, new, work))
         self._count(credits)
@@ -188,14 +188,13 @@ class ShareDesk:
 
     def _is_new(self, share: Judged, outcome: Outcome | None, place: int) -> bool:
         """Whether a durable share was not there before; raises what it is to be refused with."""
-        verdict, entry = share.verdict, share.entry
-        if verdict.repeated:
+        if share.repeated:
             # The first one is settled by now; where it came to nothing, nobody knows this one either.
-            if verdict.share_hash not in share.member.channel.seen:
+            if share.share_hash not in share.member.channel.seen:
                 failed = LedgerFull if self._disk.is_low else ShareNotStored
                 raise failed("the share of which this is a repetition was not stored")
             return False
-        if entry is None:
+        if share.entry is None:
             return True
         if outcome is None:
             raise LedgerFull("the ledger's disk is nearly full")
@@ -219,7 +218,7 @@ class ShareDesk:
     def _forget(self, share: Judged, error: ShareRefused) -> Message:
         """Refuse a good share; when it comes again the ledger is asked again."""
         channel = share.member.channel
-        channel.seen.forget(share.verdict.share_hash)
+        channel.seen.forget(share.share_hash)
         return self.refuse(channel.channel_id, share.sequence_number, error)
 
 

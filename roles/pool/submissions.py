@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
-from protocols.mining.errors import ShareRefused, TooManyShares
+from protocols.mining.errors import DifficultyTooLow, ShareRefused, TooManyShares
 from protocols.sv2.codec import encode
 from protocols.sv2.frame import Frame
 from protocols.sv2.mining import SubmitSharesError
@@ -19,8 +19,11 @@ from roles.pool.notices import Route
 from roles.pool.recollection import ShareKeys
 from roles.pool.roster import Roster
 from roles.pool.share_desk import Judged, Submission
+from roles.pool.short_way import ShortWay
+from roles.pool.turn import Turn
 from roles.runtime import crash
 from roles.runtime.errors import ConnectionLost, StorageError
+from roles.runtime.sv2_connection import Sealed
 
 MAX_UNSETTLED = 1_024
 """Shares of a connection that wait for the ledger, at which it is no longer read from."""
@@ -71,8 +74,8 @@ class Submissions:
     """
 
     __slots__ = (
-        "_batches", "_floor", "_flush", "_is_holding", "_keys", "_peer", "_roster", "_unsettled", "_waiting",
-        "tells_notices",
+        "_batches", "_floor", "_flush", "_is_holding", "_keys", "_peer", "_roster", "_short", "_tip_number",
+        "_unsettled", "_waiting", "tells_notices",
     )  # fmt: skip
 
     def __init__(self, peer: Peer, floor: Floor, roster: Roster, keys: ShareKeys) -> None:
@@ -82,24 +85,42 @@ class Submissions:
         self._floor = floor
         self._roster = roster
         self._keys = keys
+        self._short = ShortWay(floor.terms, self._refuse_low)
+        self._tip_number = 0
         self._batches: deque[Batch] | None = None
         self._unsettled = 0
         self._is_holding = False
         self._waiting: dict[MinerChannel, None] | None = None
         self._flush: asyncio.TimerHandle | None = None
 
-    def judge(
-        self, share: Submission, tlvs: tuple[Tlv, ...], now: int, moment: float
-    ) -> Judged | SubmitSharesError:
-        """The verdict on a share, or the error that answers it; Unix seconds and monotonic ones."""
+    def take_plain(self, frames: Sequence[Sealed], start: int, turn: Turn) -> int:
+        """Judge plain shares from `start` on; returns the place of the first other frame, or the end."""
+        tip = self._roster.tip_number
+        if tip != self._tip_number:
+            self._tip_number = tip
+            self._short.forget()
+        return self._short.take(frames, start, turn)
+
+    def forget(self) -> None:
+        """A channel is gone."""
+        self._short.forget()
+
+    def judge(self, share: Submission, tlvs: tuple[Tlv, ...], turn: Turn) -> Judged | SubmitSharesError:
+        """The verdict on any share, or the error that answers it."""
         desk, member = self._floor.desk, self._roster.members.get(share.channel_id)
         try:
-            if member is not None and not member.pace.admits(moment):
+            if member is not None and not member.pace.admits(turn.moment):
                 # An error and not slower reading: others may mine on the same connection.
                 raise TooManyShares("the channel submits too fast")
-            return desk.judge(member, share, tlvs, now=now, keys=self._keys)
+            judged = desk.judge(member, share, tlvs, now=turn.now, keys=self._keys)
         except ShareRefused as error:
             return desk.refuse(share.channel_id, share.sequence_number, error)
+        self._short.learn(judged.member, judged.member.channel.find(share.job_id))
+        return judged
+
+    def _refuse_low(self, channel_id: int, sequence_number: int) -> Frame:
+        error = DifficultyTooLow("the hash is above the job's target")
+        return encode(self._floor.desk.refuse(channel_id, sequence_number, error))
 
     def hand_in(self, shares: list[Judged]) -> None:
         """Have shares made durable, and answer them then."""

@@ -168,7 +168,7 @@ class PeerStream(asyncio.Protocol, Generic[T]):
         if self.reason or transport is None:
             self._check()
             return
-        if transport.get_write_buffer_size() > self._limits.unsent:
+        if self._is_full and transport.get_write_buffer_size() > self._limits.unsent:
             self.abort(f"the peer has not read {transport.get_write_buffer_size()} bytes", code="not-reading")
             self._check()
         # Before the write, which may find the buffer full and look at both.

@@ -100,6 +100,18 @@ class Sv2Connection(PeerStream[Frame]):
         if not self._holds:
             self._loop.call_soon(self._go_on)
 
+    def data_received(self, data: bytes) -> None:
+        consumer = self._consumer
+        if consumer is None or self._noise is None or self._backlog or self._holds or self.reason:
+            super().data_received(data)
+            return
+        try:
+            frames = self._noise.receive(data)
+        except (NoiseError, Sv2Error) as error:
+            self.abort(str(error), code=error.code)
+            return
+        self._give(consumer, frames)
+
     def _arrived(self, data: bytes) -> None:
         try:
             if self._noise is None:
@@ -123,8 +135,10 @@ class Sv2Connection(PeerStream[Frame]):
         consumer = self._consumer
         if consumer is None:
             return
-        many = len(frames) > TURN
-        taken = consumer.give(frames[:TURN] if many else frames)
+        self._give(consumer, frames)
+
+    def _give(self, consumer: "Consumer", frames: Sequence[Sealed]) -> None:
+        taken = consumer.give(frames if len(frames) <= TURN else frames[:TURN])
         if taken < len(frames):
             self._backlog = frames[taken:]
             self._stop_reading()
