@@ -3,19 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from random import Random
-from typing import Any, Final
+from typing import Any
 
-from protocols.sv2.codec import encode
+from protocols.sv2.codec import Catalogue, encode
 from protocols.sv2.frame import Frame
 from tests.fuzz.mutation import Mutator
 from tests.fuzz.sv2_parsers import MINING_LINK, message_of
 
-_DECLARED: Final = tuple(MINING_LINK.messages.values())
 
-
-def odd_frame(chance: Random, likely: Mapping[str, Sequence[Any]]) -> Frame:
-    """Any message of a mining link; `likely` are values by field that mean something to the receiver."""
-    made = message_of(chance.choice(_DECLARED), chance)
+def odd_frame(
+    chance: Random, likely: Mapping[str, Sequence[Any]], catalogue: Catalogue = MINING_LINK
+) -> Frame:
+    """Any message of a catalogue; `likely` are values by field that mean something to the receiver."""
+    made = message_of(chance.choice(tuple(catalogue.messages.values())), chance)
     known = {
         field.name: chance.choice(likely[field.name])
         for field in fields(made)

@@ -82,7 +82,7 @@ async def mine_through_everything(house: House, chance: Random) -> None:
 
 @pytest.mark.timeout(60 + ROUNDS)
 async def test_a_proxy_outlives_a_pool_that_says_anything(
-    start: Start, pool: ScriptedPool, monkeypatch: pytest.MonkeyPatch
+    start: Start, pool: ScriptedPool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     print(f"seed {SEED}: {ROUNDS} rounds")
     monkeypatch.setattr(Backoff, "next", lambda _: 0.001)
@@ -95,6 +95,8 @@ async def test_a_proxy_outlives_a_pool_that_says_anything(
         assert not each.done(), each
         each.cancel()
     assert pool.opens > ROUNDS // 20
+    faults = [each for each in caplog.records if each.exc_info and each.name.startswith("roles.")]
+    assert not faults
     await pool.stop()
     await pool.start()
     miner = await house.miner()

@@ -73,7 +73,7 @@ async def mine_through_everything(house: House, chance: Random) -> None:
 
 @pytest.mark.timeout(60 + ROUNDS // 10)
 async def test_a_translator_outlives_an_upstream_that_says_anything(
-    house: House, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+    house: House, eventually: Eventually, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     print(f"seed {SEED}: {ROUNDS} rounds")
     chance, proxy = Random(SEED), house.proxy
@@ -87,6 +87,8 @@ async def test_a_translator_outlives_an_upstream_that_says_anything(
         assert not miner.done(), miner
         miner.cancel()
     assert len(proxy.opened) > ROUNDS // 20
+    faults = [each for each in caplog.records if each.exc_info and each.name.startswith("roles.")]
+    assert not faults
     proxy.restart()
     await eventually(lambda: len(proxy.channels) == 0 and house.client.is_connected)
     miner = await house.miner()
