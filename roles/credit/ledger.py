@@ -91,6 +91,7 @@ class Ledger:
         """The number of the last durable row that this process has been told of."""
         self.grown = asyncio.Event()
         """Set when rows have been added; whoever waits for it clears it."""
+        self.gather_s = GATHER_S
         metrics.seq.set(self.last_seq)
         metrics.refused.set(opened.refused)
         metrics.unattributed.set(opened.unattributed)
@@ -166,7 +167,7 @@ class Ledger:
         try:
             while self._gathered is not None:
                 if len(self._gathered.entries) < AT_ONCE:
-                    await asyncio.sleep(GATHER_S)
+                    await asyncio.sleep(self.gather_s)
                 gathered, self._gathered = self._gathered, None
                 await self._settle(gathered)
         except asyncio.CancelledError:

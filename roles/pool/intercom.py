@@ -154,32 +154,20 @@ class Intercom(asyncio.Protocol):
 
 def pack_entries(entries: Iterable[Entry]) -> bytes:
     """Shares for the ledger."""
+    pack = _ENTRY.pack
     return b"".join(
         [
-            _ENTRY.pack(
-                entry.share_hash,
-                entry.header,
-                entry.target.to_bytes(32, "little"),
-                entry.amount,
-                entry.key or _NO_KEY,
-                entry.block,
-            )
-            for entry in entries
+            pack(share_hash, header, target.to_bytes(32, "little"), amount, key or _NO_KEY, block)
+            for share_hash, header, target, amount, key, block in entries
         ]
     )
 
 
 def unpack_entries(payload: bytes) -> list[Entry]:
     """The same again."""
+    number, make = int.from_bytes, Entry._make
     return [
-        Entry(
-            share_hash,
-            header,
-            int.from_bytes(target, "little"),
-            amount,
-            None if key == _NO_KEY else key,
-            block,
-        )
+        make((share_hash, header, number(target, "little"), amount, None if key == _NO_KEY else key, block))
         for share_hash, header, target, amount, key, block in _ENTRY.iter_unpack(payload)
     ]
 

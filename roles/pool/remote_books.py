@@ -23,7 +23,7 @@ MAX_PARTIAL = 64
 """Blocks that wait for their template's transactions."""
 ASSEMBLE_S = 0.25
 PATIENCE_S = 600.0
-GATHER_S = 0.001
+GATHER_S = 0.002
 """How long shares wait for others to share their message with."""
 AT_ONCE = 256
 """So many do not wait."""

@@ -47,6 +47,8 @@ from shared_config.address import Address
 ORPHANS_S = 5.0
 """How long the address may still be held by branches of a keeper that was killed."""
 ORPHANS_LOOK_S = 0.05
+GATHER_S = 0.008
+"""How long shares wait for others to share a commit with, where those of branches are on their way."""
 LOST_S = 600.0
 """After the end of a branch the chain is searched with each tip for a block that it may have sent."""
 
@@ -94,6 +96,8 @@ async def _open(daemon: PoolDaemon, script: bytes) -> AsyncIterator["Pool"]:
             Pricing(terms.rule.minimum, terms.valuation),
             metrics=LedgerMetrics(registry),
         )
+        if daemon.config.processes > 1:
+            ledger.gather_s = GATHER_S
         prefixes = await PrefixBook.open(database, daemon.config.server_id)
         async with NodeClient.of(daemon.shared.bitcoin, daemon.state.parent) as node:
             pool = Pool(
