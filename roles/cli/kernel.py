@@ -52,8 +52,10 @@ def main(argv: list[str]) -> int:
 def describe() -> str:
     """One sentence on the kernel that a daemon started now would run; raises OperatorError."""
     chosen = kernel.choose(os.environ.get(kernel.VARIABLE, ""))
-    remedy = f"; {chosen.complaint}: {kernel.BUILD}" if chosen.complaint else ""
-    return f"kernel: {chosen.name} ({chosen.engines}){remedy}"
+    told = f"kernel: {chosen.name} ({chosen.engines})"
+    if chosen.name != kernel.PYTHON.name or os.environ.get(kernel.VARIABLE):
+        return told
+    return f"{told}; {chosen.complaint or 'the native kernel is not built'}: {kernel.BUILD}"
 
 
 def build(sources: Path, wheel: Path | None, *, strict: bool) -> None:

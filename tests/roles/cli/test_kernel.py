@@ -39,13 +39,15 @@ def test_status_tells_which_kernel_runs(monkeypatch: pytest.MonkeyPatch, capsys:
     assert capsys.readouterr().out == "kernel: python (hashlib, cryptography)\n"
 
 
-def test_status_tells_what_is_wrong_with_one_that_is_not_used(
-    monkeypatch: pytest.MonkeyPatch, capsys: Caught
+@pytest.mark.parametrize("complaint", ["the native kernel is stale", ""])
+def test_status_tells_why_the_native_one_does_not_run_and_the_cure(
+    monkeypatch: pytest.MonkeyPatch, capsys: Caught, complaint: str
 ) -> None:
-    stale = replace(PYTHON, complaint="the native kernel is stale")
-    monkeypatch.setattr("roles.runtime.kernel.choose", lambda _: stale)
+    python = replace(PYTHON, complaint=complaint)
+    monkeypatch.setattr("roles.runtime.kernel.choose", lambda _: python)
     assert kernel.main(["status"]) == sysexits.OK
-    assert capsys.readouterr().out.endswith("; the native kernel is stale: ./hashpool kernel build\n")
+    why = complaint or "the native kernel is not built"
+    assert capsys.readouterr().out.endswith(f"; {why}: ./hashpool kernel build\n")
 
 
 def test_a_choice_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, capsys: Caught) -> None:
