@@ -7,7 +7,7 @@ from struct import Struct, error
 from typing import NamedTuple
 
 from protocols.sv2.errors import MalformedMessage
-from protocols.sv2.frame import CHANNEL_BIT, HEADER, Frame
+from protocols.sv2.frame import CHANNEL_BIT, HEADER
 from protocols.sv2.mining import SubmitSharesExtended, SubmitSharesSuccess
 
 SHARE = HEADER.pack(CHANNEL_BIT, SubmitSharesExtended.msg_type, 0, 0)[:3]
@@ -17,6 +17,7 @@ MAX_EXTRANONCE = 32
 
 _SHARE = Struct("<6IB")
 _SUCCESS = Struct("<3IQ")
+_SUCCESS_HEADER = HEADER.pack(CHANNEL_BIT, SubmitSharesSuccess.msg_type, _SUCCESS.size, 0)
 
 
 class ExtendedShare(NamedTuple):
@@ -46,6 +47,8 @@ def read_share(payload: bytes) -> tuple[ExtendedShare, int]:
     return tuple.__new__(ExtendedShare, fields), end
 
 
-def success_frame(channel_id: int, last: int, count: int, total: int) -> Frame:
-    """SubmitSharesSuccess: the last of `count` accepted shares, whose difficulties sum to `total`."""
-    return Frame(0, True, SubmitSharesSuccess.msg_type, _SUCCESS.pack(channel_id, last, count, total))
+def success(channel_id: int, last: int, count: int, total: int) -> tuple[bytes, bytes]:
+    """SubmitSharesSuccess as header and payload: the last of `count` accepted shares, whose difficulties sum
+    to `total`.
+    """
+    return _SUCCESS_HEADER, _SUCCESS.pack(channel_id, last, count, total)

@@ -50,11 +50,16 @@ class _Gathered:
 
     def settle(self, outcome: Outcome) -> None:
         """Tell each caller of its entries."""
-        # By the event loop, so that one caller's fault does not keep the others waiting.
-        call_soon, start = asyncio.get_running_loop().call_soon, 0
-        for told, end in self.waiters:
-            call_soon(told, outcome.part(start, end))
-            start = end
+        waiters, start = iter(self.waiters), 0
+        try:
+            for told, end in waiters:
+                part, start = outcome.part(start, end), end
+                told(part)
+        finally:
+            # One caller's fault does not keep the others waiting.
+            for told, end in waiters:
+                asyncio.get_running_loop().call_soon(told, outcome.part(start, end))
+                start = end
 
     def fail(self, error: BaseException) -> None:
         """Tell each caller that nothing was stored."""

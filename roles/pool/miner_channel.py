@@ -85,9 +85,11 @@ class MinerChannel:
         """The estimate in hashes a second, 0 before anything is known."""
         return 0.0 if self._vardiff is None else self._vardiff.hashrate(now)
 
-    def is_rushed(self, now: float) -> bool:
-        """Whether shares come so fast that `adjust` should not wait."""
-        return self.vardiff.is_rushed(work_of(self.channel.target), now)
+    def credit(self, work: int, now: float, shares: int) -> bool:
+        """Count accepted shares; returns whether they come so fast that `adjust` should not wait."""
+        vardiff = self.vardiff
+        vardiff.accepted(work, now, shares)
+        return vardiff.is_rushed(work_of(self.channel.target), now)
 
     def is_due(self, now: float) -> bool:
         """Whether it is time for `adjust`: shares have come, or their absence may say something."""

@@ -34,7 +34,7 @@ from roles.pool.roster import GROUP, Addressing, Roster
 from roles.pool.share_desk import Judged, Submission
 from roles.pool.submissions import Submissions
 from roles.pool.turn import Turn
-from roles.runtime.sv2_connection import Sealed, Sv2Connection
+from roles.runtime.sv2_connection import Plain, Sv2Connection
 from roles.stratum.hash_rate import refuse_hash_rate
 
 CATALOGUE = MINING.with_messages(*MINING_MESSAGES)
@@ -125,7 +125,7 @@ class Session:
 
     # What comes
 
-    def _take(self, frames: Sequence[Sealed]) -> int:
+    def _take(self, frames: Sequence[Plain]) -> int:
         """Serve frames, up to the request after which others have their turn; returns how many."""
         turn = Turn(int(self._floor.clock()), self._floor.monotonic())
         self._heard_at = turn.moment
@@ -145,7 +145,7 @@ class Session:
             if turn.replies:
                 self._submissions.tell(turn.replies)
             if turn.judged:
-                self._submissions.hand_in(turn.judged)
+                self._submissions.hand_in(turn.judged, turn.entries)
         self._rest(turn)
         return taken
 
@@ -179,6 +179,8 @@ class Session:
         outcome = self._submissions.judge(share, tlvs, turn)
         if isinstance(outcome, Judged):
             turn.judged.append(outcome)
+            if outcome.entry is not None:
+                turn.entries.append(outcome.entry)
             return
         turn.refused += 1
         turn.replies.append(encode(outcome))
@@ -187,7 +189,7 @@ class Session:
             turn.cost += REQUEST_COST - 1
 
     def _rest(self, turn: Turn) -> None:
-        self._owed += turn.cost + turn.shares
+        self._owed += turn.cost + len(turn.judged) + turn.refused
         if self._owed < SETTLE_AT:
             return
         pause, self._owed = self._allowance.use(self._owed, turn.moment), 0

@@ -132,9 +132,8 @@ class ShareDesk:
                 entry = Entry(share_hash, header, target, amount, key, block)
         return Judged(member, share.sequence_number, share_hash, work_of(job.target), repeated, entry)
 
-    def enter(self, shares: list[Judged], told: Told) -> bool:
+    def enter(self, entries: list[Entry], told: Told) -> bool:
         """Begin to make shares durable; False where there is nothing that the ledger can be given."""
-        entries = [entry for share in shares if (entry := share.entry) is not None]
         if not entries or self._disk.is_low:
             return False
         crash.at("pool.shares-judged")

@@ -23,7 +23,7 @@ from roles.pool.miner_channel import MinerChannel
 from roles.pool.share_desk import Judged
 from roles.pool.terms import Terms
 from roles.pool.turn import Turn
-from roles.runtime.sv2_connection import Sealed
+from roles.runtime.sv2_connection import Plain
 from roles.stratum.pace import Pace
 
 PLAIN: Final = Struct(f"<6IB{ROLLABLE_SIZE}s")
@@ -92,10 +92,10 @@ class ShortWay:
             channel.key,
         )
 
-    def take(self, frames: Sequence[Sealed], start: int, turn: Turn) -> int:
+    def take(self, frames: Sequence[Plain], start: int, turn: Turn) -> int:
         """Judge frames from `start` on up to one that is no plain share; returns its place, or the end."""
         known, new, size, to_int = self._known, tuple.__new__, PLAIN.size, int.from_bytes
-        now, moment, judged = turn.now, turn.moment, turn.judged
+        now, moment, judged, entries = turn.now, turn.moment, turn.judged, turn.entries
         for place in range(start, len(frames)):
             frame, payload = frames[place]
             if len(payload) != size or frame[:3] != SHARE:
@@ -125,6 +125,9 @@ class ShortWay:
                 return place
             amount = price.amount(share_hash)
             # Their own constructors take three times as long.
-            entry = new(Entry, (share_hash, header, target, amount, key, False)) if amount else None
+            entry = None
+            if amount:
+                entry = new(Entry, (share_hash, header, target, amount, key, False))
+                entries.append(entry)
             judged.append(new(Judged, (member, sequence, share_hash, work, False, entry)))
         return len(frames)

@@ -10,9 +10,9 @@ from protocols.mining.errors import DifficultyTooLow, ShareRefused, TooManyShare
 from protocols.sv2.codec import encode
 from protocols.sv2.frame import Frame
 from protocols.sv2.mining import SubmitSharesError
-from protocols.sv2.share_frame import success_frame
+from protocols.sv2.share_frame import success
 from protocols.sv2.tlv import Tlv
-from roles.credit.ledger_rows import Fate, Outcome
+from roles.credit.ledger_rows import Entry, Fate, Outcome
 from roles.pool.floor import Floor
 from roles.pool.miner_channel import MinerChannel
 from roles.pool.notices import Route
@@ -23,7 +23,7 @@ from roles.pool.short_way import ShortWay
 from roles.pool.turn import Turn
 from roles.runtime import crash
 from roles.runtime.errors import ConnectionLost, StorageError
-from roles.runtime.sv2_connection import Sealed
+from roles.runtime.sv2_connection import Plain
 
 MAX_UNSETTLED = 1_024
 """Shares of a connection that wait for the ledger, at which it is no longer read from."""
@@ -38,6 +38,9 @@ class Peer(Protocol):
 
     def send(self, *frames: Frame) -> None:
         """Send frames; raises ConnectionLost."""
+
+    def send_plain(self, frames: Sequence[Plain]) -> None:
+        """The same for frames as header and payload."""
 
     def hold(self) -> None:
         """Read no more for now."""
@@ -93,7 +96,7 @@ class Submissions:
         self._waiting: dict[MinerChannel, None] | None = None
         self._flush: asyncio.TimerHandle | None = None
 
-    def take_plain(self, frames: Sequence[Sealed], start: int, turn: Turn) -> int:
+    def take_plain(self, frames: Sequence[Plain], start: int, turn: Turn) -> int:
         """Judge plain shares from `start` on; returns the place of the first other frame, or the end."""
         tip = self._roster.tip_number
         if tip != self._tip_number:
@@ -122,14 +125,14 @@ class Submissions:
         error = DifficultyTooLow("the hash is above the job's target")
         return encode(self._floor.desk.refuse(channel_id, sequence_number, error))
 
-    def hand_in(self, shares: list[Judged]) -> None:
-        """Have shares made durable, and answer them then."""
+    def hand_in(self, shares: list[Judged], entries: list[Entry]) -> None:
+        """Have shares made durable, `entries` being theirs, and answer them then."""
         batch = Batch(self, shares)
         if self._batches is None:
             self._batches = deque()
         self._batches.append(batch)
         self._unsettled += len(shares)
-        if not self._floor.desk.enter(shares, batch.told):
+        if not self._floor.desk.enter(entries, batch.told):
             batch.told(None)
         elif self._unsettled >= MAX_UNSETTLED and not self._is_holding:
             self._is_holding = True
@@ -143,15 +146,23 @@ class Submissions:
             # Whoever reads from the connection hears of it.
             pass
 
+    def _tell(self, frames: Sequence[Plain]) -> None:
+        try:
+            self._peer.send_plain(frames)
+        except ConnectionLost:
+            # Whoever reads from the connection hears of it.
+            pass
+
     def settle(self) -> None:
         """Answer what is durable, in the order of submission: successes are counted, not named."""
-        replies: list[Frame] = []
+        replies: list[Plain] = []
+        now = self._floor.monotonic()
         while self._batches and self._batches[0].is_settled:
             batch = self._batches.popleft()
             self._unsettled -= len(batch.shares)
-            replies += self._settled(batch.shares, batch.outcome)
+            self._settle(batch.shares, batch.outcome, now, replies)
         if replies:
-            self.tell(replies)
+            self._tell(replies)
         if self._is_holding and self._unsettled < MAX_UNSETTLED:
             self._is_holding = False
             self._peer.release()
@@ -162,42 +173,45 @@ class Submissions:
             self._flush.cancel()
             self._acknowledge_waiting()
 
-    def _settled(self, shares: list[Judged], outcome: Outcome | BaseException | None) -> list[Frame]:
-        desk = self._floor.desk
+    def _settle(
+        self,
+        shares: list[Judged],
+        outcome: Outcome | BaseException | None,
+        now: float,
+        replies: list[Plain],
+    ) -> None:
         if isinstance(outcome, BaseException):
-            return self._failed(shares, outcome)
+            self._fail(shares, outcome, replies)
+            return
         crash.at("pool.shares-durable")
-        settled, errors = desk.settle(shares, outcome)
-        replies = [encode(error) for error in errors] if errors else []
-        now = self._floor.monotonic()
-        rushed: dict[MinerChannel, None] = {}
+        credits, errors = self._floor.desk.settle(shares, outcome)
+        for error in errors:
+            replies.append(_plain(encode(error)))
+        rushed: list[MinerChannel] = []
         members = self._roster.members
-        for member, last, count, new, work in settled:
+        for member, last, count, new, work in credits:
             if member.channel.channel_id not in members:
                 continue
-            if new:
-                member.vardiff.accepted(work, now, new)
-                if member.is_rushed(now):
-                    rushed[member] = None
+            if new and member.credit(work, now, new):
+                rushed.append(member)
             answer = member.acks.add(last, work, count)
             if answer is None:
                 self._wait(member)
             else:
-                replies.append(success_frame(*answer))
+                replies.append(success(*answer))
         if self.tells_notices:
             self._expect_notices(shares, outcome)
         for member in rushed:
-            replies += self._roster.adjust_one(member, now)
-        return replies
+            replies += map(_plain, self._roster.adjust_one(member, now))
 
-    def _failed(self, shares: list[Judged], error: BaseException) -> list[Frame]:
+    def _fail(self, shares: list[Judged], error: BaseException, replies: list[Plain]) -> None:
         if isinstance(error, StorageError):
             # The store's own watch says it once; a line for each batch would not help a disk that is full.
             _log.debug("shares cannot be stored", extra={"shares": len(shares), "reason": str(error)})
-            return [encode(message) for message in self._floor.desk.not_stored(shares, error)]
+            replies += [_plain(encode(message)) for message in self._floor.desk.not_stored(shares, error)]
+            return
         _log.error("recording shares failed", exc_info=error, extra={"peer": self._peer.peer})
         self._peer.close("recording shares failed", code="fault")
-        return []
 
     def _wait(self, member: MinerChannel) -> None:
         """A member's answer waits for more shares, or for the timer."""
@@ -213,7 +227,7 @@ class Submissions:
         waiting, self._waiting = self._waiting or {}, None
         answers = [answer for member in waiting if (answer := member.acks.flush()) is not None]
         if answers:
-            self.tell([success_frame(*answer) for answer in answers])
+            self._tell([success(*answer) for answer in answers])
         crash.once_sent("pool.shares-acknowledged")
 
     def _expect_notices(self, shares: list[Judged], outcome: Outcome | None) -> None:
@@ -225,3 +239,7 @@ class Submissions:
             if seq and fate is Fate.RECORDED:
                 route = Route(self, share.member.channel.channel_id, share.sequence_number)
                 self._floor.notices.expect(seq, route)
+
+
+def _plain(frame: Frame) -> Plain:
+    return frame.header(), frame.payload

@@ -34,11 +34,11 @@ from shared_config.address import Address
 _log = logging.getLogger(__name__)
 
 Limit = Callable[[bytes], None]
-Sealed = tuple[bytes, bytes]
-"""A frame's 6 header bytes and its payload."""
+Plain = tuple[bytes, bytes]
+"""A frame's 6 header bytes and its payload, not encrypted."""
 TURN = 256
 """Frames handed over before other connections have their turn."""
-_NO_FRAMES: Sequence[Sealed] = ()
+_NO_FRAMES: Sequence[Plain] = ()
 
 
 class Sv2Connection(PeerStream[Frame]):
@@ -73,7 +73,15 @@ class Sv2Connection(PeerStream[Frame]):
         else:
             self._write(noise.send_many([(frame.header(), frame.payload) for frame in frames]))
 
-    async def hand_over(self, take: Callable[[Sequence[Sealed]], int]) -> Never:
+    def send_plain(self, frames: Sequence[Plain]) -> None:
+        """The same for frames as header and payload."""
+        noise = self._noise
+        if noise is None or self.reason:
+            self._check()
+            raise RuntimeError("frames are sent after the handshake")
+        self._write(noise.send(*frames[0]) if len(frames) == 1 else noise.send_many(frames))
+
+    async def hand_over(self, take: Callable[[Sequence[Plain]], int]) -> Never:
         """Give `take` all frames from now on as they arrive, without a task's turn in between.
 
         It returns how many it has taken; the rest it is given later. Raises what it raises, and
@@ -127,7 +135,7 @@ class Sv2Connection(PeerStream[Frame]):
             self.abort(str(error), code=error.code)
         self._delivered()
 
-    def _pass_on(self, frames: Sequence[Sealed]) -> None:
+    def _pass_on(self, frames: Sequence[Plain]) -> None:
         if self._backlog or self._holds:
             # What came behind what is held; no more is read meanwhile.
             self._backlog = [*self._backlog, *frames]
@@ -137,7 +145,7 @@ class Sv2Connection(PeerStream[Frame]):
             return
         self._give(consumer, frames)
 
-    def _give(self, consumer: "Consumer", frames: Sequence[Sealed]) -> None:
+    def _give(self, consumer: "Consumer", frames: Sequence[Plain]) -> None:
         taken = consumer.give(frames if len(frames) <= TURN else frames[:TURN])
         if taken < len(frames):
             self._backlog = frames[taken:]
@@ -180,11 +188,11 @@ class Consumer:
 
     __slots__ = ("_take", "ended")
 
-    def __init__(self, take: Callable[[Sequence[Sealed]], int], ended: asyncio.Future[None]) -> None:
+    def __init__(self, take: Callable[[Sequence[Plain]], int], ended: asyncio.Future[None]) -> None:
         self._take = take
         self.ended = ended
 
-    def give(self, frames: Sequence[Sealed]) -> int:
+    def give(self, frames: Sequence[Plain]) -> int:
         """How many of the frames are taken; all when it has ended."""
         if self.ended.done():
             return len(frames)

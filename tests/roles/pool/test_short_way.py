@@ -23,9 +23,9 @@ class Ways:
         take = ShortWay.take
 
         def count(way: ShortWay, frames: Any, start: int, turn: Any) -> int:
-            before = turn.shares
+            before = len(turn.judged) + turn.refused
             place = take(way, frames, start, turn)
-            self.short += turn.shares - before
+            self.short += len(turn.judged) + turn.refused - before
             return place
 
         monkeypatch.setattr(ShortWay, "take", count)
