@@ -119,6 +119,7 @@ async def measure(plan: Plan) -> dict[str, object]:
             "hashes_per_share": HASHES,
             "template_provider": "scripted",
             "loop": pool.loop,
+            "kernel": pool.kernel,
             "disk": file_system(site.state),
         }
 

@@ -27,7 +27,7 @@ STOP_S: Final = 20.0
 LAST_LINES: Final = 20
 OFFSETS: Final = range(1_000, 20_000, 97)
 
-_LOOP = re.compile(r" loop=(\w+)")
+_TOLD = {name: re.compile(rf" {name}=([\w-]+)") for name in ("loop", "kernel")}
 
 
 @dataclass(slots=True)
@@ -46,7 +46,15 @@ class DaemonProcess:
     @property
     def loop(self) -> str:
         """The event loop that it says it runs on."""
-        found = _LOOP.search(self.log.read_text())
+        return self._told("loop")
+
+    @property
+    def kernel(self) -> str:
+        """The kernel of the share path that it says it runs."""
+        return self._told("kernel")
+
+    def _told(self, name: str) -> str:
+        found = _TOLD[name].search(self.log.read_text())
         return found[1] if found else "unknown"
 
     def check(self) -> None:

@@ -18,4 +18,5 @@ def test_the_share_benchmark_tells_its_figures_on_the_last_line(
     assert set(figures) >= {"one_per_segment_us", "bulk_us", "durable_per_s", "idle_connection_kib", "load"}
     assert (figures["merkle_nodes"], figures["shares_each_way"]) == (12, 12)
     assert figures["loop"] in {"uvloop", "asyncio"}
+    assert figures["kernel"] in {"native", "native-cipher", "python"}
     assert not list(tmp_path.iterdir())
