@@ -6,6 +6,7 @@ jobs is sent each job and tip channel by channel, all jobs before the tips, and 
 that requires work selection brings its own work and is sent none.
 """
 
+from collections import Counter
 from enum import Enum, auto
 
 from protocols.mining.channel import Channel, ExtendedChannel
@@ -87,7 +88,8 @@ class Roster:
         closed = [member for each in ids if (member := self.members.pop(each, None)) is not None]
         for member in closed:
             self.group.leave(member.channel)
-            self._meters.channels.labels(member.kind).dec()
+        for kind, count in Counter(member.kind for member in closed).items():
+            self._meters.channels.labels(kind).dec(count)
         return closed
 
     def refresh(self) -> list[Frame]:

@@ -1,5 +1,6 @@
 """Whose work a channel does: the locking key that goes upstream with it, and whether the wallet holds it."""
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from roles.wallet.wallet import Wallet
 
 USER_BYTES = 255
 """What a user identity holds at most."""
+LOOKUPS = 32
+"""Names that the wallet is asked for at once: what comes of one commit is then done in one short turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Registrar:
     def __init__(self, wallet: Wallet, default_identity: str) -> None:
         self._wallet = wallet
         self._default = default_identity
+        self._room = asyncio.Semaphore(LOOKUPS)
 
     async def attribute(self, user_identity: str, tlvs: Iterable[Tlv]) -> Attribution:
         """The attribution of a channel that is being opened.
@@ -70,10 +74,11 @@ class Registrar:
         elif not is_point(key):
             raise InvalidUserIdentity("the channel's locking key is not a point of the curve")
         try:
-            if key is not None:
-                owner = await self._wallet.owner_of(key)
-                return Attribution(key, owner.key_index if owner else None)
-            own = await self._wallet.key_for(user_identity or self._default)
+            async with self._room:
+                if key is not None:
+                    owner = await self._wallet.owner_of(key)
+                    return Attribution(key, owner.key_index if owner else None)
+                own = await self._wallet.key_for(user_identity or self._default)
         except IdentityLimitError as error:
             raise CapacityExhausted(str(error)) from error
         except StorageError as error:

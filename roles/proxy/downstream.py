@@ -61,6 +61,8 @@ CATALOGUE = MINING.with_messages(*MINING_MESSAGES)
 FIRST_CHANNEL = GROUP_ID + 1
 MAX_EXTRANONCE = 32
 """Bytes of a full extranonce that any server may grant."""
+BREATH = 32
+"""Frames taken before other connections have their turn."""
 REQUEST_COST = 5
 """What an open request, or a share that is not looked at, takes of a connection's pace, in shares."""
 
@@ -121,8 +123,10 @@ class Downstream:
         try:
             while True:
                 frames = await self._await_frames()
-                for frame in frames:
+                for number, frame in enumerate(frames, 1):
                     self._receive(frame)
+                    if number % BREATH == 0:
+                        await asyncio.sleep(0)
                 if self._owed:
                     # Who hands in more than its pace is not read from until it has caught up.
                     pause, self._owed = self._owed, 0.0

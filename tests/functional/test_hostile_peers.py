@@ -1,7 +1,7 @@
 """Hostile peers at pool, proxy and translator, each beside miners whose every share is accepted meanwhile.
 
-Nothing is asserted about time but that the good miners are answered within seconds; their round trips and the
-daemons' memory are printed.
+The good miners' round trips stay short at the 99th percentile, where there are enough of them to tell, and
+the daemons do not grow. Both are printed for each test.
 """
 
 import asyncio
@@ -55,14 +55,18 @@ pytestmark = [
 
 LONG = bool(os.environ.get("HASHPOOL_TEST_LONG"))
 SEED = int(os.environ.get("HASHPOOL_TEST_SEED") or random.SystemRandom().randrange(1 << 32))
-FRAMES = 100_000 if LONG else 3_000
+FRAMES = 100_000 if LONG else 1_500
 CHANNELS = 20_000 if LONG else 2_000
 KEYS = 50_000 if LONG else 2_000
 CROWD = 200 if LONG else 60
 SECONDS = 10.0 if LONG else 2.0
 LOW_PER_S = 3_000
-GROWTH_KIB = (64 if LONG else 40) << 10
-"""A guard: most of it is what ten times the channels take while they are open."""
+GROWTH_KIB = 20_000_000 >> 10
+"""Over all tests together, and also while the channels are held."""
+ROUND_TRIP_MS = 250.0
+"""The 99th percentile; some 50 of it are the pool's pause before it answers a single share."""
+ENOUGH = 100
+"""Round trips of which the 99th percentile is more than the worst one."""
 HANDSHAKE_S = 2.0
 
 AS_MODULE = """
@@ -221,11 +225,13 @@ async def the_good_miners_are_served(chain: Chain, request: pytest.FixtureReques
     trips = {name: sorted(await miner.mark()) for name, miner in chain.good.items()}
     resident = chain.resident()
     growth = {name: resident[name] - chain.warm[name] for name in resident}
-    p99 = {name: f"{each[int(len(each) * 0.99)]:.0f}" for name, each in trips.items() if each}
+    p99 = {name: each[int(len(each) * 0.99)] for name, each in trips.items() if each}
+    told = {name: f"{each:.0f}" for name, each in p99.items()}
     grown = {name: f"{each / 1024:.1f}" for name, each in growth.items()}
-    chain.report.append(f"{request.node.name}: p99 ms {p99}, grown MiB {grown}")
+    chain.report.append(f"{request.node.name}: p99 ms {told}, grown MiB {grown}")
     for name, each in trips.items():
         assert each, f"{name}: the good miner was not served"
+        assert len(each) < ENOUGH or p99[name] < ROUND_TRIP_MS, f"{name}: {each[-len(each) // 50 :]}"
     assert max(growth.values()) < GROWTH_KIB, growth
 
 
@@ -444,8 +450,8 @@ async def throw_frames(server: Server, count: int) -> int:
 
 @BOTH
 async def test_mutated_frames_harm_nobody(chain: Chain, where: str) -> None:
-    connections = await throw_frames(chain.servers[where], FRAMES // 2)
-    chain.report.append(f"{FRAMES // 2} mutated frames at the {where} over {connections} connections")
+    connections = await throw_frames(chain.servers[where], FRAMES)
+    chain.report.append(f"{FRAMES} mutated frames at the {where} over {connections} connections")
 
 
 @BOTH
@@ -457,9 +463,9 @@ async def test_channels_without_end_are_granted_up_to_the_bound_and_cost_little(
     granted = sum([await open_channels(peer, count // len(peers)) for peer in peers])
     assert granted == count
     held = chain.resident()
-    chain.report.append(
-        f"{count} channels held at the {where}: {(held[where] - chain.warm[where]) / 1024:.1f} MiB"
-    )
+    grown = held[where] - chain.warm[where]
+    chain.report.append(f"{count} channels held at the {where}: {grown / 1024:.1f} MiB")
+    assert grown < GROWTH_KIB
     for peer in peers:
         peer.link.close()
         await peer.link.wait_closed()
