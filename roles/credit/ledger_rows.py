@@ -17,8 +17,8 @@ from roles.runtime.storage import Connection, Row
 STORE_ID_SIZE = 16
 _PREVIOUS = slice(4, 36)
 _INSERT = (
-    "INSERT INTO share (seq, time, shift, minimum, valuation, tip_no, hash, header, target, amount, key,"
-    " block) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO entry (seq, time, tip_no, terms_no, hash, header, amount, block)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _INSERT_UNATTRIBUTED = (
     "INSERT INTO unattributed (time, tip_no, hash, amount, block) VALUES (?, ?, ?, ?, ?)"
@@ -139,12 +139,11 @@ def append(
 
     Tells what became of them, and the number of the last row.
     """
-    last = connection.execute("SELECT seq, time FROM share ORDER BY seq DESC LIMIT 1").fetchone()
+    last = connection.execute("SELECT seq, time FROM entry ORDER BY seq DESC LIMIT 1").fetchone()
     before, earliest = last or (0, 0)
     register.begin(connection, before)
-    batch = _Batch(
-        connection, register, before, (max(now, earliest), shift, pricing.minimum, pricing.valuation)
-    )
+    price = (shift, pricing.minimum, int(pricing.valuation))
+    batch = _Batch(connection, register, before, time=max(now, earliest), price=price)
     records = batch.add(entries)
     connection.executemany(_INSERT, batch.rows)
     crash.at("pool.shares-written")
@@ -155,20 +154,28 @@ class _Batch:
     """Entries on their way into the ledger behind row `before`, as the rows to be written."""
 
     def __init__(
-        self, connection: Connection, register: Register, before: int, terms: tuple[int, int, int, int]
+        self,
+        connection: Connection,
+        register: Register,
+        before: int,
+        *,
+        time: int,
+        price: tuple[int, int, int],
     ) -> None:
         self.rows: list[tuple[object, ...]] = []
         self._connection = connection
         self._register = register
         self._before = before
-        self._terms = terms
+        self._time = time
+        self._price = price
 
     def add(self, entries: Sequence[Entry]) -> list[Record] | None:
         """The record of each entry, None where each makes the next row."""
         tip, tip_no = b"", 0
         known: dict[bytes, int] = {}
         older = known
-        seq, terms, rows = self._before, self._terms, self.rows
+        seq, time, price, rows = self._before, self._time, self._price, self.rows
+        terms_no, connection = self._register.terms_no, self._connection
         for place, entry in enumerate(entries):
             share_hash, header, target, amount, key, block = entry
             if header[_PREVIOUS] != tip:
@@ -181,15 +188,14 @@ class _Batch:
                 return records + [self._add_one(later) for later in entries[place:]]
             seq += 1
             known[share_hash] = seq
-            rows.append(
-                (seq, *terms, tip_no, share_hash, header, target.to_bytes(32, "little"), amount, key, block)
-            )
+            number = terms_no(connection, (*price, target, key))
+            rows.append((seq, time, tip_no, number, share_hash, header, amount, block))
         return None
 
     def _add_one(self, entry: Entry) -> Record:
         page = self._register.page(self._connection, entry.header[_PREVIOUS])
         if entry.key is None:
-            values = (self._terms[0], page.tip_no, entry.share_hash, entry.amount, entry.block)
+            values = (self._time, page.tip_no, entry.share_hash, entry.amount, entry.block)
             inserted = self._connection.execute(_INSERT_UNATTRIBUTED, values).rowcount
             return Record(Fate.RECORDED if inserted else Fate.DUPLICATE, 0)
         row = page.row_of(entry.share_hash)
@@ -197,15 +203,18 @@ class _Batch:
             return Record(Fate.REPEATED if self._key_of(row) == entry.key else Fate.DUPLICATE, row)
         seq = self._before + len(self.rows) + 1
         page.rows[entry.share_hash] = seq
-        target = entry.target.to_bytes(32, "little")
-        rest = (entry.share_hash, entry.header, target, entry.amount, entry.key, entry.block)
-        self.rows.append((seq, *self._terms, page.tip_no, *rest))
+        number = self._register.terms_no(self._connection, (*self._price, entry.target, entry.key))
+        rest = (entry.share_hash, entry.header, entry.amount, entry.block)
+        self.rows.append((seq, self._time, page.tip_no, number, *rest))
         return Record(Fate.RECORDED, seq)
 
     def _key_of(self, row: int) -> object:
+        find = self._connection.execute
         if row > self._before:
-            return self.rows[row - self._before - 1][-2]
-        return self._connection.execute("SELECT key FROM share WHERE seq = ?", (row,)).fetchone()[0]
+            number = self.rows[row - self._before - 1][3]
+        else:
+            number = find("SELECT terms_no FROM entry WHERE seq = ?", (row,)).fetchone()[0]
+        return find("SELECT key FROM terms WHERE terms_no = ?", (number,)).fetchone()[0]
 
 
 def rows_after(connection: Connection, seq: int, limit: int) -> list[LedgerRow]:
@@ -237,4 +246,4 @@ def refuse(connection: Connection, rows: list[tuple[int, int, int]]) -> int:
 def begin_in(connection: Connection, shift: int) -> None:
     """Move ledger and rows of earlier shifts into `shift`."""
     connection.execute("UPDATE ledger SET shift = max(shift, ?)", (shift,))
-    connection.execute("UPDATE share SET shift = ? WHERE shift < ?", (shift, shift))
+    connection.execute("UPDATE terms SET shift = ? WHERE shift < ?", (shift, shift))

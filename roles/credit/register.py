@@ -1,4 +1,4 @@
-"""Which shares of the present tips stand in the ledger, so that each stands there once.
+"""Which shares of the present tips stand in the ledger, so that each stands there once, and on which terms.
 
 Kept in memory, because an index over random hashes would cost the disk a page for every share. A tip that
 comes back, or that was there before a restart, is read from the ledger when it is first asked for. Used by
@@ -13,6 +13,10 @@ from roles.runtime.storage import Connection
 TIPS = 4
 GENERATION = 1 << 19
 """Shares after which those of a tip that came before them grow old."""
+MAX_TERMS = 65_536
+
+Terms = tuple[int, int, int, int, bytes]
+"""Shift, minimum, valuation, target and locking key."""
 
 
 @dataclass(slots=True)
@@ -40,6 +44,8 @@ class Register:
         self.last = 0
         self._pages: OrderedDict[bytes, Page] = OrderedDict()
         self._marks: dict[bytes, int | None] = {}
+        self._terms: dict[Terms, int] = {}
+        self._new_terms: list[Terms] = []
 
     def begin(self, connection: Connection, last: int) -> None:
         """A write begins in a ledger whose last row is `last`."""
@@ -53,8 +59,14 @@ class Register:
             while len(page.rows) > size:
                 page.rows.popitem()
         self._marks.clear()
+        for terms in self._new_terms:
+            del self._terms[terms]
+        self._new_terms.clear()
+        if len(self._terms) > MAX_TERMS:
+            self._terms.clear()
         if last < self.last:
             self._pages.clear()
+            self._terms.clear()
         elif last > self.last and self._pages:
             self._catch_up(connection)
         self.last = last
@@ -75,16 +87,30 @@ class Register:
             self._marks[tip] = len(page.rows)
         return page
 
+    def terms_no(self, connection: Connection, terms: Terms) -> int:
+        """The number of terms, which are kept if they are new."""
+        number = self._terms.get(terms)
+        if number is None:
+            *price, target, key = terms
+            number = self._terms[terms] = connection.execute(
+                "INSERT INTO terms (shift, minimum, valuation, target, key) VALUES (?, ?, ?, ?, ?)"
+                " RETURNING terms_no",
+                (*price, target.to_bytes(32, "little"), key),
+            ).fetchone()[0]
+            self._new_terms.append(terms)
+        return number
+
     def confirm(self, last: int) -> None:
         """The write is durable, and `last` the ledger's last row."""
         self._marks.clear()
+        self._new_terms.clear()
         self.last = last
 
     def _catch_up(self, connection: Connection) -> None:
         """Rows that another process wrote, or a write of which nobody knew what became of it."""
         pages = {page.tip_no: page for page in self._pages.values()}
         for tip_no, share_hash, seq in connection.execute(
-            "SELECT tip_no, hash, seq FROM share WHERE seq > ?", (self.last,)
+            "SELECT tip_no, hash, seq FROM entry WHERE seq > ?", (self.last,)
         ):
             if tip_no in pages:
                 pages[tip_no].rows[share_hash] = seq
@@ -99,5 +125,5 @@ def _read(connection: Connection, tip: bytes, last: int) -> tuple[Page, bool]:
         ).fetchone()
         return Page(made[0]), True
     tip_no, first = found
-    rows = connection.execute("SELECT hash, seq FROM share WHERE seq >= ? AND tip_no = ?", (first, tip_no))
+    rows = connection.execute("SELECT hash, seq FROM entry WHERE seq >= ? AND tip_no = ?", (first, tip_no))
     return Page(tip_no, dict(map(tuple, rows))), False

@@ -19,21 +19,32 @@ CREATE TABLE tip (
     first_seq INTEGER NOT NULL
 ) STRICT;
 
--- A share stands here once by (tip_no, hash); `register` sees to it.
-CREATE TABLE share (
-    seq INTEGER PRIMARY KEY,
-    time INTEGER NOT NULL,
+-- What many shares have in common: a miner's shares at one target.
+CREATE TABLE terms (
+    terms_no INTEGER PRIMARY KEY,
     shift INTEGER NOT NULL,
     minimum INTEGER NOT NULL,
     valuation INTEGER NOT NULL,
+    target BLOB NOT NULL CHECK (length(target) = 32),
+    key BLOB NOT NULL CHECK (length(key) = 33)
+) STRICT;
+
+-- The rows, once by (tip_no, hash); `register` sees to it.
+CREATE TABLE entry (
+    seq INTEGER PRIMARY KEY,
+    time INTEGER NOT NULL,
     tip_no INTEGER NOT NULL,
+    terms_no INTEGER NOT NULL,
     hash BLOB NOT NULL CHECK (length(hash) = 32),
     header BLOB NOT NULL CHECK (length(header) = 80),
-    target BLOB NOT NULL CHECK (length(target) = 32),
     amount INTEGER NOT NULL CHECK (amount BETWEEN 1 AND 9007199254740991),
-    key BLOB NOT NULL CHECK (length(key) = 33),
     block INTEGER NOT NULL CHECK (block IN (0, 1))
 ) STRICT;
+
+CREATE VIEW share AS
+SELECT entry.seq, entry.time, terms.shift, terms.minimum, terms.valuation, entry.tip_no, entry.hash,
+    entry.header, terms.target, entry.amount, terms.key, entry.block
+FROM entry JOIN terms USING (terms_no);
 
 -- Accepted shares whose channel named no key; they have no place in the sequence.
 CREATE TABLE unattributed (
@@ -48,7 +59,7 @@ CREATE TABLE unattributed (
 
 -- Rows that the mint settled by refusing them; code as in CreditResults.
 CREATE TABLE refusal (
-    seq INTEGER PRIMARY KEY REFERENCES share,
+    seq INTEGER PRIMARY KEY REFERENCES entry,
     code INTEGER NOT NULL,
     time INTEGER NOT NULL
 ) STRICT;

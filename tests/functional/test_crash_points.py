@@ -214,12 +214,16 @@ def _add_row(connection: Any) -> None:
     while not header or not meets(sha256d(header), target):
         header = last["header"][:72] + secrets.token_bytes(8)
     amount = share_amount(sha256d(header), target, last["minimum"], Valuation(last["valuation"]))
-    row = (*(last[key] for key in ("time", "shift", "minimum", "valuation", "tip_no")), sha256d(header))
-    row = (*row, header, target.to_bytes(32, "little"), amount, NO_KEY, 0)
+    price = [last[key] for key in ("shift", "minimum", "valuation")]
+    terms_no = connection.execute(
+        "INSERT INTO terms (shift, minimum, valuation, target, key) VALUES (?, ?, ?, ?, ?)"
+        " RETURNING terms_no",
+        (*price, target.to_bytes(32, "little"), NO_KEY),
+    ).fetchone()[0]
     connection.execute(
-        "INSERT INTO share (time, shift, minimum, valuation, tip_no, hash, header, target, amount, key,"
-        f" block) VALUES ({', '.join('?' * len(row))})",
-        row,
+        "INSERT INTO entry (time, tip_no, terms_no, hash, header, amount, block)"
+        " VALUES (?, ?, ?, ?, ?, ?, 0)",
+        (last["time"], last["tip_no"], terms_no, sha256d(header), header, amount),
     )
 
 

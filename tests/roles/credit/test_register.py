@@ -105,5 +105,5 @@ async def test_a_ledger_that_lost_rows_is_read_again(
 ) -> None:
     ledger = await open_ledger()
     await fates(ledger, make_entry(1), make_entry(2))
-    await ledger._database.write(lambda connection: connection.execute("DELETE FROM share WHERE seq = 2"))
+    await ledger._database.write(lambda connection: connection.execute("DELETE FROM entry WHERE seq = 2"))
     assert await fates(ledger, make_entry(1), make_entry(2)) == [(Fate.REPEATED, 1), (Fate.RECORDED, 2)]
