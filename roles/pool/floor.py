@@ -66,7 +66,9 @@ class Floor:
                 if number % BREATH == 0:
                     await asyncio.sleep(0)
                     await self._announced.wait()
-                session.adjust()
+                for _ in session.adjust():
+                    await asyncio.sleep(0)
+                    await self._announced.wait()
 
     def hashrate(self) -> float:
         """Estimated hashes a second of all channels."""

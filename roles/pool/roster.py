@@ -7,6 +7,7 @@ that requires work selection brings its own work and is sent none.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from enum import Enum, auto
 
 from protocols.mining.channel import Channel, ExtendedChannel
@@ -115,18 +116,22 @@ class Roster:
             self._meters.retargets.inc(len(frames))
         return frames + self._begin(workshop.tip)
 
-    def adjust(self, now: float) -> list[Frame]:
-        """New targets for the channels whose shares, or whose silence, ask for one; in monotonic seconds."""
+    def due(self, now: float) -> list[MinerChannel]:
+        """The channels whose shares, or whose silence, may ask for a new target; in monotonic seconds."""
         if self.addressing is Addressing.NOWHERE:
             return []
+        return [member for member in self.members.values() if member.is_due(now)]
+
+    def adjust(self, due: Sequence[MinerChannel], now: float) -> list[Frame]:
+        """The new targets of channels that were due, unless they are gone by now."""
         frames = self.refresh()
-        for member in self.members.values():
-            if member.is_due(now):
+        for member in due:
+            if member.channel.channel_id in self.members:
                 frames += self._changed(member.channel, member.adjust(self._workshop, now))
         return frames
 
     def adjust_one(self, member: MinerChannel, now: float) -> list[Frame]:
-        """The same for one channel, at once."""
+        """The new target of one channel, at once."""
         if self.addressing is Addressing.NOWHERE:
             return []
         return self.refresh() + self._changed(member.channel, member.adjust(self._workshop, now))

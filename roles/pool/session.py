@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from protocols.bitcoin.secp256k1 import is_point
 from protocols.ehash.messages import EXTENSION, MINING_MESSAGES
@@ -46,6 +46,8 @@ BREATH = 8
 """Requests answered before other connections have their turn; one may cost as much as a hundred shares."""
 SETTLE_AT = 40
 """What a connection may use before its allowance is looked at."""
+SLICE = 64
+"""Channels whose targets are looked at before other connections have their turn."""
 JD_NOT_SUPPORTED = "jd-not-supported"
 
 _log = logging.getLogger(__name__)
@@ -92,12 +94,18 @@ class Session:
         """Send the present work to the channels that do not have it."""
         self._push(self._roster.refresh())
 
-    def adjust(self) -> None:
-        """Send new targets to the channels whose shares, or whose silence, ask for one; end an idle peer."""
-        if not self._roster.members and self._floor.monotonic() - self._heard_at > self._floor.terms.idle_s:
+    def adjust(self) -> Iterator[None]:
+        """Send new targets to the channels whose shares, or whose silence, ask for one; end an idle peer.
+
+        Yields where others may have their turn.
+        """
+        now, roster = self._floor.monotonic(), self._roster
+        if not roster.members and now - self._heard_at > self._floor.terms.idle_s:
             self._connection.close("no channel was opened", code="idle")
-            return
-        self._push(self._roster.adjust(self._floor.monotonic()))
+        due = roster.due(now) if roster.members else ()
+        for start in range(0, len(due), SLICE):
+            self._push(roster.adjust(due[start : start + SLICE], now))
+            yield
 
     def hashrate(self, now: float) -> float:
         """Estimated hashes a second of the channels."""

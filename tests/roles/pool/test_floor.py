@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,8 +21,10 @@ class Session:
     def refresh(self) -> None:
         self._asked.append("refresh")
 
-    def adjust(self) -> None:
-        self._asked.append("adjust")
+    def adjust(self) -> Iterator[None]:
+        for _ in range(2):
+            self._asked.append("adjust")
+            yield
 
 
 @pytest.fixture
