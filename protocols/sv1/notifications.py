@@ -84,7 +84,7 @@ def read_notify(params: list[Any]) -> Notify:
     job_id = fields.text(params[0])
     previous, coinbase1, coinbase2 = (fields.hex_bytes(value) for value in params[1:4])
     version, bits, ntime = (fields.u32(value) for value in params[5:8])
-    if job_id is None or len(job_id) > _JOB_ID:
+    if job_id is None or len(job_id) > _JOB_ID or not _is_plain(job_id):
         raise MalformedError("Notify without a job id")
     if previous is None or len(previous) != 32:
         raise MalformedError("Notify without a previous hash")
@@ -160,6 +160,11 @@ def reconnect() -> bytes:
 def get_version(id: int) -> bytes:
     """client.get_version, the one request that a server makes."""
     return b'{"id":%d,"method":"client.get_version","params":[]}\n' % id
+
+
+def _is_plain(job_id: str) -> bool:
+    """Whether a job id can stand in a line of ours as it is."""
+    return job_id.isascii() and job_id.isprintable() and '"' not in job_id and "\\" not in job_id
 
 
 def _branches(value: object) -> tuple[bytes, ...]:

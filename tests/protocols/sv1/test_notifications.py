@@ -95,6 +95,10 @@ def test_swapping_words_twice_gives_back_the_hash(hash32: bytes) -> None:
     [
         (0, None),
         (0, "x" * 65),
+        (0, '1"'),
+        (0, "\\"),
+        (0, "\n"),
+        (0, "\ud800"),
         (1, "00"),
         (1, 5),
         (2, "0"),
