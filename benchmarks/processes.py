@@ -1,8 +1,9 @@
 """`processes`: what a share costs a pool that serves miners in several processes, against one that has one.
 
-Both pools run side by side, each with a disk, a template provider and miners of its own, and are timed in
-turns, so that whatever else the machine does meets both. CPU time is that of all processes of a pool; what a
-share costs stands in the medians of many short rounds.
+Three pools run side by side, each with a ledger, a template provider and miners of its own: `one` process
+with all miners, `several` with as many, and for comparison one process that has only its `part` of them,
+because the less a process has to do the less of it is done at once. They are timed in turns, so that whatever
+else the machine does meets them all. CPU time is that of all processes of a pool.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import asyncio
 import gc
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -30,11 +32,11 @@ from roles.runtime.process import harden
 from roles.runtime.state import role_state
 
 PROCESSES: Final = 2
-CONNECTIONS: Final = 64
-ROUNDS: Final = 24
+CONNECTIONS: Final = 512
+ROUNDS: Final = 20
 """The first two warm up, the others are the figures."""
 WARM: Final = 2
-EACH: Final = 40
+EACH: Final = 8
 """Shares of one connection in one round."""
 OPENING: Final = 32
 
@@ -81,7 +83,7 @@ class Crew:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this benchmark."""
     parser.add_argument("--processes", type=int, default=PROCESSES, metavar="N", help="of the pool (2)")
-    parser.add_argument("--connections", type=int, default=CONNECTIONS, metavar="N", help="miners (64)")
+    parser.add_argument("--connections", type=int, default=CONNECTIONS, metavar="N", help="miners (512)")
     parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"of each way ({ROUNDS})")
     parser.add_argument("--each", type=int, default=EACH, metavar="N", help=f"shares a round ({EACH})")
 
@@ -112,67 +114,62 @@ async def measure(plan: Plan) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Medians of both pools, and the median of the ratios of rounds that came one after the other."""
+    """The crews in the order one, several, part, after the last round."""
 
-    one_us: float
-    several_us: float
-    ratio: float
-    one_per_s: float
-    several_per_s: float
-    one_p99_ms: float
-    several_p99_ms: float
+    crews: tuple[Crew, Crew, Crew]
     spread: list[int]
     loop: str
     disk: str
     is_sound: bool
 
     def told(self) -> dict[str, float]:
-        """The figures, rounded."""
-        return {
-            "one_us": round(self.one_us, 1),
-            "several_us": round(self.several_us, 1),
-            "ratio": round(self.ratio, 3),
-            "one_per_s": round(self.one_per_s),
-            "several_per_s": round(self.several_per_s),
-            "one_p99_ms": round(self.one_p99_ms, 1),
-            "several_p99_ms": round(self.several_p99_ms, 1),
+        """Medians of the rounds, and of the ratios of rounds that came one after the other."""
+        one, several, part = (crew.cpu_us[WARM:] for crew in self.crews)
+        figures = {
+            "one_us": round(median(one), 1),
+            "several_us": round(median(several), 1),
+            "part_us": round(median(part), 1),
+            "ratio": round(_ratio(several, one), 3),
+            "ratio_to_part": round(_ratio(several, part), 3),
         }
+        for name, crew in zip(("one", "several"), self.crews, strict=False):
+            figures[f"{name}_per_s"] = round(median(crew.per_s[WARM:]))
+            latencies = [each for link in crew.links for each in link.latencies]
+            figures[f"{name}_p99_ms"] = round(percentile(latencies, 99) * 1e3, 1) if latencies else 0.0
+        return figures
+
+
+def _ratio(dividend: Sequence[float], divisor: Sequence[float]) -> float:
+    return median(a / b for a, b in zip(dividend, divisor, strict=True))
 
 
 async def _compare(plan: Plan, *, lockstep: bool) -> Comparison:
-    async with open_site(plan.state) as first, template_server(first):
-        one = await _crew(first, plan, 1, lockstep=lockstep)
-        async with open_site(plan.state) as second, template_server(second):
-            several = await _crew(second, plan, plan.processes, lockstep=lockstep)
-            gc.collect()
-            for number in range(plan.rounds):
-                # Neither always comes behind the other.
-                for crew in (one, several) if number % 2 else (several, one):
-                    await crew.round(plan.each, lockstep=lockstep)
-            spread = [_connections(pid, second) for pid in several.pids]
-            await several.close()
-            await one.close()
-            sound = all(audit(site.state, ("pool",), required=True).ok for site in (first, second))
-            return Comparison(
-                median(one.cpu_us[WARM:]),
-                median(several.cpu_us[WARM:]),
-                median(b / a for a, b in zip(one.cpu_us[WARM:], several.cpu_us[WARM:], strict=True)),
-                median(one.per_s[WARM:]),
-                median(several.per_s[WARM:]),
-                _p99_ms(one.links, plan),
-                _p99_ms(several.links, plan),
-                spread,
-                one.pool.loop,
-                file_system(first.state),
-                sound,
-            )
+    part = plan.connections // plan.processes
+    sizes = ((1, plan.connections), (plan.processes, plan.connections), (1, part))
+    async with AsyncExitStack() as stack:
+        crews: list[Crew] = []
+        for processes, connections in sizes:
+            site = await stack.enter_async_context(open_site(plan.state))
+            await stack.enter_async_context(template_server(site))
+            crews.append(await _crew(site, plan, processes, connections, lockstep=lockstep))
+        gc.collect()
+        for number in range(plan.rounds):
+            # None always comes behind another.
+            for crew in crews if number % 2 else reversed(crews):
+                await crew.round(plan.each, lockstep=lockstep)
+        one, several, fewer = crews
+        spread = [_connections(pid, several.site) for pid in several.pids]
+        for crew in crews:
+            await crew.close()
+        sound = all(audit(crew.site.state, ("pool",), required=True).ok for crew in crews)
+        return Comparison((one, several, fewer), spread, one.pool.loop, file_system(one.site.state), sound)
 
 
-async def _crew(site: Site, plan: Plan, processes: int, *, lockstep: bool) -> Crew:
+async def _crew(site: Site, plan: Plan, processes: int, connections: int, *, lockstep: bool) -> Crew:
     # In lockstep a miner waits for the answer to one share before it sends the next.
     acknowledged = {"acknowledgement.shares": 1} if lockstep else {}
     pool = await site.start("pool", POOL | acknowledged | {"processes": processes})
-    links = await _open(site, plan.connections)
+    links = await _open(site, connections)
     for number, link in enumerate(links, 1):
         user = encode_key(public_key(number.to_bytes(32, "big")))
         work = await link.open_channel(user, HASHES * SHARES_PER_MINUTE / 60)
@@ -192,11 +189,6 @@ async def _open(site: Site, connections: int) -> list[MinerLink]:
             return await connect(address, authority)
 
     return list(await asyncio.gather(*(one() for _ in range(connections))))
-
-
-def _p99_ms(links: Sequence[MinerLink], plan: Plan) -> float:
-    latencies = [each for link in links for each in link.latencies[plan.each * WARM :]]
-    return percentile(latencies, 99) * 1e3 if latencies else 0.0
 
 
 def children(pid: int) -> list[int]:

@@ -25,7 +25,7 @@ ASSEMBLE_S = 0.25
 PATIENCE_S = 600.0
 GATHER_S = 0.002
 """How long shares wait for others to share their message with."""
-AT_ONCE = 256
+AT_ONCE = 1024
 """So many do not wait."""
 
 _log = logging.getLogger(__name__)
