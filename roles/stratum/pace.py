@@ -20,10 +20,13 @@ class Pace:
 
     def admits(self, now: float) -> bool:
         """Take one token at `now` if there is one; who is refused owes nothing."""
+        tokens = self._tokens
         if now > self._when:
-            self._tokens = min(self._burst, self._tokens + (now - self._when) * self._rate)
+            tokens += (now - self._when) * self._rate
+            tokens = min(tokens, self._burst)
         self._when = now
-        if self._tokens < 1:
+        if tokens < 1:
+            self._tokens = tokens
             return False
-        self._tokens -= 1
+        self._tokens = tokens - 1
         return True
