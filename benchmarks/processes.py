@@ -107,6 +107,7 @@ async def measure(plan: Plan) -> dict[str, object]:
         "spread": single.spread,
         "shares_each_way": plan.each * plan.connections * (plan.rounds - WARM),
         "loop": single.loop,
+        "kernel": single.kernel,
         "disk": single.disk,
         "audit_ok": single.is_sound and bulk.is_sound,
     }
@@ -119,6 +120,7 @@ class Comparison:
     crews: tuple[Crew, Crew, Crew]
     spread: list[int]
     loop: str
+    kernel: str
     disk: str
     is_sound: bool
 
@@ -162,7 +164,8 @@ async def _compare(plan: Plan, *, lockstep: bool) -> Comparison:
         for crew in crews:
             await crew.close()
         sound = all(audit(crew.site.state, ("pool",), required=True).ok for crew in crews)
-        return Comparison((one, several, fewer), spread, one.pool.loop, file_system(one.site.state), sound)
+        disk = file_system(one.site.state)
+        return Comparison((one, several, fewer), spread, one.pool.loop, one.pool.kernel, disk, sound)
 
 
 async def _crew(site: Site, plan: Plan, processes: int, connections: int, *, lockstep: bool) -> Crew:
