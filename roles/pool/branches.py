@@ -19,7 +19,7 @@ from protocols.ehash.errors import CreditCode
 from roles.credit.ledger_rows import LedgerRow
 from roles.pool import intercom
 from roles.pool.branch_desk import BranchDesk, KeptBooks
-from roles.pool.intercom import Assignment, Intercom
+from roles.pool.intercom import Assignment, Garbled, Intercom
 from roles.pool.notices import Notices
 from roles.pool.tallies import Tallies
 from roles.runtime import crash
@@ -181,6 +181,8 @@ class Branches:
             began = time.monotonic()
             try:
                 reason = await self._live(number, environment)
+            except (OSError, Garbled, ValueError) as error:
+                reason = str(error)
             finally:
                 self._forget(number)
             # A crash point is for one life: what comes after it is the recovery.
@@ -208,8 +210,6 @@ class Branches:
                 loop = asyncio.get_running_loop()
                 _, line = await loop.create_unix_connection(Intercom, sock=near)
                 return await self._attend(number, process, line)
-            except OSError as error:
-                return str(error)
             finally:
                 _signal(process, signal.SIGKILL)
                 await process.wait()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import random
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -27,11 +28,18 @@ from tests.functional.sv2_peer import Server
 from tests.roles.pool.house import Channel, Miner
 
 pytest.importorskip("pbk", reason="needs py-bitcoinkernel, the node extra")
-pytestmark = [pytest.mark.functional, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="module")]
 
 BLOCK_HASHES = 1 << 14
-KEEPER, BRANCH = "0", "1"
+KEEPER, BRANCH, BOTH = "0", "1", "both"
+KILLS = 100 if os.environ.get("HASHPOOL_TEST_LONG") else 6
+SEED = int(os.environ.get("HASHPOOL_TEST_SEED") or 20_261_122)
 KEY = public_key(b"\x77" * 32)
+
+pytestmark = [
+    pytest.mark.functional,
+    pytest.mark.timeout(60 + 20 * KILLS),
+    pytest.mark.asyncio(loop_scope="module"),
+]
 
 
 class TwoProcesses:
@@ -260,20 +268,22 @@ async def test_kills_of_both_while_miners_mine_lose_no_share_and_double_none(two
 
     stop = asyncio.Event()
     miners = [asyncio.create_task(mine(stop)) for _ in range(6)]
-    for victim in (BRANCH, KEEPER, BRANCH, BRANCH, KEEPER):
+    print(f"seed {SEED}: {KILLS} kills")
+    victims = random.Random(SEED).choices((BRANCH, KEEPER, BOTH), k=KILLS)
+    for victim in victims:
         count = len(accepted)
         async for _ in two.pool.polls("to accept shares"):
             branch = two.branch()
             if len(accepted) >= count + 30 and branch is not None:
                 break
-        if victim == KEEPER:
+        if victim != KEEPER:
+            assert branch is not None
+            os.kill(branch, signal.SIGKILL)
+        if victim != BRANCH:
             os.kill(two.keeper, signal.SIGKILL)
             assert two.pool.process is not None
             two.pool.process.wait(PATIENCE_S)
             two.pool.start()
-        else:
-            assert branch is not None
-            os.kill(branch, signal.SIGKILL)
         await two.pool.ready()
     stop.set()
     await asyncio.gather(*miners)
