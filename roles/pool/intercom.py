@@ -165,10 +165,11 @@ def pack_entries(entries: Iterable[Entry]) -> bytes:
 
 def unpack_entries(payload: bytes) -> list[Entry]:
     """The same again."""
-    number, make = int.from_bytes, Entry._make
+    # What Entry's own constructors come to, in half the time.
+    number, make = int.from_bytes, tuple.__new__
     return [
-        make((share_hash, header, number(target, "little"), amount, None if key == _NO_KEY else key, block))
-        for share_hash, header, target, amount, key, block in _ENTRY.iter_unpack(payload)
+        make(Entry, (name, header, number(target, "little"), amount, None if key == _NO_KEY else key, block))
+        for name, header, target, amount, key, block in _ENTRY.iter_unpack(payload)
     ]
 
 
