@@ -52,7 +52,8 @@ class Floor:
             self._changed.clear()
             with self.meters.fanout.time():
                 for number, session in enumerate(tuple(self.sessions)):
-                    session.refresh()
+                    for _ in session.refresh():
+                        await asyncio.sleep(0)
                     if number % BREATH == BREATH - 1:
                         await asyncio.sleep(0)
             if not self._changed.is_set():

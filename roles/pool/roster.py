@@ -9,6 +9,7 @@ that requires work selection brings its own work and is sent none.
 from collections import Counter
 from collections.abc import Sequence
 from enum import Enum, auto
+from itertools import islice
 
 from protocols.mining.channel import Channel, ExtendedChannel
 from protocols.mining.errors import MaxTargetOutOfRange, UnknownChannel
@@ -45,8 +46,8 @@ class Roster:
     """Keeps the channels; every method that returns frames returns all that is to be sent, in order."""
 
     __slots__ = (
-        "_group", "_meters", "_tip", "_work_number", "_workshop", "addressing", "members", "next_id",
-        "tip_number",
+        "_behind", "_group", "_meters", "_tip", "_work_number", "_workshop", "addressing", "members",
+        "next_id", "tip_number",
     )  # fmt: skip
 
     def __init__(self, workshop: Workshop, meters: Meters) -> None:
@@ -54,6 +55,7 @@ class Roster:
         self.members: dict[int, MinerChannel] = {}
         self.next_id = FIRST_CHANNEL
         self._group: Group | None = None
+        self._behind: dict[int, MinerChannel] | None = None
         self._workshop = workshop
         self._meters = meters
         self._tip: Tip | None = None
@@ -89,12 +91,21 @@ class Roster:
         closed = [member for each in ids if (member := self.members.pop(each, None)) is not None]
         for member in closed:
             self.group.leave(member.channel)
+            if self._behind:
+                self._behind.pop(member.channel.channel_id, None)
         for kind, count in Counter(member.kind for member in closed).items():
             self._meters.channels.labels(kind).dec(count)
         return closed
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether channels that get their work one by one have it to come."""
+        return bool(self._behind)
+
     def refresh(self) -> list[Frame]:
-        """The present work, where it has not been sent yet."""
+        """The present work as it is sent to the group, if it has not been; channels that get theirs one by
+        one are behind then.
+        """
         workshop = self._workshop
         if workshop.tip is None or self._work_number == workshop.work_number:
             return []
@@ -103,18 +114,27 @@ class Roster:
         self.tip_number, self._work_number = workshop.tip_number, workshop.work_number
         if self.addressing is Addressing.NOWHERE:
             return []
-        if not is_new_tip:
-            return self._follow(workshop.tip)
         if not self.members:
-            if self._group is not None:
+            if is_new_tip and self._group is not None:
                 self._group.retire()
             return []
+        if self.addressing is Addressing.CHANNEL:
+            self._behind = dict(self.members)
+            return []
+        if not is_new_tip:
+            job = self.group.extend(self._work(), workshop.tip)
+            return self._announced(GROUP, job.job_id, future=False)
         frames: list[Frame] = []
         if before is None or before.block_target != workshop.tip.block_target:
             targets = (member.fit(workshop) for member in self.members.values())
             frames += [encode(target) for target in targets if target is not None]
             self._meters.retargets.inc(len(frames))
-        return frames + self._begin(workshop.tip)
+        job = self.group.turn(self._work(), workshop.tip)
+        return frames + self._announced(GROUP, job.job_id, future=True)
+
+    def catch_up(self, count: int) -> list[Frame]:
+        """The present work for so many of the channels that are behind, all their jobs before the tips."""
+        return self._bring(list(islice((self._behind or {}).values(), count)))
 
     def due(self, now: float) -> list[MinerChannel]:
         """The channels whose shares, or whose silence, may ask for a new target; in monotonic seconds."""
@@ -125,16 +145,18 @@ class Roster:
     def adjust(self, due: Sequence[MinerChannel], now: float) -> list[Frame]:
         """The new targets of channels that were due, unless they are gone by now."""
         frames = self.refresh()
-        for member in due:
-            if member.channel.channel_id in self.members:
-                frames += self._changed(member.channel, member.adjust(self._workshop, now))
+        present = [member for member in due if member.channel.channel_id in self.members]
+        frames += self._bring(present)
+        for member in present:
+            frames += self._changed(member.channel, member.adjust(self._workshop, now))
         return frames
 
     def adjust_one(self, member: MinerChannel, now: float) -> list[Frame]:
         """The new target of one channel, at once."""
         if self.addressing is Addressing.NOWHERE:
             return []
-        return self.refresh() + self._changed(member.channel, member.adjust(self._workshop, now))
+        frames = self.refresh() + self._bring([member])
+        return frames + self._changed(member.channel, member.adjust(self._workshop, now))
 
     def update(self, message: UpdateChannel, now: float) -> list[Frame]:
         """A client has declared another rate or easiest target: what that brings, or the error."""
@@ -142,7 +164,7 @@ class Roster:
         if member is None:
             return [encode(UpdateChannelError(message.channel_id, UnknownChannel.code))]
         # What the channel has missed belongs under the target that it had.
-        frames = self.refresh()
+        frames = self.refresh() + self._bring([member])
         try:
             target = member.update(message.nominal_hash_rate, message.maximum_target, self._workshop, now)
         except MaxTargetOutOfRange as error:
@@ -158,18 +180,30 @@ class Roster:
             return [encode(target)]
         return [encode(target), encode(channel.follow(self._work()))]
 
-    def _begin(self, tip: Tip) -> list[Frame]:
-        if self.addressing is Addressing.CHANNEL:
-            pairs = [member.channel.begin(self._work(), tip) for member in self.members.values()]
-            return [encode(job) for job, _ in pairs] + [encode(activation) for _, activation in pairs]
-        return self._announced(GROUP, self.group.turn(self._work(), tip).job_id, future=True)
-
-    def _follow(self, tip: Tip) -> list[Frame]:
-        if self.addressing is Addressing.CHANNEL:
-            return [encode(member.channel.follow(self._work())) for member in self.members.values()]
-        if not self.members:
+    def _bring(self, members: Sequence[MinerChannel]) -> list[Frame]:
+        """The present work for those of the channels that are behind: new targets, jobs, tips."""
+        behind, tip = self._behind, self._tip
+        if not behind or tip is None:
             return []
-        return self._announced(GROUP, self.group.extend(self._work(), tip).job_id, future=False)
+        missing = [each for each in members if behind.pop(each.channel.channel_id, None) is not None]
+        targets: list[Frame] = []
+        for member in missing:
+            active = member.channel.jobs.active
+            if active is None or active.tip.block_target != tip.block_target:
+                target = member.fit(self._workshop)
+                targets += [] if target is None else [encode(target)]
+        self._meters.retargets.inc(len(targets))
+        jobs: list[Frame] = []
+        tips: list[Frame] = []
+        for member in missing:
+            channel = member.channel
+            if channel.jobs.active is not None and channel.jobs.active.tip is tip:
+                jobs.append(encode(channel.follow(self._work())))
+                continue
+            job, activation = channel.begin(self._work(), tip)
+            jobs.append(encode(job))
+            tips.append(encode(activation))
+        return targets + jobs + tips
 
     def _work(self) -> Work:
         return self._workshop.work(self.group.revision)

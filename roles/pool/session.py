@@ -47,7 +47,7 @@ BREATH = 8
 SETTLE_AT = 40
 """What a connection may use before its allowance is looked at."""
 SLICE = 64
-"""Channels whose targets are looked at before other connections have their turn."""
+"""Channels that are given work, or whose targets are looked at, before other connections have their turn."""
 JD_NOT_SUPPORTED = "jd-not-supported"
 
 _log = logging.getLogger(__name__)
@@ -90,9 +90,13 @@ class Session:
             self._submissions.end()
             self._close(GROUP)
 
-    def refresh(self) -> None:
-        """Send the present work to the channels that do not have it."""
-        self._push(self._roster.refresh())
+    def refresh(self) -> Iterator[None]:
+        """Send the present work to the channels that do not have it; yields where others have their turn."""
+        roster = self._roster
+        self._push(roster.refresh())
+        while roster.is_behind:
+            self._push(roster.catch_up(SLICE))
+            yield
 
     def adjust(self) -> Iterator[None]:
         """Send new targets to the channels whose shares, or whose silence, ask for one; end an idle peer.

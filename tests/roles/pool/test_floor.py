@@ -18,8 +18,9 @@ class Session:
     def __init__(self, asked: list[str]) -> None:
         self._asked = asked
 
-    def refresh(self) -> None:
+    def refresh(self) -> Iterator[None]:
         self._asked.append("refresh")
+        return iter(())
 
     def adjust(self) -> Iterator[None]:
         for _ in range(2):

@@ -150,6 +150,39 @@ async def test_standard_jobs_go_to_each_channel_and_nothing_to_the_group(house: 
     assert await accepted(channels[1])
 
 
+async def test_many_standard_jobs_are_sent_in_turns_with_others(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roles.pool.session.SLICE", 2)
+    await house.start()
+    miner = await house.miner(flags=REQUIRES_STANDARD_JOBS)
+    channels = [await miner.open(standard=True) for _ in range(5)]
+    house.provider.new_tip(bytes((2,)) * 32)
+    messages = await heard(miner, 10)
+    assert [each.channel_id for each in messages] == [2, 3, 2, 3, 4, 5, 4, 5, 6, 6]
+    for channel in channels:
+        assert await accepted(channel)
+
+
+async def test_a_channel_that_waits_for_its_job_gets_it_before_its_new_target(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.start()
+    miner = await house.miner(flags=REQUIRES_STANDARD_JOBS)
+    changed, closed, other = [await miner.open(standard=True) for _ in range(3)]
+    # As if the announcement had not come to this connection yet.
+    monkeypatch.setattr("roles.pool.session.Session.refresh", lambda _: iter(()))
+    house.provider.new_tip(bytes((2,)) * 32)
+    await soon(lambda: house.metric("hashpool_pool_templates_total", cause="tip") == 2)
+    miner.say(CloseChannel(closed.id, ""), UpdateChannel(changed.id, 0.0, from_work(1000)))
+    messages = await heard(miner, 4)
+    assert [type(each) for each in messages] == [NewMiningJob, SetNewPrevHash, SetTarget, NewMiningJob]
+    assert {each.channel_id for each in messages} == {changed.id}
+    assert await accepted(changed)
+    assert other.tip is not None
+    assert other.tip.prev_hash != bytes((2,)) * 32
+
+
 async def test_who_selects_work_is_sent_none(house: House) -> None:
     await house.start()
     miner = await house.miner(flags=REQUIRES_WORK_SELECTION)
