@@ -42,6 +42,10 @@ class End:
                 return
             self._other._heard.put_nowait(frame)
 
+    def inject(self, frame: Frame) -> None:
+        """A frame arrives that the other end has not sent."""
+        self._heard.put_nowait(frame)
+
     async def drain(self) -> None:
         """Nothing piles up."""
 

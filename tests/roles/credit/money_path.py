@@ -18,6 +18,7 @@ from protocols.bitcoin.secp256k1 import public_key
 from protocols.bitcoin.target import from_work, meets
 from protocols.ehash.amount import Valuation, share_amount
 from protocols.ehash.errors import CreditCode
+from protocols.sv2.errors import Sv2Error
 from roles.credit.acceptor import Acceptor
 from roles.credit.issuer import Issuer, IssuerTiming
 from roles.credit.ledger import Ledger
@@ -79,11 +80,14 @@ def entry(number: int, hashes: int, key: bytes | None) -> Entry:
 class Listener:
     """Looks into the mint's store whenever the issuer is told of rows: an answer comes after the commit."""
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, *, looks: bool) -> None:
         self.refused_rows: set[int] = set()
         self._store = store
+        self._looks = looks
 
     def confirmed(self, rows: Sequence[LedgerRow]) -> None:
+        if not self._looks:
+            return
         with open_readonly(self._store) as connection:
             for row in rows:
                 query = "SELECT seq FROM quote WHERE share_hash = ? AND pubkey = ?"
@@ -99,7 +103,7 @@ class Pool:
     def __init__(self, world: "World", ledger: Ledger, database: Database) -> None:
         self.ledger = ledger
         self.database = database
-        self.listener = Listener(world.directory / "mint/mint.sqlite")
+        self.listener = Listener(world.directory / "mint/mint.sqlite", looks=world.is_honest)
         timing = IssuerTiming(hello=60, answer=60, hold_first=0.001, hold_limit=0.002)
         issuer = Issuer(
             ledger,
@@ -146,6 +150,7 @@ class Mint:
             database, book, SEED, self.signatory, meters, clock=world.mint_clock, sizes=Sizes()
         )
         self.tasks: set[asyncio.Task[None]] = set()
+        self.faults: list[BaseException] = []
 
     @property
     def keyset(self) -> MintKeyset:
@@ -157,18 +162,29 @@ class Mint:
         """Talk to an issuer until either is gone."""
         task = asyncio.ensure_future(self._serve(end))
         self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        task.add_done_callback(self._served)
 
     async def _serve(self, end: End) -> None:
         try:
             await self.acceptor.serve(end)
-        except (ConnectionLost, CommitFailed):
+        except (ConnectionLost, CommitFailed, Sv2Error):
             pass
         finally:
             end.close()
 
+    def _served(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and (fault := task.exception()):
+            self.faults.append(fault)
+
+    def check(self) -> None:
+        """Raise what has ended a conversation, and should not."""
+        if self.faults:
+            raise self.faults[0]
+
     async def kill(self) -> None:
         """End it, with all that it does."""
+        self.check()
         await _end(self.tasks)
         await asyncio.to_thread(self.database.close)
         self.signatory.close()
@@ -184,9 +200,12 @@ class World:
         self.pool_clock, self.mint_clock = Clock(), Clock()
         self.pool_faults, self.mint_faults = Faults(), Faults()
         self.lost_questions = self.lost_answers = 0
+        self.is_honest = True
+        """Whether what is heard on the link is what was said."""
         self.pool: Pool
         self.mint: Mint | None = None
-        self._link: End | None = None
+        self.link: tuple[End, End] | None = None
+        """The pool's end and the mint's end of the newest connection."""
         self._dials = 0
 
     async def start_pool(self) -> None:
@@ -234,13 +253,13 @@ class World:
             second_passes=self._answer_passes,
         )
         self.mint.serve(theirs)
-        self._link = ours
+        self.link = ours, theirs
         return ours
 
     def cut(self) -> None:
         """The connection between pool and mint breaks."""
-        if self._link is not None:
-            self._link.close()
+        if self.link is not None:
+            self.link[0].close()
 
     def _question_passes(self) -> bool:
         self.lost_questions, was_lost = max(0, self.lost_questions - 1), self.lost_questions > 0
