@@ -13,7 +13,7 @@ from protocols.mining.job import MAX_FUTURE, Job, JobStore, Tip, Work
 from protocols.mining.share import SeenShares
 from protocols.sv2.mining import NewExtendedMiningJob, SetNewPrevHash
 
-ALIKE = 256
+ALIKE = 64
 """Values that are remembered, so that what all channels have the same of is held once."""
 
 H = TypeVar("H", bound=Hashable)
@@ -52,7 +52,7 @@ def work_from(message: NewExtendedMiningJob, extranonce_head: bytes) -> Work:
     prefix, suffix = strip_witness(message.coinbase_tx_prefix, message.coinbase_tx_suffix)
     origin = Origin(message.job_id, message.version_rolling_allowed)
     path = alike(message.merkle_path)
-    return Work(alike(origin), 0, message.version, prefix + extranonce_head, alike(suffix), path)
+    return Work(origin, 0, message.version, prefix + extranonce_head, alike(suffix), path)
 
 
 def origin_of(work: Work) -> Origin:
