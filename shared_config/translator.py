@@ -7,7 +7,7 @@ from pydantic import Field
 
 from shared_config.limits import ConnectionLimits
 from shared_config.miner_side import MinerSide
-from shared_config.settings import DaemonSettings, Finding, Side, needs_key
+from shared_config.settings import DaemonSettings, Finding, Settings, Side, needs_key
 from shared_config.values import ListenAddress
 
 
@@ -19,8 +19,33 @@ class LineLimits(ConnectionLimits):
     """And other requests of one connection, over ten seconds; beyond, it is not read from for a while."""
     open_submits: int = Field(default=1_000, ge=1, le=100_000)
     """Shares of one connection that wait for their verdict."""
+    authorize_s: float = Field(default=60.0, ge=1, le=3_600)
+    """From the connection to the first name that is let in."""
     idle_s: float = Field(default=600.0, ge=10, le=86_400)
     """A miner that sends nothing for so long is cut off."""
+
+
+FirmwareClass = Literal[
+    "bitaxe",
+    "bitaxe-old",
+    "nerdminer",
+    "cpu",
+    "antminer",
+    "antminer-s21",
+    "asic",
+    "nicehash",
+    "rental",
+    "other",
+]
+"""Classes of miners that differ in where they start and what they can bear."""
+
+
+class PortSettings(Settings):
+    """A further port for SV1 miners, such as one for rented hash rate."""
+
+    listen_address: ListenAddress
+    firmware: FirmwareClass | None = None
+    """What every miner of this port is taken for; without it, the name that it gives tells."""
 
 
 class TranslatorSettings(DaemonSettings):
@@ -41,8 +66,11 @@ class TranslatorSettings(DaemonSettings):
     listen_address: ListenAddress
     extranonce2_size: Literal[4, 8] = 8
     """Other sizes trip one firmware or another."""
-    start_difficulty: float = Field(gt=0, le=1e15)
-    """In SV1's difficulty: the share difficulty that a miner's first channel is opened for."""
+    firmware: FirmwareClass | None = None
+    """What every miner of `listen_address` is taken for; without it, the name that it gives tells."""
+    ports: tuple[PortSettings, ...] = Field(default=(), strict=False, max_length=16)
+    start_difficulty: float | None = Field(default=None, gt=0, le=1e15)
+    """In SV1's difficulty: what every miner starts from; without it, each class of firmware from its own."""
     verdict_s: float = Field(default=5.0, ge=0.1, le=60)
     """How long the pool's verdict on a share is waited for."""
     keepalive_s: float = Field(default=45.0, ge=10, le=60)

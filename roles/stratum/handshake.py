@@ -17,8 +17,7 @@ from protocols.sv1.requests import (
     read_suggest_target,
 )
 from protocols.sv1.results import Subscription, subscription
-from protocols.translation.difficulty import Rounding
-from roles.stratum.firmware import rounding_for
+from roles.stratum.firmware import classify
 from roles.stratum.replies import OrderedReplies, Place
 
 __all__ = ["Gatekeeper", "Handshake"]
@@ -46,7 +45,7 @@ class Handshake:
     """What one miner has said of itself, and the answers to it.
 
     `ready` is called once, when it is both subscribed and authorized. `mask_for` tells which of the version
-    bits asked for the miner may roll now.
+    bits asked for the miner may roll now. `port_class`: the class of firmware that its port is for, if any.
     """
 
     def __init__(
@@ -57,9 +56,10 @@ class Handshake:
         *,
         mask_for: Callable[[int], int],
         ready: Callable[[], None],
+        port_class: str | None = None,
     ) -> None:
         self.user_agent = ""
-        self.rounding = Rounding.NONE
+        self.firmware = classify("", port_class)
         self.info: dict[str, str] = {}
         self.is_subscribed = False
         self.is_authorized = False
@@ -72,6 +72,7 @@ class Handshake:
         self._granted = granted
         self._mask_for = mask_for
         self._ready = ready
+        self._port_class = port_class
         self._names: set[str] = set()
         self._takes_names = False
         self._early: list[Call] = []
@@ -112,7 +113,7 @@ class Handshake:
         asked = read_subscribe(call.params)
         if not self.is_subscribed:
             self.user_agent = asked.user_agent
-            self.rounding = rounding_for(asked.user_agent)
+            self.firmware = classify(asked.user_agent, self._port_class)
         self._replies.answer(call.id, reply(call.id, subscription(self._granted)))
         was_subscribed, self.is_subscribed = self.is_subscribed, True
         self._take_early()
@@ -146,7 +147,7 @@ class Handshake:
             self._impatience.cancel()
 
     def _suggest(self, difficulty: Fraction | None) -> None:
-        if self.may_suggest and difficulty is not None:
+        if self.may_suggest and difficulty is not None and self.firmware.takes_suggestions:
             self.may_suggest = False
             self._gatekeeper.suggested(difficulty)
 

@@ -14,6 +14,7 @@ header time,
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from typing import Protocol
 from protocols.sv1.errors import ErrorCode, MalformedError, Rejection
 from protocols.sv1.line import Overlong
 from protocols.sv1.messages import Call, error_reply, parse, reply
-from protocols.sv1.notifications import notify, set_difficulty, set_version_mask
+from protocols.sv1.notifications import notify, set_difficulty, set_version_mask, show_message
 from protocols.sv1.results import Subscription
 from protocols.translation.difficulty import told_difficulty
 from protocols.translation.extranonce import Layout
@@ -38,6 +39,8 @@ from roles.stratum.tally import Tally
 
 __all__ = ["MinerOwner", "MinerSession", "SessionLimits"]
 
+_log = logging.getLogger(__name__)
+
 BURST_S = 10.0
 MALFORMED_LIMIT = 100
 """Lines that are no messages, after which a peer is no miner."""
@@ -50,6 +53,7 @@ class SessionLimits:
     """
 
     handshake_s: float = 10.0
+    authorize_s: float = 60.0
     idle_s: float = 600.0
     keepalive_s: float = 45.0
     verdict_s: float = 5.0
@@ -66,6 +70,7 @@ class MinerSession:
     """Serves one connection; `extranonce1` and `layout` are its own for its life.
 
     `session_id` is what the miner may present to resume. `totals` counts along with the session's own tally.
+    `port_class` is the class of firmware that its port is for, None to go by the miner's own name.
     """
 
     def __init__(
@@ -78,12 +83,15 @@ class MinerSession:
         session_id: str,
         limits: SessionLimits,
         totals: Tally,
+        port_class: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._connection = connection
         self._limits = limits
         self._clock = clock
         self._totals = totals
+        self._extranonce_size = len(extranonce1) + layout.extranonce2_size
+        self._has_outgrown = False
         self._loop = asyncio.get_running_loop()
         self._replies = OrderedReplies(self._write, limits.open_requests)
         self.handshake = Handshake(
@@ -92,6 +100,7 @@ class MinerSession:
             Subscription(extranonce1, layout.extranonce2_size, session_id),
             mask_for=self._mask_for,
             ready=self._ready,
+            port_class=port_class,
         )
         self.desk = ShareDesk(
             owner,
@@ -154,6 +163,11 @@ class MinerSession:
         self._sent_ntime = 0
         if self.handshake.is_complete:
             self._notify(work, work.ntime, clean=clean)
+
+    def tell(self, text: str) -> None:
+        """Show a person a sentence on the miner's own page or log; for what they should act on, no more."""
+        if self.handshake.is_complete:
+            self._write([show_message(text)])
 
     def close(self, text: str, *, code: str) -> None:
         """End the connection after what was sent."""
@@ -221,7 +235,7 @@ class MinerSession:
                 lines.append(set_version_mask(mask))
         if work.target != self._told_target:
             self._told_target = work.target
-            told = told_difficulty(work.target, self.handshake.rounding)
+            told = told_difficulty(work.target, self.handshake.firmware.rounding)
             if told != self.told:
                 self.told = told
                 lines.append(set_difficulty(told))
@@ -230,6 +244,19 @@ class MinerSession:
         self._sent_ntime = ntime
         self._notified = self._loop.time()
         self._write(lines)
+        self._measure(work)
+
+    def _measure(self, work: Work) -> None:
+        """Say once that the pool's coinbase is longer than what firmware of this class is known to take."""
+        size = len(work.coinbase1) + self._extranonce_size + len(work.coinbase2)
+        firmware = self.handshake.firmware
+        if size <= firmware.coinbase_bytes or self._has_outgrown:
+            return
+        self._has_outgrown = True
+        self._totals.outgrown += 1
+        about = {"bytes": size, "most": firmware.coinbase_bytes, "class": firmware.name, "peer": self.peer}
+        _log.warning("the coinbase is longer than this miner may take", extra=about)
+        self.tell(f"The pool's coinbase has {size} bytes; this miner may take {firmware.coinbase_bytes} only")
 
     def _mask_for(self, asked: int) -> int:
         if self._work is None:
@@ -251,6 +278,8 @@ class MinerSession:
         named = self.handshake.is_subscribed and self.handshake.has_named_itself
         if not named and now - self._began >= limits.handshake_s:
             self.close("no subscription and name in time", code="handshake-timeout")
+        elif not self.handshake.is_authorized and now - self._began >= limits.authorize_s:
+            self.close("not let in, in all that time", code="authorize-timeout")
         elif now - self._heard >= limits.idle_s:
             self.close("nothing heard for long", code="idle")
         else:

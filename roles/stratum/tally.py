@@ -25,7 +25,8 @@ class Tally:
     `accepted`: by the upstream. `local`: good for the miner's own target only, so never sent up. `rejected`
     by reason, here or upstream. `unknown`: the upstream was lost before it answered, or never did.
     `unanswered` counts answers "No verdict from pool", whatever became of the share later; `throttled` how
-    often a miner was not read from for a while.
+    often a miner was not read from for a while; `outgrown` the miners that were sent a longer coinbase than
+    their firmware is known to take.
     """
 
     accepted: int = 0
@@ -33,6 +34,7 @@ class Tally:
     unknown: int = 0
     unanswered: int = 0
     throttled: int = 0
+    outgrown: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
 
     @property

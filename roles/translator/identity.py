@@ -16,6 +16,8 @@ USER_BYTES = 255
 LABEL = 64
 
 _OPTIONS = re.compile(r"[\s,;]+")
+_ENCODED = re.compile(r"%([2-6][0-9A-Fa-f]|7[0-9A-Ea-e])")
+"""Printable ASCII, percent-encoded."""
 _DIFFICULTY = ("d=", "diff=")
 
 
@@ -50,18 +52,24 @@ class MinerIdentity:
 
 def read_identity(request: Authorize) -> MinerIdentity:
     """Read what mining.authorize says; raises Rejection for a mistyped key, two keys or too long a name."""
+    user = _decoded(request.user)
     try:
-        key = parse_identity(request.user).key
+        key = parse_identity(user).key
         other = find_key_option(request.password)
     except KeyTextError as error:
         raise Rejection(ErrorCode.UNAUTHORIZED, f"Invalid key: {error}") from error
     if key is not None and other is not None and key != other:
         raise Rejection(ErrorCode.UNAUTHORIZED, "User name and password name different keys")
-    identity = MinerIdentity(request.user, key or other, key is not None, _floor(request.password))
+    identity = MinerIdentity(user, key or other, key is not None, _floor(request.password))
     longest, _ = identity.on_wire(frozenset())
     if len(longest.encode()) > USER_BYTES:
         raise Rejection(ErrorCode.UNAUTHORIZED, "User name too long")
     return identity
+
+
+def _decoded(user: str) -> str:
+    """A user name as a person wrote it: Whatsminer sends what is no letter or digit as %2E and the like."""
+    return _ENCODED.sub(lambda found: chr(int(found[1], 16)), user)
 
 
 def _floor(password: str) -> Fraction | None:

@@ -49,6 +49,11 @@ class TranslatorMetrics(Collector):
             "times a miner was not read from for a while",
             value=self._translator.totals.throttled,
         )
+        yield CounterMetricFamily(
+            "hashpool_translator_outgrown",
+            "miners that were sent a longer coinbase than their firmware is known to take",
+            value=totals.outgrown,
+        )
         yield GaugeMetricFamily("hashpool_translator_miners", "miners served", value=len(self._translator))
         yield from self._by_miner()
 

@@ -28,18 +28,23 @@ _log = logging.getLogger(__name__)
 
 _HARDEST_FLOOR = 1 << 40
 """A wish for shares harder than this difficulty is a mistake."""
+_EASIEST_START = 2.0**-32
+"""A hash."""
+START_SHARES_PER_MINUTE = 6
+"""What a difficulty to start from is turned into a hash rate by; the pool's vardiff takes over from there."""
 _TOO_SMALL = "min-extranonce-size-too-large"
 _TOO_HARD = "max-target-out-of-range"
 
 
 @dataclass(frozen=True, slots=True)
 class MinerTerms:
-    """What every channel is opened with: hash rate to start from (hashes/s), and waits in seconds.
+    """What every channel is opened with: the SV1 difficulty to start from, and waits in seconds.
 
-    `open_s`: for a new miner's channel. `hold_s`: for a channel that was lost, None for ever.
+    `start_difficulty`: the same for all, None to go by the class of the miner's firmware. `open_s`: for a new
+    miner's channel. `hold_s`: for a channel that was lost, None for ever.
     """
 
-    nominal_hash_rate: float
+    start_difficulty: float | None
     open_s: float
     hold_s: float | None
 
@@ -64,6 +69,7 @@ class Miner:
         self._work: ChannelWork | None = None
         self._is_fresh = False
         self._floor: Fraction | None = None
+        self._is_spoilt = False
         self._patience: asyncio.TimerHandle | None = None
 
     @property
@@ -105,11 +111,11 @@ class Miner:
         self._wait(self._terms.open_s, "no channel in time")
 
     def suggested(self, difficulty: Fraction) -> None:
-        """A floor for the difficulty, unless the password has set one."""
+        """Where to start, and a floor for the difficulty, unless the password has set one."""
         if self._floor is None:
             self._floor = min(difficulty, Fraction(_HARDEST_FLOOR))
             if self.channel is not None:
-                self.channel.update(self._terms.nominal_hash_rate, self._max_target())
+                self.channel.update(self._hash_rate(), self._max_target())
 
     def found(self, share: JudgedShare, submit: Submit, work: Work, settle: Settle) -> None:
         """A share goes up the channel that its work came from; once that is gone nobody will judge it."""
@@ -134,7 +140,7 @@ class Miner:
         """The same wishes at each opening."""
         assert self.identity is not None
         user, tlvs = self.identity.on_wire(extensions)
-        return OpenTerms(user, self._terms.nominal_hash_rate, self._max_target(), self._layout.needed, tlvs)
+        return OpenTerms(user, self._hash_rate(), self._max_target(), self._layout.needed, tlvs)
 
     def opened(self, tlvs: tuple[Tlv, ...]) -> None:
         """Fresh work follows; the miner keeps its extranonce1, whatever prefix is in front of it now."""
@@ -158,8 +164,8 @@ class Miner:
         """A miner that never had a channel is told and let go; one that had waits for better times."""
         if code == _TOO_SMALL:
             self._give_up_layout()
-        elif code == _TOO_HARD and self._floor is not None:
-            self._floor = None
+        elif code == _TOO_HARD and self._max_target() != MAX_TARGET:
+            self._floor, self._is_spoilt = None, True
             if self.channel is not None:
                 self.channel.close("asked for anew")
             self._ask()
@@ -213,8 +219,20 @@ class Miner:
         except StratumError as error:
             self.session.close(str(error), code="no-channel")
 
+    def _hash_rate(self) -> float:
+        """What the miner is taken to have, in hashes a second, from the difficulty that it starts from."""
+        start = self._terms.start_difficulty
+        if self._floor is not None:
+            start = float(self._floor)
+        elif start is None:
+            start = self.session.handshake.firmware.start_difficulty
+        return max(start, _EASIEST_START) * 2**32 * START_SHARES_PER_MINUTE / 60
+
     def _max_target(self) -> int:
-        return MAX_TARGET if self._floor is None else max(1, from_difficulty(self._floor))
+        least = self._floor or Fraction(0)
+        if self._terms.start_difficulty is None and not self._is_spoilt:
+            least = max(least, Fraction(self.session.handshake.firmware.least_difficulty))
+        return max(1, from_difficulty(least)) if least else MAX_TARGET
 
     def _give_up_layout(self) -> None:
         self._too_small()
@@ -222,7 +240,11 @@ class Miner:
 
     def _wait(self, seconds: float, text: str) -> None:
         self._stop_waiting()
-        self._patience = self._loop.call_later(seconds, lambda: self.session.close(text, code="no-upstream"))
+        self._patience = self._loop.call_later(seconds, self._release, text)
+
+    def _release(self, text: str) -> None:
+        self.session.tell("No pool is in reach; this miner is released to its other pools")
+        self.session.close(text, code="no-upstream")
 
     def _stop_waiting(self) -> None:
         if self._patience is not None:

@@ -1,6 +1,8 @@
 """The composition root of the translator."""
 
 import asyncio
+from collections.abc import Iterator
+from functools import partial
 
 from protocols.ehash.messages import EXTENSION, MINING_MESSAGES
 from protocols.sv2.codec import MINING
@@ -17,14 +19,12 @@ from roles.stratum.mining_setup import ClientIdentity
 from roles.translator.metrics import TranslatorMetrics
 from roles.translator.miner import MinerTerms
 from roles.translator.translator import Translator
+from shared_config.address import Address
 from shared_config.miner_side import MinerSide
 from shared_config.translator import TranslatorSettings
 
 UPSTREAM = "proxy"
 LISTENER = "listener"
-START_SHARES_PER_MINUTE = 6
-"""What a start difficulty is turned into a hash rate by; the pool's vardiff takes over from there."""
-
 _DRAIN_S = 2.0
 _DRAIN_LOOKS = 40
 
@@ -62,37 +62,49 @@ async def service(daemon: Daemon[TranslatorSettings, MinerSide]) -> None:
         channel_limit=config.limits.connections,
         submission_limit=config.limits.open_submits,
     )
-    rate = config.start_difficulty * 2**32 * START_SHARES_PER_MINUTE / 60
     translator = Translator(
         client,
         extranonce2_size=config.extranonce2_size,
-        terms=MinerTerms(rate, config.verdict_s, daemon.shared.hold_s),
+        terms=MinerTerms(config.start_difficulty, config.verdict_s, daemon.shared.hold_s),
         limits=_session_limits(config),
     )
     daemon.metrics.register(TranslatorMetrics(translator))
-    server = line_connection.serve(
-        config.listen_address,
-        translator.serve,
-        setting="listen_address",
-        metrics=ServerMetrics(daemon.metrics, "sv1"),
-        line_limit=config.limits.line_bytes,
-        server_limits=ServerLimits.of(config.limits),
-        stream_limits=StreamLimits.of(config.limits),
-    )
+    server_metrics = ServerMetrics(daemon.metrics, "sv1")
+    servers = [
+        line_connection.serve(
+            address,
+            partial(translator.serve, port_class=port_class),
+            setting=setting,
+            metrics=server_metrics,
+            line_limit=config.limits.line_bytes,
+            server_limits=ServerLimits.of(config.limits),
+            stream_limits=StreamLimits.of(config.limits),
+        )
+        for setting, address, port_class in _ports(config)
+    ]
     async with asyncio.TaskGroup() as group:
         mining = group.create_task(client.run())
-        listening = group.create_task(server.run())
+        listening = [group.create_task(server.run()) for server in servers]
         readiness.met(LISTENER)
         await daemon.stopping.wait()
         await _drain(translator)
-        listening.cancel()
-        await asyncio.wait({listening})
+        for task in listening:
+            task.cancel()
+        await asyncio.wait(listening)
         mining.cancel()
+
+
+def _ports(config: TranslatorSettings) -> Iterator[tuple[str, Address, str | None]]:
+    """Each port's setting, address and class of firmware."""
+    yield "listen_address", config.listen_address, config.firmware
+    for index, port in enumerate(config.ports):
+        yield f"ports.{index}.listen_address", port.listen_address, port.firmware
 
 
 def _session_limits(config: TranslatorSettings) -> SessionLimits:
     return SessionLimits(
         handshake_s=config.limits.handshake_s,
+        authorize_s=config.limits.authorize_s,
         idle_s=config.limits.idle_s,
         keepalive_s=config.keepalive_s,
         verdict_s=config.verdict_s,

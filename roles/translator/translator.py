@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from protocols.translation.errors import SlicesExhausted
 from protocols.translation.extranonce import Layout, Slices
 from roles.runtime.line_connection import LineConnection
+from roles.stratum.firmware import classify
 from roles.stratum.miner_session import MinerSession, SessionLimits
 from roles.stratum.mining_client import MiningClient
 from roles.stratum.tally import Tally
@@ -47,8 +48,11 @@ class Translator:
         """Shares that wait for their verdict."""
         return sum(miner.session.desk.pending for miner in self._miners)
 
-    async def serve(self, connection: LineConnection) -> None:
-        """Serve one connection to its end; raises ConnectionLost."""
+    async def serve(self, connection: LineConnection, port_class: str | None = None) -> None:
+        """Serve one connection to its end, on a port for any or for one class of firmware.
+
+        Raises ConnectionLost.
+        """
         if not self._client.is_connected:
             self.turned_away += 1
             connection.close("no upstream", code="no-upstream")
@@ -58,15 +62,18 @@ class Translator:
         except SlicesExhausted as error:
             connection.close(str(error), code="too-many-miners")
             return
-        miner = Miner(self._client, self.layout, self._terms, self._shrink)
+        size = classify("", port_class).extranonce2_size
+        layout = Layout(size) if size is not None else self.layout
+        miner = Miner(self._client, layout, self._terms, self._shrink)
         miner.session = MinerSession(
             connection,
             miner,
             extranonce1=extranonce1,
-            layout=self.layout,
+            layout=layout,
             session_id=secrets.token_hex(8),
             limits=self._limits,
             totals=self.totals,
+            port_class=port_class,
         )
         self._miners[miner] = None
         try:

@@ -1,10 +1,8 @@
 import pytest
 
 from protocols.sv1.errors import Rejection
-from protocols.translation.difficulty import Rounding
 from protocols.translation.verdict import rejection
 from protocols.translation.work import Tip, Work
-from roles.stratum.firmware import rounding_for
 from roles.stratum.sent_jobs import JOB_LIMIT, SEEN_LIMIT, SentJobs
 from roles.stratum.tally import Tally, reason
 
@@ -67,21 +65,6 @@ def test_the_memory_of_shares_is_bounded() -> None:
     jobs.remember(bytes(4))
     with pytest.raises(Rejection):
         jobs.remember(SEEN_LIMIT.to_bytes(4, "big"))
-
-
-@pytest.mark.parametrize(
-    ("agent", "rounding"),
-    [
-        ("bitaxe/BM1370/v2.13.9", Rounding.INTEGER),
-        ("bitaxe/BM1366/2.9.1", Rounding.INTEGER),
-        ("bitaxe/BM1370/v2.14.0", Rounding.NONE),
-        ("bitaxe/BM1370/v3.0.0", Rounding.NONE),
-        ("cpuminer/2.5.1", Rounding.NONE),
-        ("", Rounding.NONE),
-    ],
-)
-def test_firmware_that_reads_integers_only_is_known(agent: str, rounding: Rounding) -> None:
-    assert rounding_for(agent) is rounding
 
 
 def test_reasons_are_few_and_a_tally_adds_up() -> None:

@@ -43,10 +43,11 @@ class House:
         hold = limits.pop("hold_s", 60.0)
         open_s = limits.pop("open_s", 2.0)
         size = limits.pop("extranonce2_size", 8)
+        start = limits.pop("start_difficulty", 0.002)
         self.translator = Translator(
             self.client,
             extranonce2_size=size,
-            terms=MinerTerms(1e6, open_s, hold),
+            terms=MinerTerms(start, open_s, hold),
             limits=SessionLimits(**{"verdict_s": 2.0, **limits}),
         )
         self.registry.register(TranslatorMetrics(self.translator))

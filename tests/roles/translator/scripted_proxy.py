@@ -46,6 +46,7 @@ class OpenChannel:
     prefix: bytes
     target: int
     max_target: int
+    hash_rate: float
     jobs: dict[int, NewExtendedMiningJob] = field(default_factory=dict)
     targets: dict[int, int] = field(default_factory=dict)
     tip: SetNewPrevHash | None = None
@@ -128,7 +129,12 @@ class ScriptedProxy:
         number = len(self.opened) + 1
         target = min(self.target, message.max_target)
         channel = OpenChannel(
-            number, message.user_identity, struct.pack(">Q", number), target, message.max_target
+            number,
+            message.user_identity,
+            struct.pack(">Q", number),
+            target,
+            message.max_target,
+            message.nominal_hash_rate,
         )
         self.channels[number] = channel
         self.opened.append(channel)
