@@ -1,0 +1,223 @@
+"""Every miner of the table against the real daemons: translator, proxy, pool, mint and node.
+
+The script objects to whatever the firmware could not bear; here it must never do so.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+import pytest
+import pytest_asyncio
+
+from roles.node_client.client import NodeClient
+from roles.node_client.credentials import CookieFile
+from tests.functional.development import REWARD, Development
+from tests.functional.miner_profiles import AUTHORIZE, PROFILES, Profile, plain, subscribe, suggest
+from tests.functional.processes import Daemon, Site
+from tests.functional.scripted_miner import ScriptedMiner
+
+pytest.importorskip("pbk", reason="needs py-bitcoinkernel, the node extra")
+pytestmark = [pytest.mark.functional, pytest.mark.asyncio(loop_scope="module")]
+
+PROBE: Final = plain("probe")
+PROBER: Final = plain("prober", segments=((subscribe(),), (AUTHORIZE, suggest(1))))
+FLAPPER: Final = plain("flapper", "bitaxe/BM1366/v2.15.0")
+SHARES: Final = 50
+CHANGE_S: Final = 20.0
+PROBER_S: Final = 2.0
+
+
+@dataclass
+class Chain:
+    """Everything from the node to the translator."""
+
+    translator: Daemon
+    proxy: Daemon
+    pool: Daemon
+    node: NodeClient
+    rental_port: int
+    miners: list[ScriptedMiner] = field(default_factory=list)
+
+    @property
+    def port(self) -> int:
+        return int(self.translator.settings["listen_address"].rpartition(":")[2])
+
+    async def connect(self, profile: Profile, port: int | None = None) -> ScriptedMiner:
+        """A miner with its socket open, and nothing said."""
+        miner = ScriptedMiner(profile)
+        await miner.connect(port or self.port)
+        self.miners.append(miner)
+        return miner
+
+    async def miner(self, profile: Profile, port: int | None = None) -> ScriptedMiner:
+        """A miner that has work."""
+        miner = await self.connect(profile, port)
+        await miner.start()
+        return miner
+
+    async def new_block(self) -> None:
+        """Somebody else finds a block."""
+        await self.node.call("generatetoaddress", 1, REWARD)
+
+    async def rejected(self) -> dict[str, float]:
+        """Shares that the translator has rejected, by reason."""
+        _, text = await self.translator.health("/metrics")
+        samples = re.findall(r'hashpool_translator_rejected_total\{reason="([^"]+)"\} (\S+)', text)
+        return {reason: float(value) for reason, value in samples}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with Site(tmp_path_factory.mktemp("matrix")) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def system(site: Site) -> AsyncIterator[Chain]:
+    development = Development(site)
+    node = development.daemon("regtest_node")
+    development.daemon("mint")
+    development.daemon("template_provider")
+    pool = development.daemon(
+        "pool",
+        vardiff__floor_hashes="256",
+        vardiff__shares_per_minute="300",
+        acknowledgement__delay_ms="2",
+        # Nothing that is mined here is a block.
+        shared__regtest__block_difficulty=str(1 << 40),
+    )
+    proxy = development.daemon("proxy")
+    rental = site.address("translator", "rental")
+    translator = development.daemon(
+        "translator",
+        start_difficulty="6e-8",
+        ports=f'[{{listen_address = "{rental}", firmware = "rental"}}]',
+    )
+    await development.start()
+    url = f"http://{node.settings['rpc_address']}"
+    async with NodeClient(url, CookieFile(node.state / ".cookie")) as client:
+        yield Chain(translator, proxy, pool, client, int(rental.rpartition(":")[2]))
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def chain(system: Chain) -> AsyncIterator[Chain]:
+    """After each test no miner had anything to object to."""
+    yield system
+    faults = {miner.profile.name: miner.faults for miner in system.miners if miner.faults}
+    await asyncio.gather(*(miner.close() for miner in system.miners))
+    system.miners.clear()
+    assert faults == {}
+
+
+@pytest.fixture(params=PROFILES, ids=lambda profile: profile.name)
+def profile(request: pytest.FixtureRequest) -> Profile:
+    chosen: Profile = request.param
+    return chosen
+
+
+async def test_its_shares_are_accepted_through_a_change_of_difficulty_and_a_new_block(
+    chain: Chain, profile: Profile
+) -> None:
+    before = await chain.rejected()
+    miner = await chain.miner(profile)
+    started = miner.jobs[-1].difficulty
+    await miner.dig(SHARES // 2)
+    # Shares come faster than the pool wants them.
+    async with asyncio.timeout(CHANGE_S):
+        while miner.jobs[-1].difficulty == started and profile.has_fractions:
+            await miner.dig(10, at_once=True)
+    tip = miner.jobs[-1].params[1]
+    await chain.new_block()
+    await miner.until(lambda: miner.jobs[-1].params[1] != tip)
+    assert len(miner.jobs) == 1, "work of the block before is still thought good"
+    await miner.dig(SHARES // 2, at_once=True)
+    assert not miner.is_gone
+    after = await chain.rejected()
+    changed = {reason: n - before.get(reason, 0) for reason, n in after.items() if n != before.get(reason, 0)}
+    assert changed == ({"duplicate": 1} if profile.submits_twice else {})
+
+
+async def test_it_is_told_the_truth_about_a_bad_share(chain: Chain, profile: Profile) -> None:
+    miner = await chain.miner(profile)
+    job = await miner.job()
+    good = miner.search(job)
+    assert (await miner.hand_in(good))["result"] is True
+    assert (await miner.hand_in(good))["error"] == [22, "Duplicate share", None]
+    low = miner.search(job, good=False)
+    assert (await miner.hand_in(low))["error"] == [23, "Above target", None]
+    assert (await miner.hand_in([good[0], "ffff", *good[2:]]))["error"] == [21, "Job not found", None]
+    late = miner.search(job)
+    tip = job.params[1]
+    await chain.new_block()
+    await miner.until(lambda: miner.jobs[-1].params[1] != tip)
+    assert (await miner.hand_in(late))["error"] == [21, "Stale", None]
+    await miner.dig(2)
+
+
+async def test_the_failback_probe_of_a_bitaxe_finds_what_it_looks_for(chain: Chain) -> None:
+    """One read of at most 1,023 bytes within five seconds, searched for `mining.notify`."""
+    probe = await chain.connect(PROBE)
+    probe.write(
+        b'{"id": 1, "method": "mining.subscribe", "params": ["bitaxe/BM1370/v2.15.0"]}\n'
+        b'{"id": 2, "method": "mining.authorize", "params": ["probe.one", "x"]}\n'
+    )
+    assert b"mining.notify" in await asyncio.wait_for(probe.reader.read(1023), 5)
+
+
+async def test_a_prober_of_rented_hash_rate_finds_its_port_fit_at_once(chain: Chain) -> None:
+    """It hangs up unless difficulty and work come within two seconds; its suggestion is low."""
+    async with asyncio.timeout(PROBER_S):
+        prober = await chain.miner(PROBER, chain.rental_port)
+    assert prober.extranonce2_size >= 7
+    assert prober.told
+    await prober.dig(2)
+
+
+async def test_a_miner_that_comes_and_goes_finds_its_difficulty_again(chain: Chain) -> None:
+    flapper = await chain.miner(FLAPPER)
+    started = flapper.jobs[-1].difficulty
+    async with asyncio.timeout(CHANGE_S):
+        while flapper.jobs[-1].difficulty == started:
+            await flapper.dig(10, at_once=True)
+    for _ in range(3):
+        await flapper.close()
+        flapper = await chain.miner(FLAPPER)
+        assert flapper.told[0] > started
+        await flapper.dig(2)
+
+
+async def _pool_restarted(chain: Chain) -> None:
+    chain.pool.kill()
+    await chain.pool.started()
+
+
+async def _proxy_restarted(chain: Chain) -> None:
+    chain.proxy.kill()
+    await chain.proxy.started()
+
+
+LOSSES: Final[dict[str, Callable[[Chain], Awaitable[None]]]] = {
+    "pool-restarted": _pool_restarted,
+    "proxy-restarted": _proxy_restarted,
+}
+"""What may happen upstream; a failover between pools belongs here as soon as the proxy knows two."""
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
+async def test_all_of_them_mine_on_with_their_sockets_when_upstream_was_gone(
+    chain: Chain, loss: Callable[[Chain], Awaitable[None]]
+) -> None:
+    miners = [await chain.miner(profile) for profile in PROFILES]
+    for miner in miners:
+        await miner.dig(2)
+    kept = [(miner.extranonce1, miner.extranonce2_size) for miner in miners]
+    jobs = [miner.jobs[-1] for miner in miners]
+    await loss(chain)
+    for miner, job in zip(miners, jobs, strict=True):
+        await miner.moved_on(job)
+        await miner.dig(2)
+    assert not any(miner.is_gone for miner in miners)
+    assert [(miner.extranonce1, miner.extranonce2_size) for miner in miners] == kept
