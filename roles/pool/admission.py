@@ -113,7 +113,8 @@ class Admission:
             terms,
             now,
             wanted=wanted,
-            declared=request.nominal_hash_rate,
+            # Zero is the common case, and the constant takes nothing.
+            declared=request.nominal_hash_rate or 0.0,
             host=host,
             user=request.user_identity,
         )

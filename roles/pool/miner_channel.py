@@ -22,8 +22,8 @@ class MinerChannel:
     """
 
     __slots__ = (
-        "_acks", "_declared", "_due", "_opened", "_pace", "_terms", "_vardiff", "_wanted", "channel", "host",
-        "user",
+        "_acks", "_declared", "_looked", "_opened", "_pace", "_terms", "_vardiff", "_wanted", "channel",
+        "host", "user",
     )  # fmt: skip
 
     def __init__(
@@ -41,8 +41,7 @@ class MinerChannel:
         self.host = host
         self.user = user
         self._terms = terms
-        self._opened = now
-        self._due = now + silence_s(terms.shares_per_minute)
+        self._opened = self._looked = now
         self._wanted = wanted
         self._declared = declared
         self._acks: Acknowledgements | None = None
@@ -93,7 +92,10 @@ class MinerChannel:
 
     def is_due(self, now: float) -> bool:
         """Whether it is time for `adjust`: shares have come, or their absence may say something."""
-        return now >= self._due or (self._vardiff is not None and self._vardiff.is_fresh)
+        vardiff = self._vardiff
+        if vardiff is None:
+            return now - self._looked >= silence_s(self._terms.shares_per_minute)
+        return vardiff.is_fresh or now - self._looked >= vardiff.patience_s
 
     def fit(self, workshop: Workshop) -> SetTarget | None:
         """A new target, if blocks have become so much harder or easier that the present one does not fit."""
@@ -101,12 +103,11 @@ class MinerChannel:
 
     def adjust(self, workshop: Workshop, now: float) -> SetTarget | None:
         """A new target, if the shares or their absence ask for one."""
+        self._looked = now
         if self._vardiff is None and self.channel.target == self._target(0, workshop):
             # Nothing could be easier.
-            self._due = now + silence_s(self._terms.shares_per_minute)
             return None
         wanted = self.vardiff.wanted(work_of(self.channel.target), now)
-        self._due = now + self.vardiff.patience_s
         return None if wanted is None else self._aim(wanted, workshop)
 
     def update(self, hashrate: float, max_target: int, workshop: Workshop, now: float) -> SetTarget | None:
@@ -118,7 +119,7 @@ class MinerChannel:
         if hashrate and high > low * CHANGED_RATE:
             self._declared = hashrate
             self.vardiff.restart(now)
-            self._due = now + self.vardiff.patience_s
+            self._looked = now
             wanted = hashes_for(hashrate, self._terms.shares_per_minute)
         return self._aim(wanted, workshop)
 

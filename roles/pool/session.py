@@ -237,7 +237,7 @@ class Session:
                 channel_id=roster.next_id,
                 open_channels=len(roster.members),
                 flags=self._flags,
-                now=floor.monotonic(),
+                now=self._heard_at,
                 group=roster.group,
                 host=self._connection.host,
             )
