@@ -25,6 +25,16 @@ pytestmark = [pytest.mark.functional, pytest.mark.asyncio(loop_scope="module")]
 PROBE: Final = plain("probe")
 PROBER: Final = plain("prober", segments=((subscribe(),), (AUTHORIZE, suggest(1))))
 FLAPPER: Final = plain("flapper", "bitaxe/BM1366/v2.15.0")
+STRAYS: Final = {
+    "nothing": b"",
+    "half-a-line": b'{"id":1,"method":"mining.sub',
+    "http": b"GET / HTTP/1.1\r\nHost: pool\r\n\r\n",
+    "tls": b"\x16\x03\x01\x00\xf4\x01\x00\x00\xf0\x03\x03",
+    "proxy": b"PROXY TCP4 192.0.2.1 192.0.2.2 5 6\r\n",
+    "proxy-2": b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c",
+    "sv2": bytes(range(64)),
+}
+"""What peers say that are no miners."""
 SHARES: Final = 50
 CHANGE_S: Final = 20.0
 PROBER_S: Final = 2.0
@@ -187,6 +197,23 @@ async def test_a_miner_that_comes_and_goes_finds_its_difficulty_again(chain: Cha
         flapper = await chain.miner(FLAPPER)
         assert flapper.told[0] > started
         await flapper.dig(2)
+
+
+@pytest.mark.parametrize("head", STRAYS.values(), ids=STRAYS.keys())
+async def test_a_stray_peer_is_no_error(chain: Chain, head: bytes) -> None:
+    """Scanners, probes and mistaken ports are of daily occurrence: no warning, and nobody else notices."""
+    working = await chain.miner(FLAPPER)
+    before = chain.translator.log
+    assert "level=info" in before
+    stray = await chain.connect(PROBE)
+    stray.write(head)
+    if stray.writer.can_write_eof():
+        stray.writer.write_eof()
+    stray.listen()
+    await stray.until(lambda: stray.is_gone)
+    await working.dig(2)
+    said = chain.translator.log[len(before) :].splitlines()
+    assert [line for line in said if "level=warning" in line or "level=error" in line] == []
 
 
 async def _pool_restarted(chain: Chain) -> None:
