@@ -8,7 +8,7 @@ from pydantic import Field
 from shared_config.limits import MiningLimits
 from shared_config.miner_side import MinerSide
 from shared_config.settings import DaemonSettings, Finding, Settings, Side
-from shared_config.values import ListenAddress
+from shared_config.values import ListenAddress, SecondsOrForever
 
 
 class WalletSettings(Settings):
@@ -40,7 +40,7 @@ class ProxySettings(DaemonSettings):
     side: ClassVar[Side] = "miner"
     obsolete: ClassVar = {
         "locking_pubkey": "keys derive from the wallet's seed, one for each user identity",
-        "upstreams": "write [pool] in the shared file",
+        "upstreams": "write [pool] or [[upstreams]] in the shared file",
         "monitoring_address": "write health_address",
     }
 
@@ -52,11 +52,19 @@ class ProxySettings(DaemonSettings):
     certificate_validity_s: int = Field(default=86_400, ge=60, le=31_536_000)
     opening_s: float = Field(default=5.0, ge=0.1, le=60)
     """How long a miner's request for a channel waits for the pool's answer."""
+    failback_s: SecondsOrForever = 120.0
+    """How long a better pool has to be back until it is mined at again; None: not while another one lasts."""
     wallet: WalletSettings = WalletSettings()
     limits: EdgeLimits = EdgeLimits()
 
     def review(self, shared: MinerSide) -> Iterator[Finding]:
-        """The pool must be known by its key."""
-        if shared.pool.authority_key is None:
-            reason = "is missing: the proxy mines at no pool that it does not know"
-            yield Finding("pool.authority_key", reason, "ask the pool for it", wanted=True, shared=True)
+        """Every pool must be known by its key."""
+        keys = [] if shared.pool is None else [("pool.authority_key", shared.pool.authority_key)]
+        keys += [
+            (f"upstreams.{place}.authority_key", upstream.authority_key)
+            for place, upstream in enumerate(shared.upstreams)
+        ]
+        for key, value in keys:
+            if value is None:
+                reason = "is missing: the proxy mines at no pool that it does not know"
+                yield Finding(key, reason, "ask the pool for it", wanted=True, shared=True)

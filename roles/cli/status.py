@@ -3,8 +3,7 @@
 import argparse
 import asyncio
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
@@ -20,14 +19,17 @@ TIMEOUT_S = 2.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What a daemon says: whether it runs, whether it is ready, what it lacks, seconds since its start."""
+    """What a daemon says: whether it runs, whether it is ready, what it lacks, seconds since its start, and
+    what else people should know.
+    """
 
     role: str
     address: str
     up: bool
     ready: bool
-    reasons: Mapping[str, str]
+    reasons: dict[str, str]
     uptime_s: float | None
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 async def ask(role: str, address: str, session: aiohttp.ClientSession) -> Answer:
@@ -39,10 +41,12 @@ async def ask(role: str, address: str, session: aiohttp.ClientSession) -> Answer
             ready, told = response.status == 200, orjson.loads(await response.read())
     except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError):
         return Answer(role, address, False, False, {}, None)
-    return Answer(role, address, True, ready, told.get("reasons", {}), health.get("uptime_s"))
+    return Answer(
+        role, address, True, ready, told.get("reasons", {}), health.get("uptime_s"), told.get("notes", {})
+    )
 
 
-async def ask_all(addresses: Mapping[str, str]) -> list[Answer]:
+async def ask_all(addresses: dict[str, str]) -> list[Answer]:
     """Ask every daemon at once."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session:
         return await asyncio.gather(*(ask(role, address, session) for role, address in addresses.items()))
@@ -51,12 +55,12 @@ async def ask_all(addresses: Mapping[str, str]) -> list[Answer]:
 def table(answers: list[Answer]) -> Table:
     """Return the answers as a table for people."""
     shown = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("daemon", "state", "up for", "health address", "waits for"):
+    for heading in ("daemon", "state", "up for", "health address", "waits for, notes"):
         shown.add_column(heading)
     for answer in answers:
         state = "[green]ready[/]" if answer.ready else "[yellow]not ready[/]" if answer.up else "[red]down[/]"
         uptime = "" if answer.uptime_s is None else f"{answer.uptime_s:.0f} s"
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in answer.reasons.items())
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in (answer.reasons | answer.notes).items())
         shown.add_row(answer.role, state, uptime, answer.address, reasons)
     return shown
 
@@ -74,7 +78,12 @@ def main(argv: list[str]) -> int:
     answers = asyncio.run(ask_all(addresses))
     if options.json:
         told = {
-            answer.role: {"up": answer.up, "ready": answer.ready, "reasons": dict(answer.reasons)}
+            answer.role: {
+                "up": answer.up,
+                "ready": answer.ready,
+                "reasons": answer.reasons,
+                "notes": answer.notes,
+            }
             for answer in answers
         }
         sys.stdout.write(orjson.dumps(told).decode() + "\n")

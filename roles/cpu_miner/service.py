@@ -17,7 +17,7 @@ from roles.runtime import line_connection, sv2_connection
 from roles.runtime.daemon import Daemon
 from roles.runtime.sv2_connection import Sv2Connection
 from roles.stratum.client_metrics import ClientMetrics
-from roles.stratum.mining_client import MiningClient
+from roles.stratum.mining_client import MiningClient, Server
 from roles.stratum.mining_setup import ClientIdentity
 from shared_config.cpu_miner import CpuMinerSettings
 from shared_config.miner_side import MinerSide
@@ -91,8 +91,7 @@ def sv2(daemon: Daemon[CpuMinerSettings, MinerSide], tally: Tally, assign: Assig
             daemon.readiness.unmet(WORK, client.failure)
 
     client = MiningClient(
-        dial,
-        ClientIdentity(settings.address.host, settings.address.port, device="cpu_miner"),
+        Server(dial, ClientIdentity(settings.address.host, settings.address.port, device="cpu_miner")),
         flags=0 if is_extended else REQUIRES_STANDARD_JOBS,
         metrics=ClientMetrics(daemon.metrics),
         on_change=changed,

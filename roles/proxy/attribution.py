@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from protocols.bitcoin.secp256k1 import is_point
 from protocols.ehash.errors import KeyTextError
@@ -13,6 +13,7 @@ from protocols.sv2.errors import MalformedTlv
 from protocols.sv2.tlv import Tlv, find_tlv
 from roles.proxy.errors import StoreFailed
 from roles.runtime.errors import StorageError
+from roles.stratum.upstream_channel import OpenTerms
 from roles.wallet.errors import IdentityLimitError
 from roles.wallet.wallet import Wallet
 
@@ -45,6 +46,25 @@ class Attribution:
             return user, ()
         text = f"{encode_key(self.key)}.{user}".encode("utf-8", "surrogateescape")
         return text[:USER_BYTES].decode("utf-8", "surrogateescape"), ()
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who we are at an upstream that knows no ehash; an empty name leaves miners theirs, key and all."""
+
+    name: str
+
+    def adapt(self, terms: OpenTerms, extensions: frozenset[int]) -> OpenTerms:
+        """The account with the miner's name behind it, in place of the key that means nothing there."""
+        if not self.name or EXTENSION in extensions:
+            return terms
+        try:
+            worker = parse_identity(terms.user_identity).worker
+        except KeyTextError:
+            worker = terms.user_identity
+        text = f"{self.name}.{worker}" if worker else self.name
+        raw = text.encode("utf-8", "surrogateescape")[:USER_BYTES]
+        return replace(terms, user_identity=raw.decode("utf-8", "surrogateescape"))
 
 
 class Registrar:

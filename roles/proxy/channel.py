@@ -202,9 +202,15 @@ class EdgeChannel(ABC):
             self._say("")
             self._is_answered = True
         self._padding = bytes(max(0, self.upstream.extranonce_size - SLICE_SIZE - self.extranonce_size))
-        if self.upstream.extranonce_size < SLICE_SIZE + self.extranonce_size:
-            # The one exception to keeping the miner: its extranonce does not fit any more.
+        reason = "the upstream grants too small an extranonce for miners that are here"
+        if not self._fits and not self.upstream.forsake(reason):
+            # The one exception to keeping the miner: its extranonce does not fit any more, nor anywhere else.
             self._line.release(self, "extranonce-too-small")
+
+    @property
+    def _fits(self) -> bool:
+        """Whether the miner's extranonce has room in what the upstream grants."""
+        return self.upstream.extranonce_size >= SLICE_SIZE + self.extranonce_size
 
     def refused(self, code: str) -> None:
         """The upstream does not open the channel; one that was open before is asked for again."""
@@ -219,7 +225,7 @@ class EdgeChannel(ABC):
 
     def received(self, message: Message) -> None:
         """Pass on what the upstream says of this channel, to a miner that knows of the channel."""
-        if not self._is_answered:
+        if not self._is_answered or not self._fits:
             return
         match message:
             case NewExtendedMiningJob():
@@ -317,7 +323,7 @@ class EdgeChannel(ABC):
 
     def _may_name(self, key: bytes) -> bool:
         """Whether a share may have this key: an upstream that does not hear of it credits the channel's."""
-        return key == self._attribution.key or EXTENSION in self._edge.client.extensions
+        return key == self._attribution.key or EXTENSION in self.upstream.extensions
 
     def _forward(self, share: Share, verdict: Verdict, rolled: bytes, key: bytes | None) -> None:
         if not self._jobs.is_live:
@@ -351,7 +357,9 @@ class EdgeChannel(ABC):
     def _settle(self, sequence: int, verdict: Verdict, since: float, word: UpstreamVerdict) -> None:
         """The upstream's word on a share, or its silence."""
         if word.outcome is Outcome.LOST:
-            self._jobs.seen.forget(verdict.share_hash)
+            if self.upstream.is_open:
+                # One that is gone may have had it: should the same work come again, it is a repetition.
+                self._jobs.seen.forget(verdict.share_hash)
             self.verdicts.lost(sequence)
             return
         crash.at("proxy.verdict-heard")

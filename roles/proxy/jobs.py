@@ -108,11 +108,14 @@ class EdgeJobs:
         future = self._future.get(message.job_id) if self._future else None
         if future is None:
             return None
+        before = self._store.active
+        if before is None or before.tip.previous != message.prev_hash:
+            self._seen = None
         # The block target is not the edge's business: what is below the job's target goes upstream anyway.
         tip = alike(Tip(message.prev_hash, message.min_ntime, message.nbits, 0, now))
         job = Job(future.job_id, future.work, tip, target, future.root)
         self._store.begin(job)
-        self._future = self._seen = None
+        self._future = None
         self._is_live = True
         return job
 

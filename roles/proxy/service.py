@@ -4,15 +4,13 @@ import asyncio
 import secrets
 import time
 from contextlib import AsyncExitStack
-from functools import partial
 
-from protocols.ehash.messages import EXTENSION
-from protocols.sv2.limits import FrameLimits
 from roles.proxy.attribution import Registrar
 from roles.proxy.channel import Edge
-from roles.proxy.downstream import CATALOGUE, Downstream, DownstreamBounds
+from roles.proxy.downstream import Downstream, DownstreamBounds
 from roles.proxy.meters import Meters
 from roles.proxy.slices import Slices
+from roles.proxy.upstreams import open_upstreams
 from roles.proxy.watch import UpstreamWatch
 from roles.runtime.authority import authority_secret
 from roles.runtime.daemon import Daemon
@@ -21,11 +19,8 @@ from roles.runtime.peer_server import ServerLimits, ServerMetrics
 from roles.runtime.peer_stream import StreamLimits
 from roles.runtime.secret import SecretFile
 from roles.runtime.store_watch import watch_store
-from roles.runtime.sv2_connection import Sv2Connection, connect, serve
+from roles.runtime.sv2_connection import Sv2Connection, serve
 from roles.stratum.client_messages import CLIENT_FRAMES
-from roles.stratum.client_metrics import ClientMetrics
-from roles.stratum.mining_client import MiningClient
-from roles.stratum.mining_setup import ClientIdentity
 from roles.wallet.errors import SeedError
 from roles.wallet.mint_client import MintClient, open_session
 from roles.wallet.seed import ENTROPY_SIZE, SEED_FILE, seed_from_words, words_from_entropy
@@ -44,7 +39,7 @@ async def service(daemon: ProxyDaemon) -> None:
         wallet = await _open_wallet(daemon, stack)
         watch = UpstreamWatch(daemon.readiness, daemon.shared.hold_s, wallet.look_up_soon)
         stack.callback(watch.close)
-        client = _client(daemon, watch)
+        client = open_upstreams(daemon, watch)
         limits = daemon.config.limits
         meters, hold_s = Meters(daemon.metrics), daemon.shared.hold_s
         edge = Edge(client, meters, time.time, hold_s, wallet.notice, limits.channel_shares_per_s)
@@ -124,22 +119,3 @@ async def _open_wallet(daemon: ProxyDaemon, stack: AsyncExitStack) -> Wallet:
             hint="put back the words that belong to it, or move it away and run hashpool wallet restore",
         )
     return wallet
-
-
-def _client(daemon: ProxyDaemon, watch: UpstreamWatch) -> MiningClient:
-    pool = daemon.shared.pool
-    client: MiningClient
-
-    def changed(connected: bool) -> None:
-        watch.changed(connected, client.failure)
-
-    client = MiningClient(
-        partial(connect, pool.address, pool.authority_key, limit=FrameLimits(CATALOGUE)),
-        ClientIdentity(pool.address.host, pool.address.port, device="proxy"),
-        extensions=(EXTENSION,),
-        catalogue=CATALOGUE,
-        metrics=ClientMetrics(daemon.metrics),
-        on_change=changed,
-        channel_limit=daemon.config.limits.upstream_channels,
-    )
-    return client

@@ -30,8 +30,9 @@ class UpstreamWatch:
         readiness.declare(CONDITION)
         self._hold()
 
-    def changed(self, connected: bool, failure: str) -> None:
-        """The upstream connection is set up; or it is not, and `failure` says why."""
+    def changed(self, connected: bool, failure: str, note: str = "") -> None:
+        """The upstream connection is set up, with a note for people; or it is not, and `failure` says why."""
+        self._readiness.note(CONDITION, note)
         if connected:
             if self._timer is not None:
                 self._timer.cancel()

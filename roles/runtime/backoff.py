@@ -27,6 +27,10 @@ class Backoff:
         self._next = min(self._limit, pause * 2)
         return self._uniform(pause / 2, pause)
 
+    def another(self) -> "Backoff":
+        """One with the same bounds, for another peer."""
+        return Backoff(self._first, self._limit, self._uniform)
+
     def reset(self) -> None:
         """Start small again, after a success."""
         self._next = self._first

@@ -64,12 +64,14 @@ class HealthServer:
 
     def _ready(self) -> Reply:
         ready = self._readiness.ready
-        body = {
+        body: dict[str, object] = {
             "daemon": self._name,
             "pid": os.getpid(),
             "ready": ready,
             "reasons": self._readiness.reasons,
         }
+        if notes := self._readiness.notes:
+            body["notes"] = notes
         return (HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE), _JSON, _dump(body)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -12,6 +12,7 @@ class Readiness:
     def __init__(self) -> None:
         self._reasons: dict[str, str] = {}
         self._met: set[str] = set()
+        self._notes: dict[str, str] = {}
         self._ready = asyncio.Event()
 
     def declare(self, condition: str, reason: str = "starting") -> None:
@@ -32,6 +33,17 @@ class Readiness:
         self._met.discard(condition)
         self._reasons[condition] = reason
         self._update()
+
+    def note(self, condition: str, text: str) -> None:
+        """Say what people should know of a condition although it is met; nothing when text is empty."""
+        self._notes.pop(condition, None)
+        if text:
+            self._notes[condition] = text
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What people should know of conditions that are met: condition to text."""
+        return {name: text for name, text in self._notes.items() if name in self._met}
 
     @property
     def ready(self) -> bool:

@@ -1,9 +1,9 @@
-"""The SV2 mining client: one connection to an upstream, kept alive, with any number of channels on it.
+"""The SV2 mining client: one upstream at a time, kept alive, with any number of channels on it.
 
 How to use it::
 
-    client = MiningClient(dial, ClientIdentity("127.0.0.1", 34254, device="proxy"), extensions=(0x4548,),
-                          catalogue=MINING.with_messages(*MINING_MESSAGES))
+    client = MiningClient(Server(dial, ClientIdentity("127.0.0.1", 34254, device="proxy")),
+                          extensions=(0x4548,), catalogue=MINING.with_messages(*MINING_MESSAGES))
     channel = client.open(owner)          # any time, connected or not; owner is a ChannelOwner
     task_group.create_task(client.run())  # connects, sets up, reconnects with backoff, until cancelled
 
@@ -13,52 +13,85 @@ then `lost` or `refused`, then `opened` again; and each share that it submits is
 accepted, refused with the upstream's code, or lost when channel or connection ended first. Messages to a
 group go to each of its members.
 
+With several servers, the best first, the next is turned to when one is lost. One that comes before is taken
+back when it has been there for a while, and channels move over one by one, each when it is open there.
+
 What to do with shares during a gap, how long to hold miners and when to give up is the owner's business.
 """
 
 import asyncio
-import logging
-import math
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
 from protocols.sv2.codec import MINING, Catalogue
-from protocols.sv2.errors import Sv2Error
-from protocols.sv2.setup import ClientSetup
 from roles.runtime.backoff import Backoff
-from roles.runtime.errors import ConnectionLost
 from roles.stratum.client_metrics import ClientMetrics
-from roles.stratum.connection import FrameConnection
 from roles.stratum.errors import ChannelsFull, UpstreamUnusable
-from roles.stratum.mining_session import MiningSession, SessionTiming
-from roles.stratum.mining_setup import ClientIdentity, negotiate_extensions, set_up
-from roles.stratum.upstream_channel import ChannelOwner, UpstreamChannel
+from roles.stratum.mining_session import MiningSession
+from roles.stratum.preference import Preference, drop
+from roles.stratum.upstream import (
+    GRANT_CHANCES,
+    LOSSES,
+    ClientTiming,
+    Demands,
+    Link,
+    Server,
+    Upstream,
+)
+from roles.stratum.upstream_channel import ChannelOwner, OpenTerms, UpstreamChannel
+from roles.stratum.upstream_meters import UpstreamMeters, UpstreamState
 
-__all__ = ["ClientTiming", "MiningClient"]
+__all__ = ["GRANT_CHANCES", "ClientTiming", "MiningClient", "Server"]
 
-GRANT_CHANCES = 3
-"""Connections on which an upstream may fail to grant what it granted before, until it is used without."""
-
-_log = logging.getLogger(__name__)
+LOOK_S = 0.02
+"""How often it is looked whether channels have moved to another upstream."""
 
 
 @dataclass(frozen=True, slots=True)
-class ClientTiming:
-    """Bounds on waiting, in seconds."""
+class _Around:
+    """What a session knows of the upstream that it is at, and of others."""
 
-    connect: float = 10.0
-    setup: float = 10.0
-    extensions: float = 2.0
-    stable: float = 10.0
-    session: SessionTiming = field(default_factory=SessionTiming)
+    upstream: Upstream
+    preference: Preference
+
+    def adapt(self, terms: OpenTerms, extensions: frozenset[int]) -> OpenTerms:
+        return self.upstream.server.adapt(terms, extensions)
+
+    def has_others(self) -> bool:
+        return self.preference.has_others(self.upstream)
+
+    def pass_over(self) -> bool:
+        return self.preference.pass_over(self.upstream)
+
+    def shares(self, result: str, count: int) -> None:
+        self.upstream.shares(result, count)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stay:
+    """A session at an upstream, and its reader."""
+
+    link: Link
+    session: MiningSession
+    reading: asyncio.Task[None]
+
+    def check(self) -> Exception | None:
+        """Why it was lost, None if it was not; raises whatever else has ended it."""
+        if self.reading.cancelled() or not self.reading.done():
+            return None
+        error = self.reading.exception()
+        if error is not None and not isinstance(error, LOSSES):
+            raise error
+        return error
 
 
 class MiningClient:
     """Keeps one mining connection and its channels; see the module's text.
 
-    `dial` makes a connection with the Noise handshake done. `extensions` are asked for; with `insist` a
+    `extensions` are asked for; with `insist` a
     server that does not grant all of them counts as failed. Else it is used without, though not at once if it
     granted them before: a server in trouble must not cost its miners what hangs on them. `on_change` is
     called with True when the connection is set up, before channels are opened, and with False after each
@@ -67,41 +100,44 @@ class MiningClient:
 
     def __init__(
         self,
-        dial: Callable[[], Awaitable[FrameConnection]],
-        identity: ClientIdentity,
-        *,
+        *servers: Server,
         extensions: tuple[int, ...] = (),
         insist: bool = False,
         catalogue: Catalogue = MINING,
         flags: int = 0,
         metrics: ClientMetrics | None = None,
+        meters: UpstreamMeters | None = None,
         timing: ClientTiming | None = None,
         backoff: Backoff | None = None,
         on_change: Callable[[bool], None] | None = None,
         channel_limit: int = 10_000,
         submission_limit: int = 1_024,
     ) -> None:
-        self._dial = dial
-        self._identity = identity
-        self._extensions = extensions
-        self._needed = frozenset(extensions if insist else ())
         self._catalogue = catalogue
-        self._flags = flags
         self._metrics = metrics or ClientMetrics(CollectorRegistry())
         self._timing = timing or ClientTiming()
-        self._backoff = backoff or Backoff(first_s=0.1, limit_s=2.0)
         self._on_change = on_change
         self._channel_limit = channel_limit
         self._submission_limit = submission_limit
         self._channels: dict[UpstreamChannel, None] = {}
         self._forgets = self._forget
         self._session: MiningSession | None = None
-        self._plain_once = False
-        self._granted: frozenset[int] = frozenset()
-        self._ungranted = 0
-        self._since = math.inf
-        self.failure = "not connected yet"
-        """Why there is no connection, for people."""
+        self._upstream: Upstream | None = None
+        demands, pauses = Demands(extensions, insist, flags), backoff or Backoff(first_s=0.1, limit_s=2.0)
+        self._preference = Preference(
+            [
+                Upstream(
+                    server,
+                    demands,
+                    backoff=pauses.another(),
+                    timing=self._timing,
+                    metrics=self._metrics,
+                    meters=meters,
+                )
+                for server in servers
+            ],
+            self._timing,
+        )
 
     @property
     def is_connected(self) -> bool:
@@ -112,6 +148,21 @@ class MiningClient:
     def extensions(self) -> frozenset[int]:
         """What the present connection has granted."""
         return self._session.extensions if self._session else frozenset()
+
+    @property
+    def upstream(self) -> str:
+        """The name of the upstream that is mined at, empty while there is none."""
+        return self._upstream.name if self._upstream else ""
+
+    @property
+    def failure(self) -> str:
+        """Why there is no connection, for people; empty while there is one."""
+        return "" if self._session else self._preference.failure
+
+    @property
+    def upstreams(self) -> Sequence[Upstream]:
+        """All of them, the best first."""
+        return self._preference.upstreams
 
     def open(self, owner: ChannelOwner) -> UpstreamChannel:
         """Want a channel from now on until its `close`; raises ChannelsFull."""
@@ -129,62 +180,123 @@ class MiningClient:
     async def run(self) -> None:
         """Connect, serve and reconnect until cancelled; errors of the peer are counted and retried."""
         while True:
-            self._since = math.inf
-            try:
-                await self._serve()
-            except (ConnectionLost, Sv2Error, UpstreamUnusable, OSError, TimeoutError) as error:
-                reason = str(error) or type(error).__name__
-                # Said once; a hundred attempts that fail alike are no news.
-                level = logging.DEBUG if reason == self.failure else logging.WARNING
-                self.failure = reason
-                self._metrics.failures.labels(type(error).__name__).inc()
-                fields = {"reason": reason, "upstream": self._identity.where}
-                _log.log(level, "the upstream is away", extra=fields)
-                if self._on_change:
-                    self._on_change(False)
-            if asyncio.get_running_loop().time() - self._since >= self._timing.stable:
-                self._backoff.reset()
-            await self._backoff.wait()
+            link = await self._preference.first(self._away)
+            await self._mine(link)
 
-    async def _serve(self) -> None:
-        async with asyncio.timeout(self._timing.connect):
-            connection = await self._dial()
+    def _away(self) -> None:
+        if self._on_change:
+            self._on_change(False)
+
+    async def _mine(self, link: Link) -> None:
+        """Mine there, and wherever is better from then on, until the connection is lost."""
+        stay = self._begin(link)
         try:
-            granted = await self._set_up(connection)
-            session = MiningSession(connection, granted, self._catalogue, self._timing.session, self._metrics)
-            self._session = session
-            self._since = asyncio.get_running_loop().time()
-            self.failure = ""
-            self._metrics.connects.inc()
-            self._metrics.connected.set(1)
-            _log.info("the upstream is there", extra={"upstream": self._identity.where})
-            if self._on_change:
-                self._on_change(True)
+            self._settle_at(stay)
             for channel in tuple(self._channels):
-                session.want(channel)
-            await session.run()
+                stay.session.want(channel)
+            while not stay.reading.done():
+                search = asyncio.ensure_future(self._preference.better(stay.link.upstream))
+                found: Link | None = None
+                try:
+                    await asyncio.wait({stay.reading, search}, return_when=asyncio.FIRST_COMPLETED)
+                    if not stay.reading.done():
+                        found = search.result()
+                finally:
+                    await drop([search], found)
+                if found is not None:
+                    stay = await self._move(stay, found)
+            stay.check()
         finally:
-            connection.close()
-            self._release()
+            await self._end(stay)
 
-    async def _set_up(self, connection: FrameConnection) -> frozenset[int]:
-        wanted = () if self._plain_once else self._extensions
-        needed = self._needed | (self._granted if self._ungranted < GRANT_CHANCES else frozenset())
-        self._plain_once = False
-        setup = ClientSetup(self._identity.setup(self._flags), extensions=wanted)
-        await set_up(connection, setup, self._timing.setup)
+    def _begin(self, link: Link) -> _Stay:
+        session = MiningSession(
+            link.connection,
+            link.extensions,
+            self._catalogue,
+            self._timing.session,
+            self._metrics,
+            around=_Around(link.upstream, self._preference),
+        )
+        return _Stay(link, session, asyncio.ensure_future(self._read(link, session)))
+
+    async def _end(self, stay: _Stay) -> None:
+        """Close a connection and tell the owners of channels that are left on it."""
+        stay.reading.cancel()
+        await asyncio.wait({stay.reading})
+        # A reader that was cancelled before its first turn has ended nothing.
+        self._leave(stay.link, stay.session)
+
+    async def _read(self, link: Link, session: MiningSession) -> None:
+        """Serve a session to its end, of which everybody hears in the same turn of the loop."""
+        since = asyncio.get_running_loop().time()
         try:
-            granted = await negotiate_extensions(connection, setup, needed, self._timing.extensions)
-        except (ConnectionLost, Sv2Error, UpstreamUnusable):
-            self._ungranted += 1
-            # Some servers hang up on a message that they do not know, or answer with something else.
-            self._plain_once = not needed
+            await session.run()
+        except LOSSES as error:
+            if self._leave(link, session):
+                link.upstream.lost(error, asyncio.get_running_loop().time() - since)
+                self._away()
             raise
-        self._granted, self._ungranted = granted, 0
-        return granted
+        finally:
+            self._leave(link, session)
 
-    def _release(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
+    def _leave(self, link: Link, session: MiningSession) -> bool:
+        """A connection is over; returns whether it was the one that is mined on."""
+        link.connection.close()
+        is_present = self._session is session
+        if is_present:
+            self._session = self._upstream = None
             self._metrics.connected.set(0)
-            session.end()
+        session.end()
+        return is_present
+
+    def _settle_at(self, stay: _Stay) -> None:
+        if self._upstream is not None:
+            self._upstream.enter(UpstreamState.IDLE)
+        self._session, self._upstream = stay.session, stay.link.upstream
+        self._upstream.active()
+        if self._on_change:
+            self._on_change(True)
+
+    async def _move(self, old: _Stay, link: Link) -> _Stay:
+        """Take all channels to a better upstream, or none if it opens none; returns where they are."""
+        new = self._begin(link)
+        try:
+            new.session.takes_over = True
+            asked = tuple(self._channels)
+            for channel in asked:
+                new.session.want(channel)
+            await self._trial(old, new)
+            new.session.takes_over = False
+            if new.reading.done() or not (new.session.channels or old.reading.done() or not asked):
+                return await self._stay_put(old, new, asked)
+            self._settle_at(new)
+            for channel in self._channels.keys() - set(asked):
+                new.session.want(channel)
+            await self._end(old)
+            self._metrics.channels.set(len(new.session.channels))
+            return new
+        except BaseException:
+            await self._end(new)
+            raise
+
+    async def _trial(self, old: _Stay, new: _Stay) -> None:
+        """Wait until the new upstream has answered for every channel, or has had its time."""
+        both = {old.reading, new.reading}
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._timing.trial):
+                while not new.session.is_settled:
+                    done, _ = await asyncio.wait(both, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+                    if done:
+                        break
+
+    async def _stay_put(self, old: _Stay, new: _Stay, asked: Sequence[UpstreamChannel]) -> _Stay:
+        """Nothing came of it: channels that had moved are wanted back."""
+        await self._end(new)
+        error = new.check() or UpstreamUnusable("the upstream opens no channel")
+        new.link.upstream.lost(error, 0.0)
+        self._metrics.channels.set(len(old.session.channels))
+        for channel in asked:
+            if not (channel.is_open or channel.is_closed):
+                old.session.want(channel)
+        return old

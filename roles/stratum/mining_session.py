@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
+from typing import Protocol
 
+from protocols.mining.errors import NoVerdict
 from protocols.sv2.codec import Catalogue, encode
 from protocols.sv2.connection import Reconnect
 from protocols.sv2.errors import EncodeError, UnknownMessage
@@ -27,7 +29,7 @@ from roles.runtime.errors import ConnectionLost
 from roles.stratum.client_metrics import ClientMetrics
 from roles.stratum.connection import FrameConnection
 from roles.stratum.errors import UpstreamUnusable
-from roles.stratum.upstream_channel import OpenSuccess, UpstreamChannel
+from roles.stratum.upstream_channel import OpenSuccess, OpenTerms, UpstreamChannel
 
 __all__ = ["MiningSession", "SessionTiming"]
 
@@ -35,13 +37,15 @@ _log = logging.getLogger(__name__)
 
 _OPENINGS = 64
 """Open requests without an answer; more of them would only wait in the upstream's queue."""
+_REFUSALS = 3
+"""In a row, without a channel open, after which another upstream is tried if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionTiming:
     """In seconds: how often to look, how long an open request may take, how long the upstream may be silent
     while shares wait, when a share counts as never to be answered, and the pauses before asking again for a
-    channel that was refused or closed.
+    channel that was refused or closed; where there are other upstreams the shorter one holds for both.
     """
 
     watch: float = 5.0
@@ -52,8 +56,27 @@ class SessionTiming:
     closed: float = 1.0
 
 
+class Surroundings(Protocol):
+    """What a session needs to know of the upstream that it is at, and of others."""
+
+    def adapt(self, terms: OpenTerms, extensions: frozenset[int]) -> OpenTerms:
+        """What this upstream is asked for instead."""
+
+    def has_others(self) -> bool:
+        """Whether there is another upstream to turn to."""
+
+    def pass_over(self) -> bool:
+        """This upstream grants too little: try it last; False where it is the last that is left."""
+
+    def shares(self, result: str, count: int) -> None:
+        """Shares were "accepted", "rejected", or are "unknown"."""
+
+
 class MiningSession:
-    """Lives as long as one connection."""
+    """Lives as long as one connection.
+
+    While `takes_over` is set, channels that are open elsewhere are opened here, too, and are then here.
+    """
 
     def __init__(
         self,
@@ -62,8 +85,13 @@ class MiningSession:
         catalogue: Catalogue,
         timing: SessionTiming,
         metrics: ClientMetrics,
+        *,
+        around: Surroundings,
     ) -> None:
         self.extensions = extensions
+        self.takes_over = False
+        self._around = around
+        self._refusals = 0
         self._connection = connection
         self._catalogue = catalogue
         self._timing = timing
@@ -78,6 +106,16 @@ class MiningSession:
         self._outbox: list[Frame] = []
         self._heard = self._loop.time()
         self._failure = ""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every open request has been answered."""
+        return not self._waiting and not self._opening
+
+    @property
+    def channels(self) -> tuple[UpstreamChannel, ...]:
+        """Those that are open here."""
+        return tuple(self._open.values())
 
     def now(self) -> float:
         """Monotonic seconds."""
@@ -95,8 +133,16 @@ class MiningSession:
         self._ask()
 
     def release(self, channel: UpstreamChannel) -> None:
-        """The owner has closed this channel; its id may be used again by the upstream."""
+        """The owner has closed this channel, or it is elsewhere now."""
+        self._around.shares("unknown", len(channel.submissions))
         self._drop(channel)
+
+    def forsake(self, reason: str) -> bool:
+        """End the connection if there is another upstream to turn to."""
+        if not self._around.pass_over():
+            return False
+        self._fail(reason)
+        return True
 
     async def run(self) -> None:
         """Serve until the connection is lost; raises ConnectionLost, Sv2Error or UpstreamUnusable."""
@@ -124,7 +170,8 @@ class MiningSession:
         self._groups.clear()
         self._metrics.channels.set(0)
         for channel in channels:
-            if channel.is_open:
+            if channel.is_carried_by(self):
+                self._around.shares("unknown", len(channel.submissions))
                 channel.lose("the connection to the upstream was lost")
 
     # Opening
@@ -136,7 +183,7 @@ class MiningSession:
                 continue
             request_id = next(self._request_ids) & 0xFFFFFFFF
             try:
-                request = channel.request(request_id, self.extensions)
+                request = channel.request(request_id, self.extensions, self._around.adapt)
             except EncodeError as error:
                 _log.warning("a channel cannot be asked for", extra={"reason": str(error)})
                 channel.owner.refused(error.code)
@@ -148,9 +195,10 @@ class MiningSession:
         channel = self._answered(answer.request_id)
         if answer.channel_id in self._open:
             raise UpstreamUnusable(f"the upstream opened channel {answer.channel_id} twice")
-        if channel is None or channel.is_closed:
+        if channel is None or channel.is_closed or (channel.is_open and not self.takes_over):
             self.transmit(encode(CloseChannel(answer.channel_id, "no longer wanted")))
             return
+        self._refusals = 0
         self._open[answer.channel_id] = channel
         self._groups.setdefault(answer.group_channel_id, set()).add(answer.channel_id)
         self._metrics.channels.set(len(self._open))
@@ -161,7 +209,12 @@ class MiningSession:
         if channel is not None and not channel.is_closed:
             self._metrics.refusals.inc()
             channel.owner.refused(answer.error_code)
-            self._later(self._timing.refused, partial(self.want, channel))
+            self._refusals += 1
+            has_others = self._around.has_others()
+            if has_others and not self._open and self._refusals >= _REFUSALS:
+                raise UpstreamUnusable(f"the upstream opens no channel: {answer.error_code}")
+            pause = self._timing.closed if has_others else self._timing.refused
+            self._later(pause, partial(self.want, channel))
 
     def _answered(self, request_id: int) -> UpstreamChannel | None:
         entry = self._opening.pop(request_id, None)
@@ -173,6 +226,7 @@ class MiningSession:
             if channel.is_open:
                 self._drop(channel)
                 self._metrics.refusals.inc()
+                self._around.shares("unknown", len(channel.submissions))
                 channel.lose(f"the upstream closed the channel: {message.reason_code}", message.reason_code)
                 self._later(self._timing.closed, partial(self.want, channel))
 
@@ -213,10 +267,11 @@ class MiningSession:
         channel = self._open.get(message.channel_id)
         if channel is None:
             self._metrics.ignored.inc()
-        elif not channel.submissions.accepted(
-            message.last_sequence_number, message.new_submits_accepted_count
-        ):
+            return
+        before = len(channel.submissions)
+        if not channel.submissions.accepted(message.last_sequence_number, message.new_submits_accepted_count):
             self._metrics.mismatches.inc()
+        self._around.shares("accepted", before - len(channel.submissions))
 
     def _share_refused(self, message: SubmitSharesError) -> None:
         channel = self._open.get(message.channel_id)
@@ -224,6 +279,8 @@ class MiningSession:
             self._metrics.ignored.inc()
         elif not channel.submissions.refused(message.sequence_number, message.error_code):
             self._metrics.mismatches.inc()
+        else:
+            self._around.shares("unknown" if message.error_code == NoVerdict.code else "rejected", 1)
 
     def _deliver(self, channel_id: int, message: Message) -> None:
         channels = self._addressed(channel_id)
@@ -266,8 +323,9 @@ class MiningSession:
             self._fail("the upstream does not answer shares")
         else:
             for channel in list(self._open.values()):
-                if channel.submissions.expire(now - self._timing.verdict):
+                if expired := channel.submissions.expire(now - self._timing.verdict):
                     self._metrics.mismatches.inc()
+                    self._around.shares("unknown", expired)
             self._later(self._timing.watch, self._watch)
 
     def _fail(self, reason: str) -> None:

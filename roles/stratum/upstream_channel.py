@@ -23,7 +23,7 @@ from protocols.sv2.tlv import Tlv
 from roles.stratum.errors import ChannelNotOpen
 from roles.stratum.submissions import Settle, Submissions
 
-__all__ = ["UPSTREAM_LOST", "ChannelOwner", "OpenTerms", "UpstreamChannel"]
+__all__ = ["UPSTREAM_LOST", "Adapt", "ChannelOwner", "OpenTerms", "UpstreamChannel"]
 
 UPSTREAM_LOST = "upstream-lost"
 """Reason of a CloseChannel by a proxy that has held its miners for its own upstream as long as it will."""
@@ -46,8 +46,15 @@ class OpenTerms:
     tlvs: tuple[Tlv, ...] = ()
 
 
+Adapt = Callable[[OpenTerms, frozenset[int]], OpenTerms]
+"""What an upstream is asked for instead, where it has granted these extensions."""
+
+
 class ChannelOwner(Protocol):
-    """Who wants a channel. All calls come from the event loop's thread, must not block and must not raise."""
+    """Who wants a channel. All calls come from the event loop's thread, must not block and must not raise.
+
+    Where a better upstream takes over, `opened` comes without `lost`, and shares have been settled as LOST.
+    """
 
     def opening(self, extensions: frozenset[int]) -> OpenTerms:
         """The channel is about to be asked for, on a connection that has granted `extensions`."""
@@ -75,6 +82,10 @@ class ChannelOwner(Protocol):
 class Carrier(Protocol):
     """What an open channel needs of its connection."""
 
+    @property
+    def extensions(self) -> frozenset[int]:
+        """What the connection has been granted."""
+
     def now(self) -> float:
         """Monotonic seconds."""
 
@@ -82,7 +93,10 @@ class Carrier(Protocol):
         """Send when the loop comes round."""
 
     def release(self, channel: "UpstreamChannel") -> None:
-        """The owner has closed the channel."""
+        """The owner has closed the channel, or another connection has it."""
+
+    def forsake(self, reason: str) -> bool:
+        """Turn to another upstream if there is one; False where there is none."""
 
 
 class UpstreamChannel:
@@ -126,6 +140,19 @@ class UpstreamChannel:
     def is_open(self) -> bool:
         """Whether shares can be submitted now."""
         return self._carrier is not None
+
+    @property
+    def extensions(self) -> frozenset[int]:
+        """What the connection that carries the channel has been granted."""
+        return self._carrier.extensions if self._carrier else frozenset()
+
+    def is_carried_by(self, carrier: Carrier) -> bool:
+        """Whether the channel is open on this connection."""
+        return self._carrier is carrier
+
+    def forsake(self, reason: str) -> bool:
+        """What was granted does not do: mine elsewhere; False where there is nowhere else."""
+        return self._carrier is not None and self._carrier.forsake(reason)
 
     def submit(
         self,
@@ -175,9 +202,9 @@ class UpstreamChannel:
         self._forget(self)
         self.submissions.lose()
 
-    def request(self, request_id: int, extensions: frozenset[int]) -> Frame:
+    def request(self, request_id: int, extensions: frozenset[int], adapt: Adapt) -> Frame:
         """The frame that asks for the channel; used by the client."""
-        terms = self.owner.opening(extensions)
+        terms = adapt(self.owner.opening(extensions), extensions)
         message: Message
         if terms.min_extranonce_size is None:
             message = OpenStandardMiningChannel(
@@ -194,7 +221,12 @@ class UpstreamChannel:
         return encode(message, terms.tlvs)
 
     def grant(self, carrier: Carrier, answer: OpenSuccess, tlvs: tuple[Tlv, ...]) -> None:
-        """The upstream opened the channel; used by the client."""
+        """The upstream opened the channel, maybe while another one has it; used by the client."""
+        if self._carrier is not None:
+            # What it has not answered would be answered out of order: nobody could tell shares apart.
+            self._carrier.transmit(encode(CloseChannel(self.id, "mining elsewhere")))
+            self._carrier.release(self)
+            self.submissions.lose()
         self._carrier = carrier
         self.id = answer.channel_id
         self.group_id = answer.group_channel_id

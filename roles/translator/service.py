@@ -14,7 +14,7 @@ from roles.runtime.peer_stream import StreamLimits
 from roles.runtime.sv2_connection import Sv2Connection
 from roles.stratum.client_metrics import ClientMetrics
 from roles.stratum.miner_session import SessionLimits
-from roles.stratum.mining_client import MiningClient
+from roles.stratum.mining_client import MiningClient, Server
 from roles.stratum.mining_setup import ClientIdentity
 from roles.translator.metrics import TranslatorMetrics
 from roles.translator.miner import MinerTerms
@@ -53,8 +53,7 @@ async def service(daemon: Daemon[TranslatorSettings, MinerSide]) -> None:
             readiness.unmet(UPSTREAM, client.failure)
 
     client = MiningClient(
-        dial,
-        ClientIdentity(proxy.address.host, proxy.address.port, device="translator"),
+        Server(dial, ClientIdentity(proxy.address.host, proxy.address.port, device="translator")),
         extensions=(EXTENSION,),
         catalogue=catalogue,
         metrics=ClientMetrics(daemon.metrics),

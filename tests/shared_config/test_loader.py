@@ -5,6 +5,7 @@ import pytest
 
 from shared_config.errors import ConfigInvalid
 from shared_config.loader import Loaded, describe, load
+from shared_config.miner_side import MinerSide
 from shared_config.mint import MintSettings
 from shared_config.roster import ROLES, models
 from shared_config.settings import DaemonSettings, SharedSettings
@@ -349,3 +350,50 @@ def test_what_is_printed_loads_again_to_the_same(tree: Tree) -> None:
 def test_forever_is_written_as_a_word(tree: Tree) -> None:
     assert tree.load("proxy", "shared.hold_s=forever").shared.model_dump()["hold_s"] is None
     assert tree.load("proxy", "shared.hold_s=5").shared.model_dump()["hold_s"] == 5.0
+
+
+TWO_POOLS = f"""
+[[upstreams]]
+address = "127.0.0.1:35001"
+authority_key = "{AUTHORITY}"
+name = "second"
+
+[[upstreams]]
+address = "127.0.0.1:35002"
+"""
+
+
+def test_pools_are_mined_at_in_the_order_in_which_they_stand(tree: Tree) -> None:
+    tree.append("shared/miner.toml", TWO_POOLS)
+    shared = tree.load("proxy").shared
+    assert isinstance(shared, MinerSide)
+    assert [pool.label for pool in shared.pools] == ["127.0.0.1:34254", "second", "127.0.0.1:35002"]
+    (first, last) = tree.wanted("proxy")
+    assert first.startswith("shared/miner.toml:5: pool.authority_key: is missing")
+    assert "upstreams.1.authority_key: is missing" in last
+    tree.replace("shared/miner.toml", '[pool]\naddress = "127.0.0.1:34254"\n', "")
+    alone = tree.load("proxy").shared
+    assert isinstance(alone, MinerSide)
+    assert [pool.label for pool in alone.pools] == ["second", "127.0.0.1:35002"]
+    assert "[[upstreams]]" in describe(tree.load("proxy"))
+
+
+def test_no_pool_and_one_that_stands_there_twice_are_told_with_their_places(tree: Tree) -> None:
+    tree.replace("shared/miner.toml", '[pool]\naddress = "127.0.0.1:34254"\n', "")
+    (problem,) = tree.problems("proxy")
+    assert problem == (
+        "shared/miner.toml: pool: is missing: there is no pool to mine at"
+        " (write [pool], or [[upstreams]] for several)"
+    )
+    tree.append("shared/miner.toml", TWO_POOLS)
+    tree.replace("shared/miner.toml", "35002", "35001")
+    (problem,) = tree.problems("proxy")
+    assert problem.endswith('upstreams.1.address = "127.0.0.1:35001": is also that of upstreams.0')
+    named = ("shared.upstreams.1.address=127.0.0.1:35003", "shared.upstreams.1.name=second")
+    (problem,) = tree.problems("proxy", *named)
+    assert 'upstreams.1.name = "second": is also that of upstreams.0' in problem
+
+
+def test_pools_in_the_proxys_own_file_are_sent_to_the_shared_one(tree: Tree) -> None:
+    (problem,) = tree.problems("proxy", 'upstreams=[{address = "127.0.0.1:1"}]')
+    assert "write [pool] or [[upstreams]] in the shared file" in problem

@@ -11,7 +11,13 @@ from roles.proxy.service import service
 from roles.runtime.authority import authority_secret
 from roles.runtime.daemon import Daemon
 from shared_config.address import Address
-from shared_config.miner_side import MinerSide, MintUrlSettings, PoolPeerSettings, ProxyPeerSettings
+from shared_config.miner_side import (
+    MinerSide,
+    MintUrlSettings,
+    PoolPeerSettings,
+    ProxyPeerSettings,
+    UpstreamSettings,
+)
 from shared_config.proxy import ProxySettings, WalletSettings
 from tests.roles.proxy.scripted_miner import ScriptedMiner
 from tests.roles.proxy.scripted_pool import AUTHORITY, ScriptedPool
@@ -71,7 +77,12 @@ async def start(tmp_path: Path, pool: ScriptedPool) -> AsyncIterator[Start]:
     running: list[tuple[House, asyncio.Task[None]]] = []
 
     async def start(
-        *, hold_s: float | None = 60.0, mint: str = NOWHERE, connected: bool = True, **config: float
+        *,
+        hold_s: float | None = 60.0,
+        mint: str = NOWHERE,
+        connected: bool = True,
+        others: tuple[UpstreamSettings, ...] = (),
+        **config: float,
     ) -> House:
         address = Address("127.0.0.1", free_port())
         settings = ProxySettings(
@@ -83,6 +94,7 @@ async def start(tmp_path: Path, pool: ScriptedPool) -> AsyncIterator[Start]:
         shared = MinerSide(
             hold_s=hold_s,
             pool=PoolPeerSettings(address=pool.address, authority_key=AUTHORITY),
+            upstreams=others,
             mint=MintUrlSettings(url=mint),
             proxy=ProxyPeerSettings(address=address),
         )

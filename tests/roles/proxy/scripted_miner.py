@@ -100,6 +100,9 @@ class ScriptedMiner:
 
     # Channels
 
+    def request(self, identity: str = "alice") -> OpenExtendedMiningChannel:
+        return OpenExtendedMiningChannel(1, identity, 1e12, ALL_FF, 2)
+
     async def open_extended(
         self, identity: str = "alice", *, least: int = 2, max_target: int = ALL_FF, tlvs: tuple[Tlv, ...] = ()
     ) -> OpenExtendedMiningChannelSuccess:

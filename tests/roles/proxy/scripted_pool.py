@@ -83,7 +83,9 @@ class ScriptedPool:
         self.share_keys: list[bytes] = []
         self.opens = 0
         self._work_count = 0
+        self.head = b"\xaa"
         self._prefixes = 0
+        self._serving = 0
         self._connection: Sv2Connection | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -100,6 +102,15 @@ class ScriptedPool:
             await asyncio.wait([self._task])
             self._task = None
             self.channels.clear()
+
+    def forget(self) -> None:
+        """Begin again with prefixes, ids and work as if nothing had been."""
+        self._prefixes = self._work_count = 0
+        self.patient = False
+
+    @property
+    def is_connected(self) -> bool:
+        return self._serving > 0
 
     @property
     def channel(self) -> Granted:
@@ -198,7 +209,15 @@ class ScriptedPool:
     # The connection
 
     async def _handle(self, connection: Sv2Connection) -> None:
-        self._connection = connection
+        if not self._serving:
+            self._connection = connection
+        self._serving += 1
+        try:
+            await self._serve(connection)
+        finally:
+            self._serving -= 1
+
+    async def _serve(self, connection: Sv2Connection) -> None:
         setup = ServerSetup(0, supported_flags=7, extensions=self.extensions)
         while True:
             frame = await connection.receive()
@@ -207,6 +226,7 @@ class ScriptedPool:
                 connection.send(answer)
                 continue
             message, tlvs = CATALOGUE.decode(frame)
+            self._connection = connection
             match message:
                 case OpenExtendedMiningChannel():
                     self._open(message, tlvs)
@@ -230,7 +250,7 @@ class ScriptedPool:
             self.send(OpenMiningChannelError(request.request_id, self.refuse_opens))
             return
         self._prefixes += 1
-        prefix = b"\xaa" + self._prefixes.to_bytes(3, "big")
+        prefix = self.head + self._prefixes.to_bytes(3, "big")
         granted = Granted(
             10 + self._prefixes,
             request,

@@ -16,7 +16,7 @@ from protocols.sv2.mining import (
 from protocols.sv2.tlv import Tlv
 from roles.runtime.backoff import Backoff
 from roles.stratum.client_metrics import ClientMetrics
-from roles.stratum.mining_client import ClientTiming, MiningClient
+from roles.stratum.mining_client import ClientTiming, MiningClient, Server
 from roles.stratum.mining_session import SessionTiming
 from roles.stratum.mining_setup import ClientIdentity
 from roles.stratum.submissions import Verdict
@@ -55,12 +55,12 @@ class Owner:
 class Bench:
     """A running client and its registry."""
 
-    def __init__(self, upstream: Upstream, **options: Any) -> None:
+    def __init__(self, upstream: Upstream, *others: Server, **options: Any) -> None:
         self.registry = CollectorRegistry()
         self.changes: list[bool] = []
         self.client = MiningClient(
-            upstream.dial,
-            ClientIdentity("127.0.0.1", 34254, device="test"),
+            Server(upstream.dial, ClientIdentity("127.0.0.1", 34254, device="test")),
+            *others,
             catalogue=MINING.with_messages(*MINING_MESSAGES),
             metrics=ClientMetrics(self.registry),
             backoff=Backoff(0.001, 0.002),

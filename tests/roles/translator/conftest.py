@@ -17,7 +17,7 @@ from roles.runtime.line_connection import serve
 from roles.runtime.peer_server import ServerLimits
 from roles.stratum.client_metrics import ClientMetrics
 from roles.stratum.miner_session import SessionLimits
-from roles.stratum.mining_client import MiningClient
+from roles.stratum.mining_client import MiningClient, Server
 from roles.stratum.mining_setup import ClientIdentity
 from roles.translator.metrics import TranslatorMetrics
 from roles.translator.miner import MinerTerms
@@ -34,8 +34,7 @@ class House:
         self.proxy = ScriptedProxy(upstream)
         self.registry = CollectorRegistry()
         self.client = MiningClient(
-            upstream.dial,
-            ClientIdentity("127.0.0.1", 1, device="translator"),
+            Server(upstream.dial, ClientIdentity("127.0.0.1", 1, device="translator")),
             extensions=(0x4548,),
             metrics=ClientMetrics(self.registry),
             backoff=Backoff(0.001, 0.002),
