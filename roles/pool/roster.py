@@ -87,7 +87,13 @@ class Roster:
 
     def close(self, channel_id: int) -> list[MinerChannel]:
         """The channels that this id means, which are gone now: one, all for the group's, or none."""
-        ids = tuple(self.members) if channel_id == GROUP else (channel_id,)
+        return self._close(tuple(self.members) if channel_id == GROUP else (channel_id,))
+
+    def close_some(self, count: int) -> list[MinerChannel]:
+        """The first so many channels, which are gone now."""
+        return self._close(tuple(islice(self.members, count)))
+
+    def _close(self, ids: Sequence[int]) -> list[MinerChannel]:
         closed = [member for each in ids if (member := self.members.pop(each, None)) is not None]
         for member in closed:
             self.group.leave(member.channel)

@@ -29,8 +29,9 @@ from protocols.sv2.tlv import Tlv, parse_tlvs
 from roles.pool.admission import OpenRequest
 from roles.pool.allowance import Allowance
 from roles.pool.floor import Floor
+from roles.pool.miner_channel import MinerChannel
 from roles.pool.recollection import ShareKeys
-from roles.pool.roster import GROUP, Addressing, Roster
+from roles.pool.roster import Addressing, Roster
 from roles.pool.share_desk import Judged, Submission
 from roles.pool.submissions import Submissions
 from roles.pool.turn import Turn
@@ -47,7 +48,7 @@ BREATH = 8
 SETTLE_AT = 40
 """What a connection may use before its allowance is looked at."""
 SLICE = 64
-"""Channels that are given work, or whose targets are looked at, before other connections have their turn."""
+"""Channels that are given work, looked at or closed before other connections have their turn."""
 JD_NOT_SUPPORTED = "jd-not-supported"
 
 _log = logging.getLogger(__name__)
@@ -88,7 +89,9 @@ class Session:
         finally:
             self._floor.sessions.discard(self)
             self._submissions.end()
-            self._close(GROUP)
+            while closed := self._roster.close_some(SLICE):
+                self._released(closed)
+                await asyncio.sleep(0)
 
     def refresh(self) -> Iterator[None]:
         """Send the present work to the channels that do not have it; yields where others have their turn."""
@@ -259,9 +262,12 @@ class Session:
         """Close what the id means; returns how many channels that were."""
         closed = self._roster.close(channel_id)
         self._submissions.forget()
+        self._released(closed)
+        return len(closed)
+
+    def _released(self, closed: Sequence[MinerChannel]) -> None:
         for member in closed:
             self._floor.admission.close(member)
-        return len(closed)
 
     @property
     def _flags(self) -> int:
