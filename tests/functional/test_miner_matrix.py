@@ -49,6 +49,8 @@ class Chain:
     pool: Daemon
     node: NodeClient
     rental_port: int
+    frugal_port: int
+    """Of a translator that leaves miners an extranonce2 of 4."""
     miners: list[ScriptedMiner] = field(default_factory=list)
 
     @property
@@ -106,10 +108,15 @@ async def system(site: Site) -> AsyncIterator[Chain]:
         start_difficulty="6e-8",
         ports=f'[{{listen_address = "{rental}", firmware = "rental"}}]',
     )
+    small = {key: site.address("frugal", key) for key in ("listen_address", "health_address")}
+    development.daemon("translator", "frugal", start_difficulty="6e-8", extranonce2_size="4", **small)
     await development.start()
     url = f"http://{node.settings['rpc_address']}"
     async with NodeClient(url, CookieFile(node.state / ".cookie")) as client:
-        yield Chain(translator, proxy, pool, client, int(rental.rpartition(":")[2]))
+        rental_port, frugal_port = (
+            int(address.rpartition(":")[2]) for address in (rental, small["listen_address"])
+        )
+        yield Chain(translator, proxy, pool, client, rental_port, frugal_port)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -148,6 +155,12 @@ async def test_its_shares_are_accepted_through_a_change_of_difficulty_and_a_new_
     after = await chain.rejected()
     changed = {reason: n - before.get(reason, 0) for reason, n in after.items() if n != before.get(reason, 0)}
     assert changed == ({"duplicate": 1} if profile.submits_twice else {})
+
+
+async def test_it_mines_with_an_extranonce2_of_four_as_well(chain: Chain, profile: Profile) -> None:
+    miner = await chain.miner(profile, chain.frugal_port)
+    assert miner.extranonce2_size == 4
+    await miner.dig(5, at_once=True)
 
 
 async def test_it_is_told_the_truth_about_a_bad_share(chain: Chain, profile: Profile) -> None:
