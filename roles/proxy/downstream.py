@@ -62,7 +62,7 @@ FIRST_CHANNEL = GROUP_ID + 1
 MAX_EXTRANONCE = 32
 """Bytes of a full extranonce that any server may grant."""
 BREATH = 32
-"""Frames taken before other connections have their turn."""
+"""Frames taken, or channels given up, before other connections have their turn."""
 REQUEST_COST = 5
 """What an open request, or a share that is not looked at, takes of a connection's pace, in shares."""
 
@@ -135,8 +135,10 @@ class Downstream:
         finally:
             for task in self._openings:
                 task.cancel()
-            for channel in tuple(self._channels.values()):
+            for number, channel in enumerate(tuple(self._channels.values()), 1):
                 self._drop(channel, "the miner has gone")
+                if number % BREATH == 0:
+                    await asyncio.sleep(0)
 
     async def _await_frames(self) -> list[Frame]:
         """What has arrived; raises ConnectionLost after too long without set-up, or without a channel."""
