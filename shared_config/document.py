@@ -182,6 +182,10 @@ def parse_override(text: str) -> tuple[str, object, str]:
     key, equals, value = text.partition("=")
     if not equals:
         raise ValueError("--set needs key=value")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("--set needs text in UTF-8") from None
     split_key(key.strip())
     try:
         parsed: object = tomli.loads(f"value = {value}")["value"]

@@ -279,6 +279,7 @@ def test_the_command_line_overrides_any_key_of_both_files(tree: Tree) -> None:
         ("drain_s", "--set: drain_s: --set needs key=value"),
         ("=1", "is not a key"),
         ("drain_s.deep=1", "drain_s is not a table"),
+        ("\udce1=1", "--set needs text in UTF-8"),
         ("issuers.5.identity=x", "5 does not number an element of the array issuers"),
         ("issuers.first.identity=x", "first does not number an element of the array issuers"),
     ],
