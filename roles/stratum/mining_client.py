@@ -123,7 +123,7 @@ class MiningClient:
         self._forgets = self._forget
         self._session: MiningSession | None = None
         self._upstream: Upstream | None = None
-        demands, pauses = Demands(extensions, insist, flags), backoff or Backoff(first_s=0.1, limit_s=2.0)
+        demands, pauses = Demands(extensions, insist, flags), backoff or Backoff(first_s=0.1, limit_s=1.0)
         self._preference = Preference(
             [
                 Upstream(

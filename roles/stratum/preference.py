@@ -68,7 +68,7 @@ class Preference:
             gates[place].set()
             failed()
 
-        return await upstream.reach(fail)
+        return await upstream.reach(gates[place].set, fail)
 
     async def better(self, than: Upstream) -> Link:
         """Wait for an upstream that comes before `than` and has been there for long enough."""

@@ -22,6 +22,7 @@ __all__ = ["GRANT_CHANCES", "LOSSES", "ClientTiming", "Demands", "Link", "Server
 GRANT_CHANCES = 3
 """Connections on which an upstream may fail to grant what it granted before, until it is used without."""
 MOST_CAUTION = 16
+SHORT_PAUSE_S = 0.2
 PASSED_OVER_S = 3_600.0
 
 LOSSES = (ConnectionLost, Sv2Error, UpstreamUnusable, OSError, TimeoutError)
@@ -113,7 +114,7 @@ class Upstream:
         self._timing = timing
         self._metrics = metrics
         self._meters = meters
-        self._owes_pause = False
+        self._not_before = 0.0
         self._plain_once = False
         self._granted: frozenset[int] = frozenset()
         self._ungranted = 0
@@ -156,7 +157,7 @@ class Upstream:
         # Said once; a hundred attempts that fail alike are no news.
         level = logging.DEBUG if reason == self.failure else logging.WARNING
         self.failure = reason
-        self._owes_pause = True
+        self._not_before = asyncio.get_running_loop().time() + self._backoff.next()
         cause = type(error).__name__
         self._metrics.failures.labels(cause).inc()
         if self._meters is not None:
@@ -166,19 +167,25 @@ class Upstream:
 
     def lost(self, error: Exception, lived_s: float) -> None:
         """It was mined at for so long, and is no more."""
-        self.failed(error)
         is_stable = lived_s >= self._timing.stable
-        is_suspect = not is_stable or isinstance(error, UpstreamUnusable)
-        self.suspect_since = asyncio.get_running_loop().time() if is_suspect else 0.0
         if is_stable:
             self._backoff.reset()
+        self.failed(error)
+        is_suspect = not is_stable or isinstance(error, UpstreamUnusable)
+        self.suspect_since = asyncio.get_running_loop().time() if is_suspect else 0.0
         self.caution = min(MOST_CAUTION, self.caution * 2) if is_suspect else 1
 
-    async def reach(self, failed: Callable[[], None]) -> Link:
-        """Connect, as often as it takes, with growing pauses; `failed` is called after each failure."""
+    async def reach(self, gives_way: Callable[[], None], failed: Callable[[], None]) -> Link:
+        """Connect, as often as it takes, with growing pauses; `failed` is called after each failure.
+
+        `gives_way` is called where it failed so often that others need not wait for it.
+        """
         while True:
-            if self._owes_pause:
-                await self._backoff.wait()
+            pause = self._not_before - asyncio.get_running_loop().time()
+            if pause > SHORT_PAUSE_S:
+                gives_way()
+            if pause > 0:
+                await asyncio.sleep(pause)
             try:
                 return await self.connect()
             except LOSSES as error:
