@@ -44,6 +44,7 @@ class MintCreditBook:
         self._meters = meters
         self._bounds = bounds
         self._clock = clock
+        self._latest = 0.0
         self._locks = {identity: asyncio.Lock() for identity in bounds}
         secret = seed.quote_secret
         # A key comes again with each share of its miner, and the multiplication is the dearest part of a row.
@@ -71,7 +72,7 @@ class MintCreditBook:
             priced = check_shift(state, credits_frame)
             rows = credits_frame.rows[state.acked_seq + 1 - credits_frame.first_seq :]
             bound = self._bounds[identity]
-            now = self._clock()
+            now = self._now(state.last_time)
             settlement = await self._signatory.run_own(
                 lambda: settle(priced, rows, bound=bound, now_ms=int(now * 1000), name_quote=self._name_quote)
             )
@@ -81,6 +82,13 @@ class MintCreditBook:
         codes = [(verdict.seq, int(verdict.code)) for verdict in verdicts if verdict.code != OK]
         self._count(identity, settlement, [verdict.credit for verdict in verdicts], codes)
         return _results(settlement.state.acked_seq, old + codes, settlement.hold)
+
+    def _now(self, last_ms: int) -> float:
+        """The latest time that the mint has known: a clock that is set back must not keep rows waiting that
+        were made before, for as long as it was set back.
+        """
+        self._latest = max(self._latest or last_ms / 1000, self._clock())
+        return self._latest
 
     async def _replayed(self, state: LedgerState, credits_frame: Credits) -> list[tuple[int, int]]:
         """Seq and code of the refused rows of a frame that were settled before; raises LedgerForked."""

@@ -469,7 +469,6 @@ async def test_a_peer_that_speaks_something_else_is_let_go(chain: Chain, where: 
         ("template_provider", Frame(0, False, 0x70, b"\1"), "malformed-message"),
         ("mint", Frame(EXTENSION, False, 0x12, bytes(1 << 20)), "oversized-frame"),
         ("mint", Frame(EXTENSION, False, 0x10, bytes(50)), "malformed-message"),
-        ("mint", Frame(EXTENSION, False, 0xEE, b"what"), "unknown-message"),
     ],
 )
 async def test_the_servers_of_the_pool_side_end_who_breaks_the_protocol_and_no_other(

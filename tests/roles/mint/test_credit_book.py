@@ -49,6 +49,20 @@ async def test_a_ledger_restored_from_an_old_backup_is_refused(house: House) -> 
         await house.credits.open_ledger(ISSUER, STORE, 2)
 
 
+async def test_a_clock_that_is_set_back_keeps_no_row_waiting(tmp_path: Path) -> None:
+    house = await open_house(tmp_path)
+    assert await house.settle(house.frame([house.row()])) == CreditResults(1, ())
+    house.clock.now -= 3_600
+    under_way = house.row(time=NOW * 1000 + 26)
+    assert await house.settle(house.frame([under_way])) == CreditResults(2, ())
+    await asyncio.to_thread(house.database.close)
+    again = await open_house(tmp_path)
+    again.clock.now -= 3_600
+    rows = [house.row(time=NOW * 1000 + 27), house.row(time=NOW * 1000 + 7_200_000)]
+    assert await again.settle(house.frame(rows, 3)) == CreditResults(3, (CreditResult(4, CreditCode.RETRY),))
+    await asyncio.to_thread(again.database.close)
+
+
 async def test_a_replayed_frame_gets_the_same_answer_and_no_second_quote(house: House) -> None:
     bad = replace(house.row(), target=from_work(1 << 60))
     frame = house.frame([house.row(), bad, house.row()])
