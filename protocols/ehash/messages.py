@@ -20,6 +20,8 @@ TLV_SHARE_KEY = 0x02
 """On SubmitSharesStandard and SubmitSharesExtended: the locking key of this share, 33 bytes."""
 TLV_RESUME_TOKEN = 0x03
 """On Open... and its Success: a token of at most 32 bytes."""
+TLV_MINT_URL = 0x04
+"""On the Success of a connection's first channel: where wallets reach the pool's mint, UTF-8."""
 
 MAX_CREDITS = 1000
 """Rows in one Credits frame."""

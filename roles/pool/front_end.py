@@ -98,6 +98,7 @@ def terms_of(config: PoolSettings, shared: PoolSide) -> Terms:
     return Terms(
         rule=CreditRule(shared.ehash.minimum_difficulty, config.vardiff.floor_hashes),
         valuation=Valuation[shared.ehash.valuation.upper()],
+        mint_url=shared.mint.url,
         shares_per_minute=config.vardiff.shares_per_minute,
         keyless=shared.ehash.keyless == "accept",
         users=None if config.users is None else frozenset(config.users),

@@ -7,7 +7,7 @@ that requires work selection brings its own work and is sent none.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum, auto
 from itertools import islice
 
@@ -19,6 +19,7 @@ from protocols.sv2.codec import encode
 from protocols.sv2.frame import Frame
 from protocols.sv2.mining import SetTarget, UpdateChannel, UpdateChannelError
 from protocols.sv2.setup import REQUIRES_STANDARD_JOBS, REQUIRES_WORK_SELECTION
+from protocols.sv2.tlv import Tlv
 from roles.pool.meters import Meters
 from roles.pool.miner_channel import MinerChannel
 from roles.pool.workshop import Workshop
@@ -69,7 +70,7 @@ class Roster:
             self._group = Group(GROUP)
         return self._group
 
-    def add(self, member: MinerChannel, request_id: int) -> list[Frame]:
+    def add(self, member: MinerChannel, request_id: int, tlvs: Iterable[Tlv] = ()) -> list[Frame]:
         """The answer that opens a channel, and its first work; others have what they miss before that."""
         frames = self.refresh()
         channel = member.channel
@@ -77,7 +78,7 @@ class Roster:
         self.next_id = channel.channel_id + 1
         self._meters.channels.labels(member.kind).inc()
         # Some clients take any other frame before the answer for a refusal: the first channel has none.
-        frames.append(encode(channel.open_success(request_id, GROUP)))
+        frames.append(encode(channel.open_success(request_id, GROUP), tlvs))
         if self.addressing is Addressing.NOWHERE or self._tip is None:
             return frames
         if isinstance(channel, ExtendedChannel):

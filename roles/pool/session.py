@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterator, Sequence
 
 from protocols.bitcoin.secp256k1 import is_point
-from protocols.ehash.messages import EXTENSION, MINING_MESSAGES
+from protocols.ehash.messages import EXTENSION, MINING_MESSAGES, TLV_MINT_URL
 from protocols.mining.errors import OpenRefused, TooManyShares
 from protocols.sv2.codec import MINING, encode
 from protocols.sv2.connection import PROTOCOL_MINING
@@ -256,7 +256,14 @@ class Session:
             user = request.user_identity[:80].encode("ascii", "backslashreplace").decode()
             fields = {"peer": self._connection.peer, "user": user, "keyless": member.channel.key is None}
             _log.debug("a channel is open", extra={"channel": member.channel.channel_id, **fields})
-        return roster.add(member, request.request_id)
+        return roster.add(member, request.request_id, self._told_once())
+
+    def _told_once(self) -> tuple[Tlv, ...]:
+        """What goes with the answer that opens a connection's first channel: where the mint is."""
+        url = self._floor.terms.mint_url
+        if self._roster.members or not url or EXTENSION not in self._setup.extensions:
+            return ()
+        return (Tlv(EXTENSION, TLV_MINT_URL, url.encode()),)
 
     def _close(self, channel_id: int) -> int:
         """Close what the id means; returns how many channels that were."""

@@ -14,6 +14,7 @@ class Terms:
 
     rule: CreditRule
     valuation: Valuation = Valuation.TARGET
+    mint_url: str = ""
     shares_per_minute: float = 6.0
     keyless: bool = True
     users: frozenset[str] | None = None

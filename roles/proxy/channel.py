@@ -16,7 +16,7 @@ from typing import Protocol
 
 from protocols.bitcoin.errors import CoinbaseError
 from protocols.bitcoin.target import work as work_of
-from protocols.ehash.messages import EXTENSION, TLV_SHARE_KEY, CreditRefused, QuoteNotice
+from protocols.ehash.messages import EXTENSION, TLV_MINT_URL, TLV_SHARE_KEY, CreditRefused, QuoteNotice
 from protocols.mining.errors import InvalidUserIdentity, ShareRefused, TooManyShares
 from protocols.mining.job import Job, Work
 from protocols.mining.share import Verdict, check_time, check_version, judge
@@ -38,6 +38,7 @@ from roles.proxy.attribution import Attribution
 from roles.proxy.errors import Overloaded
 from roles.proxy.jobs import EdgeJobs, FutureJob, alike, origin_of, work_from
 from roles.proxy.meters import Meters
+from roles.proxy.pools_mint import PoolsMint
 from roles.proxy.slices import SLICE_SIZE
 from roles.proxy.verdicts import Verdicts
 from roles.runtime import crash
@@ -78,14 +79,14 @@ class Line(Protocol):
 class Edge:
     """What all channels of the proxy share; `clock` is Unix time in seconds, `hold_s` None for ever.
 
-    `notice` takes the wallet's key index, share hash, amount and unit.
+    `mint` hears of the pool's mint and of quotes there.
     """
 
     client: MiningClient
     meters: Meters
     clock: Callable[[], float]
     hold_s: float | None
-    notice: Callable[[int, bytes, int, str], None]
+    mint: PoolsMint
     shares_per_s: float = 100.0
     """Of one channel, over `BURST_S`."""
 
@@ -188,8 +189,11 @@ class EdgeChannel(ABC):
             tlvs,
         )
 
-    def opened(self, _tlvs: tuple[Tlv, ...]) -> None:
+    def opened(self, tlvs: tuple[Tlv, ...]) -> None:
         """Answer the miner at the first opening; later ones fit the new prefix to the old extranonce."""
+        for tlv in tlvs:
+            if (tlv.extension, tlv.field) == (EXTENSION, TLV_MINT_URL):
+                self._edge.mint.named(tlv.value)
         self._cancel("hold")
         self._jobs.retire()
         if not isinstance(self._answer, str):
@@ -380,7 +384,7 @@ class EdgeChannel(ABC):
         foreign = shares is not None and shares.pop(message.share_hash, self) is None
         if index is not None and not foreign:
             self._edge.meters.notices.labels("wallet").inc()
-            self._edge.notice(index, message.share_hash, message.amount, message.unit)
+            self._edge.mint.notice(index, message.share_hash, message.amount, message.unit)
             return
         self._edge.meters.notices.labels("foreign").inc()
         if EXTENSION in self._line.extensions:

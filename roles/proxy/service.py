@@ -9,6 +9,8 @@ from roles.proxy.attribution import Registrar
 from roles.proxy.channel import Edge
 from roles.proxy.downstream import Downstream, DownstreamBounds
 from roles.proxy.meters import Meters
+from roles.proxy.pools_mint import CONDITION as MINT_CONDITION
+from roles.proxy.pools_mint import PoolsMint
 from roles.proxy.slices import Slices
 from roles.proxy.upstreams import open_upstreams
 from roles.proxy.watch import UpstreamWatch
@@ -28,8 +30,6 @@ from roles.wallet.wallet import STORE_NAME, Settings, Wallet, open_store, open_w
 from shared_config.miner_side import MinerSide
 from shared_config.proxy import ProxySettings
 
-MINT_CONDITION = "mint"
-
 ProxyDaemon = Daemon[ProxySettings, MinerSide]
 
 
@@ -42,7 +42,8 @@ async def service(daemon: ProxyDaemon) -> None:
         client = open_upstreams(daemon, watch)
         limits = daemon.config.limits
         meters, hold_s = Meters(daemon.metrics), daemon.shared.hold_s
-        edge = Edge(client, meters, time.time, hold_s, wallet.notice, limits.channel_shares_per_s)
+        mint = PoolsMint(daemon.shared.mint.url, wallet.notice, daemon.readiness, daemon.metrics)
+        edge = Edge(client, meters, time.time, hold_s, mint, limits.channel_shares_per_s)
         registrar = Registrar(wallet, daemon.config.default_identity)
         slices = Slices(secrets.randbits(32))
         bounds = DownstreamBounds(

@@ -7,12 +7,14 @@ import pytest
 
 from protocols.bitcoin.target import from_work, work
 from protocols.ehash.key_text import encode_key
-from protocols.ehash.messages import CreditRefused, QuoteNotice
+from protocols.ehash.messages import TLV_MINT_URL, CreditRefused, QuoteNotice
 from protocols.ehash.shift import Unit
 from protocols.sv2.mining import (
     CloseChannel,
     NewExtendedMiningJob,
     NewMiningJob,
+    OpenExtendedMiningChannel,
+    OpenExtendedMiningChannelSuccess,
     SetNewPrevHash,
     SetTarget,
     SubmitSharesError,
@@ -21,7 +23,7 @@ from protocols.sv2.mining import (
 )
 from roles.pool.allowance import Allowance
 from tests.roles.pool.house import House
-from tests.roles.pool.neighbours import ANY_TARGET, KEY, OTHER_KEY, soon
+from tests.roles.pool.neighbours import ANY_TARGET, KEY, ON_MINING_LINK, OTHER_KEY, soon
 
 BOTH = pytest.mark.parametrize("standard", [False, True], ids=["extended", "standard"])
 
@@ -348,3 +350,17 @@ def test_an_allowance_is_ten_seconds_at_once_and_then_its_rate() -> None:
     assert allowance.use(100, 1.0) == pytest.approx(0.5)
     assert allowance.use(1000, 100.0) == 0
     assert allowance.use(0, 50.0) == 0
+
+
+async def test_who_knows_ehash_is_told_with_its_first_channel_where_the_mint_is(house: House) -> None:
+    await house.start()
+    told = []
+    for extensions in (True, False):
+        miner = await house.miner(extensions=extensions)
+        for _ in range(2):
+            miner.say(OpenExtendedMiningChannel(9, "miner", 0.0, ANY_TARGET, 8))
+            message: object = None
+            while not isinstance(message, OpenExtendedMiningChannelSuccess):
+                message, tlvs = ON_MINING_LINK.decode(await miner.link.receive())
+            told.append([(tlv.field, tlv.value) for tlv in tlvs])
+    assert told == [[(TLV_MINT_URL, b"http://mint")], [], [], []]

@@ -13,7 +13,7 @@ from protocols.bitcoin.coinbase import CoinbaseTemplate, coinbase_parts
 from protocols.bitcoin.secp256k1 import public_key
 from protocols.bitcoin.target import from_work
 from protocols.bitcoin.transaction import TxOut
-from protocols.ehash.messages import EXTENSION, MINING_MESSAGES, TLV_CHANNEL_KEY, TLV_SHARE_KEY
+from protocols.ehash.messages import EXTENSION, MINING_MESSAGES, TLV_CHANNEL_KEY, TLV_MINT_URL, TLV_SHARE_KEY
 from protocols.mining.errors import ShareRefused
 from protocols.mining.job import Job, JobStore, Tip, Work
 from protocols.mining.share import SeenShares, Verdict, check_time, check_version, extended_root, judge
@@ -74,6 +74,7 @@ class ScriptedPool:
         self.refuse_opens = ""
         self.refuse_shares = ""
         self.silent = False
+        self.mint_url = ""
         self.idle = False
         self.rolling = True
         self.previous = b"\x01" * 32
@@ -260,10 +261,10 @@ class ScriptedPool:
             self.target,
         )
         self.channels[granted.channel_id] = granted
-        self.send(
-            OpenExtendedMiningChannelSuccess(
-                request.request_id, granted.channel_id, granted.target, granted.size, prefix, 1
-            )
+        success = OpenExtendedMiningChannelSuccess(
+            request.request_id, granted.channel_id, granted.target, granted.size, prefix, 1
         )
+        url = self.mint_url.encode()
+        self.connection.send(encode(success, (Tlv(EXTENSION, TLV_MINT_URL, url),) if url else ()))
         if not self.idle:
             self.new_tip(granted)

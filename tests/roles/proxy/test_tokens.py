@@ -64,3 +64,30 @@ async def test_what_the_pool_could_not_tell_of_is_found_when_the_pool_is_back(
     await until(lambda: house.metric("wallet_quotes_minted_total") == 5)
     assert house.metric("wallet_quotes_found_total") == 5
     assert balance(house) == 15
+
+
+async def test_a_pool_with_another_mint_is_told_of_and_its_quotes_are_not_asked_of_the_wallets(
+    start: Start, pool: ScriptedPool, mint: tuple[FakeMint, BaseTestServer]
+) -> None:
+    fake, server = mint
+    ours = str(server.make_url("")).rstrip("/")
+    pool.mint_url = "http://elsewhere.example"
+    house = await start(mint=ours)
+    miner = await house.miner()
+    await miner.open_extended()
+    job, tip = await miner.first_work()
+    await until(lambda: house.daemon.readiness.ready)
+    assert "wallet restore --mint http://elsewhere.example" in house.daemon.readiness.notes["mint"]
+    assert house.metric("proxy_other_mint") == 1
+    miner.send(miner.mine(job, tip))
+    await miner.expect(SubmitSharesSuccess)
+    pool.send(QuoteNotice(pool.channel.channel_id, pool.channel.accepted[0].share_hash, 16, UNIT))
+    await until(lambda: house.metric("proxy_notices_total", key="wallet") == 1)
+    assert house.metric("wallet_notices_total", result="new") == 0
+    await pool.stop()
+    pool.mint_url = f"{ours}/"
+    await pool.start()
+    await miner.first_work()
+    assert house.metric("proxy_other_mint") == 0
+    assert "mint" not in house.daemon.readiness.notes
+    assert fake.issued() == 0
