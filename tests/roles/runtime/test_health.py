@@ -64,6 +64,8 @@ async def test_ready_is_503_with_reasons_until_everything_is_met(daemon: Daemon)
     }
     daemon.readiness.met("upstream")
     assert (await daemon.get("/ready?x=1"))[0] == 200
+    daemon.readiness.note("upstream", "at the second")
+    assert json.loads((await daemon.get("/ready"))[1])["notes"] == {"upstream": "at the second"}
 
 
 async def test_metrics_are_those_of_the_daemon(daemon: Daemon) -> None:

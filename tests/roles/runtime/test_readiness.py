@@ -57,3 +57,14 @@ def test_the_log_tells_once_that_all_is_there_and_once_what_is_lost(caplog: pyte
     readiness.met("upstream")
     assert [record.message for record in caplog.records] == ["ready", "no longer ready", "ready"]
     assert caplog.records[1].__dict__["waits_for"] == "upstream: connection refused"
+
+
+def test_a_note_is_told_while_its_condition_is_met() -> None:
+    readiness = Readiness()
+    readiness.declare("upstream")
+    readiness.note("upstream", "mining at the second pool")
+    assert readiness.notes == {}
+    readiness.met("upstream")
+    assert readiness.notes == {"upstream": "mining at the second pool"}
+    readiness.note("upstream", "")
+    assert readiness.notes == {}
