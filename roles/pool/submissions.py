@@ -118,7 +118,10 @@ class Submissions:
             judged = desk.judge(member, share, tlvs, now=turn.now, keys=self._keys)
         except ShareRefused as error:
             return desk.refuse(share.channel_id, share.sequence_number, error)
-        self._short.learn(judged.member, judged.member.channel.find(share.job_id))
+        job = judged.member.channel.find(share.job_id)
+        # A job of an earlier tip is good only until its channel is told of the next one.
+        if job.tip is self._floor.workshop.tip:
+            self._short.learn(judged.member, job)
         return judged
 
     def _refuse_low(self, channel_id: int, sequence_number: int) -> Frame:
