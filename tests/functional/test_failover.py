@@ -33,6 +33,7 @@ FAILOVERS = 10 if LONG else 2
 SEED = int(os.environ.get("HASHPOOL_TEST_SEED", "20261122"))
 MINERS = 3
 RESUMED_S = 3.0
+HOLD_S = 2.0
 NO_VERDICT = 20
 
 pytestmark = [
@@ -231,3 +232,34 @@ async def test_pools_that_come_and_go_cost_no_socket_and_no_share_goes_twice(two
             break
     for miner in miners:
         await miner.close()
+
+
+async def test_after_the_hold_without_any_pool_miners_are_released_and_come_back_with_the_pool(
+    two: TwoPools,
+) -> None:
+    two.proxy.settings["shared.hold_s"] = str(HOLD_S)
+    assert await two.proxy.stop() == 0
+    await two.proxy.started()
+    await two.translator.ready()
+    port = int(two.translator.settings["listen_address"].rpartition(":")[2])
+    miner = Restless()
+    await (await miner.connect(port)).start()
+    while not miner.answers["accepted"]:
+        await miner.mine()
+    for pool in two.pools():
+        pool.kill()
+    began = time.monotonic()
+    await miner.until(lambda: miner.is_gone)
+    assert time.monotonic() - began >= HOLD_S - 0.1
+    refused = Restless()
+    await refused.connect(port)
+    refused.listen()
+    await refused.until(lambda: refused.is_gone)
+    await two.second.started()
+    await two.translator.ready()
+    again = Restless()
+    await (await again.connect(port)).start()
+    while not again.answers["accepted"]:
+        await again.mine()
+    for each in (miner, refused, again):
+        await each.close()
