@@ -8,7 +8,8 @@
         return run(SPEC, argv)
 
 ``service`` builds the daemon and runs until ``daemon.stopping`` is set; it then has ``drain_s`` to finish
-what it has begun, and is cancelled after that.
+what it has begun, and is cancelled after that. SIGHUP has the configuration read again (see
+`roles.runtime.reload`).
 """
 
 import argparse
@@ -32,6 +33,7 @@ from roles.runtime.health import HealthServer
 from roles.runtime.kernel import BUILD, Kernel, kernel
 from roles.runtime.process import die_with_parent, harden
 from roles.runtime.readiness import Readiness
+from roles.runtime.reload import Reloads, Rereading
 from roles.runtime.state import checkout, role_state, state_root
 from shared_config.errors import ConfigInvalid, Problem
 from shared_config.loader import Loaded, describe, load
@@ -59,6 +61,16 @@ class Daemon(Generic[C, S]):
     readiness: Readiness = field(default_factory=Readiness)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     kernel: Kernel = field(default_factory=kernel)
+    reloads: Reloads[C, S] = field(default_factory=Reloads)
+    """Where parts say which settings they take over while the daemon runs."""
+
+    def take(self, config: C, shared: S) -> None:
+        """Take over what can be of another valid configuration; raises OperatorError, and changes nothing."""
+        change = self.reloads.take((self.config, self.shared), (config, shared))
+        self.config, self.shared = change.config, change.shared
+        _log.info("the configuration was read again", extra={"settings": ", ".join(change.taken) or "none"})
+        for key in change.kept:
+            _log.warning("a changed setting needs a restart", extra={"setting": key})
 
     def resolve(self, path: Path) -> Path:
         """A path of the configuration: a relative one is in the state directory that all daemons share."""
@@ -93,7 +105,7 @@ def run(spec: DaemonSpec[C, S], argv: list[str] | None = None) -> int:
         files = f"{loaded.document.name} and {loaded.shared_document.name}"
         sys.stdout.write(f"{spec.name}: {files} are sound\n")
         return sysexits.OK
-    log.configure(spec.name, loaded.config.log.format, loaded.config.log.level)
+    _configure_log(spec.name, loaded.config)
     _omit_creation_times()
     try:
         crash.arm(os.environ.get(crash.VARIABLE, ""))
@@ -101,7 +113,7 @@ def run(spec: DaemonSpec[C, S], argv: list[str] | None = None) -> int:
         state = role_state(state_root(arguments.state), spec.name)
         daemon = Daemon(spec.name, loaded.config, loaded.shared, state)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_live(spec, daemon))
+            return runner.run(_live(spec, daemon, lambda: _load(spec, arguments)))
     except OperatorError as error:
         return _failed(error)
 
@@ -111,7 +123,7 @@ def assist(daemon: Daemon[C, S], service: Callable[[Daemon[C, S]], Awaitable[Non
 
     Returns its exit code, one of sysexits.
     """
-    log.configure(daemon.name, daemon.config.log.format, daemon.config.log.level)
+    _configure_log(daemon.name, daemon.config)
     _omit_creation_times()
     try:
         crash.arm(os.environ.get(crash.VARIABLE, ""))
@@ -173,6 +185,10 @@ def _load(spec: DaemonSpec[C, S], arguments: argparse.Namespace) -> Loaded[C, S]
     )
 
 
+def _configure_log(name: str, config: DaemonSettings) -> None:
+    log.configure(name, config.log.format, config.log.level)
+
+
 def _invalid(name: str, problems: tuple[Problem, ...]) -> int:
     for problem in problems:
         sys.stderr.write(f"{name}: {problem}\n")
@@ -194,7 +210,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return None
 
 
-async def _live(spec: DaemonSpec[C, S], daemon: Daemon[C, S]) -> int:
+async def _live(spec: DaemonSpec[C, S], daemon: Daemon[C, S], read: Callable[[], Loaded[C, S]]) -> int:
     ProcessCollector(registry=daemon.metrics)
     ready = Gauge("hashpool_ready", "1 when the daemon can serve.", registry=daemon.metrics)
     ready.set_function(lambda: float(daemon.readiness.ready))
@@ -202,17 +218,23 @@ async def _live(spec: DaemonSpec[C, S], daemon: Daemon[C, S]) -> int:
     where = await health.start(daemon.config.health_address)
     _tell_start(daemon, f"http://{where}")
     try:
-        return await _work(daemon, spec.service)
+        return await _work(daemon, spec.service, Rereading(read, daemon.take, daemon.metrics).ask)
     finally:
         await health.close()
 
 
-async def _work(daemon: Daemon[C, S], service: Callable[[Daemon[C, S]], Awaitable[None]]) -> int:
+async def _work(
+    daemon: Daemon[C, S],
+    service: Callable[[Daemon[C, S]], Awaitable[None]],
+    read_again: Callable[[], None] = lambda: None,
+) -> int:
+    daemon.reloads.on(["log"], lambda config, _: _configure_log(daemon.name, config))
+    daemon.reloads.on(["drain_s"], lambda *_: None)
     # What start-up made stays: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
     work = asyncio.ensure_future(service(daemon))
-    with _signals(daemon, work):
+    with _signals(daemon, work, read_again):
         await _until_stopped(daemon, work)
     if not work.cancelled() and (error := work.exception()) is not None:
         return _crashed(error)
@@ -237,9 +259,21 @@ def _tell_start(daemon: Daemon[C, S], health: str) -> None:
 
 
 @contextlib.contextmanager
-def _signals(daemon: Daemon[C, S], service: asyncio.Future[Any]) -> Iterator[None]:
-    """SIGTERM, SIGINT and SIGHUP stop the daemon; a second one stops it without draining."""
+def _signals(
+    daemon: Daemon[C, S], service: asyncio.Future[Any], read_again: Callable[[], None]
+) -> Iterator[None]:
+    """SIGTERM and SIGINT stop the daemon; a second one stops it without draining. SIGHUP: `read_again`.
+
+    The SIGHUP of a terminal that is closed, on which the daemon ran, stops it too.
+    """
     loop = asyncio.get_running_loop()
+    has_terminal = os.isatty(2)
+
+    def hang_up() -> None:
+        if has_terminal and not os.isatty(2):
+            stop(signal.SIGHUP.name)
+        else:
+            read_again()
 
     def stop(name: str) -> None:
         if daemon.stopping.is_set():
@@ -250,14 +284,15 @@ def _signals(daemon: Daemon[C, S], service: asyncio.Future[Any]) -> Iterator[Non
             # A process that hangs where Python runs no handlers ends by this alarm.
             signal.alarm(int(daemon.config.drain_s + 2 * _CANCEL_S))
 
-    watched = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    watched = (signal.SIGTERM, signal.SIGINT)
     for number in watched:
         loop.add_signal_handler(number, stop, number.name)
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
     try:
         yield
     finally:
         signal.alarm(0)
-        for number in watched:
+        for number in (*watched, signal.SIGHUP):
             loop.remove_signal_handler(number)
 
 

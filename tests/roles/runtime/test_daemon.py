@@ -52,6 +52,15 @@ class Running:
                 error.close()
                 assert time.monotonic() < deadline
 
+    def until_said(self, text: str, after: signal.Signals | None = None) -> None:
+        """Wait for a line with a text; from when a signal was sent, if one is given."""
+        if after is not None:
+            self.process.send_signal(after)
+        while text not in self.said:
+            line = self.errors.readline()
+            assert line, self.said
+            self.said += line
+
     def end(self) -> int:
         output, errors = self.process.communicate(timeout=20)
         self.said += errors + output
@@ -236,3 +245,24 @@ def test_logs_can_be_json(tmp_path: Path) -> None:
     daemon = finished(tmp_path, "refuse", "--set", "log.format=json")
     lines = [json.loads(line) for line in daemon.said.splitlines()]
     assert [line["msg"] for line in lines] == ["starting", "the mint is on the moon"]
+
+
+def test_sighup_has_the_configuration_read_again_and_a_wrong_file_changes_nothing(tmp_path: Path) -> None:
+    config = tmp_path / "cpu_miner.toml"
+    sound = (ROOT / "config" / "cpu_miner.toml").read_text()
+    config.write_text(sound)
+    shared = ["-g", str(ROOT / "config" / "shared" / "miner.toml")]
+    with started(tmp_path, "work", "-c", str(config), *shared) as daemon:
+        daemon.until_ready()
+        config.write_text(sound.replace("processes = ", "processes = 1") + '[log]\nformat = "json"\n')
+        daemon.until_said("configuration was read again", signal.SIGHUP)
+        daemon.until_said('"setting": "processes"')
+        config.write_text(sound + "processors = 2\n")
+        daemon.until_said("nothing was changed", signal.SIGHUP)
+        assert "processors" in daemon.said
+        with urllib.request.urlopen(daemon.health() + "/metrics") as reply:
+            counted = reply.read()
+        assert b'hashpool_reloads_total{result="taken"} 1.0' in counted
+        assert b'hashpool_reloads_total{result="refused"} 1.0' in counted
+        daemon.process.send_signal(signal.SIGTERM)
+        assert daemon.end() == sysexits.OK
