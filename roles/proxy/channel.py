@@ -8,43 +8,33 @@ that differs comes with it.
 
 import asyncio
 import logging
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from abc import abstractmethod
+from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
 from protocols.bitcoin.errors import CoinbaseError
 from protocols.bitcoin.target import work as work_of
 from protocols.ehash.messages import EXTENSION, TLV_MINT_URL, TLV_SHARE_KEY, CreditRefused, QuoteNotice
-from protocols.mining.errors import InvalidUserIdentity, ShareRefused, TooManyShares
+from protocols.mining.errors import InvalidUserIdentity, ShareRefused
 from protocols.mining.job import Job, Work
 from protocols.mining.share import Verdict, check_time, check_version, judge
 from protocols.sv2.errors import MalformedTlv
 from protocols.sv2.layout import Message
 from protocols.sv2.mining import (
     NewExtendedMiningJob,
-    OpenExtendedMiningChannel,
-    OpenStandardMiningChannel,
     SetNewPrevHash,
     SetTarget,
-    SubmitSharesExtended,
-    SubmitSharesStandard,
     UpdateChannel,
     UpdateChannelError,
 )
 from protocols.sv2.tlv import Tlv, find_tlv
 from roles.proxy.attribution import Attribution
+from roles.proxy.downstream_channel import DownstreamChannel, Edge, Line, OpenRequest, Share
 from roles.proxy.errors import Overloaded
 from roles.proxy.jobs import EdgeJobs, FutureJob, alike, origin_of, work_from
-from roles.proxy.meters import Meters
-from roles.proxy.pools_mint import PoolsMint
 from roles.proxy.slices import SLICE_SIZE
-from roles.proxy.verdicts import Verdicts
 from roles.runtime import crash
 from roles.stratum.errors import ChannelNotOpen, SubmissionsFull
-from roles.stratum.mining_client import MiningClient
-from roles.stratum.pace import Pace
 from roles.stratum.submissions import Outcome
 from roles.stratum.submissions import Verdict as UpstreamVerdict
 from roles.stratum.upstream_channel import UPSTREAM_LOST, OpenTerms, UpstreamChannel
@@ -52,57 +42,16 @@ from roles.stratum.upstream_channel import UPSTREAM_LOST, OpenTerms, UpstreamCha
 log = logging.getLogger(__name__)
 
 UPDATE_INTERVAL = 1.0
-BURST_S = 10.0
-"""Seconds over which rates of shares count."""
 MAX_FOREIGN_SHARES = 1_024
 MIN_TOO_LARGE = "min-extranonce-size-too-large"
 
-Share = SubmitSharesStandard | SubmitSharesExtended
-OpenRequest = OpenStandardMiningChannel | OpenExtendedMiningChannel
 
-
-class Line(Protocol):
-    """What a channel needs of its miner's connection."""
-
-    @property
-    def extensions(self) -> frozenset[int]:
-        """The extensions that the miner's connection has."""
-
-    def transmit(self, message: Message, tlvs: Iterable[Tlv] = ()) -> None:
-        """Send with everything else of this turn of the loop."""
-
-    def release(self, channel: "EdgeChannel", reason: str) -> None:
-        """The channel is given up for good: tell the miner and forget it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """What all channels of the proxy share; `clock` is Unix time in seconds, `hold_s` None for ever.
-
-    `mint` hears of the pool's mint and of quotes there.
-    """
-
-    client: MiningClient
-    meters: Meters
-    clock: Callable[[], float]
-    hold_s: float | None
-    mint: PoolsMint
-    shares_per_s: float = 100.0
-    """Of one channel, over `BURST_S`."""
-
-
-class EdgeChannel(ABC):
-    """A downstream channel, and the owner of its upstream one.
-
-    `answer` is done when the upstream has answered for the first time: with "" when the channel is open (the
-    miner has its Success then, before anything else), with the code of the refusal when it is not. What only
-    shares need is made with the first of them.
-    """
+class EdgeChannel(DownstreamChannel):
+    """A downstream channel, and the owner of its upstream one."""
 
     __slots__ = (
-        "_answer", "_attribution", "_edge", "_foreign_shares", "_hash_rate", "_is_answered", "_jobs", "_line",
-        "_max_target", "_pace", "_padding", "_request", "_timers", "_told_target", "_verdicts", "channel_id",
-        "extranonce_size", "slice", "upstream",
+        "_foreign_shares", "_hash_rate", "_is_answered", "_jobs", "_max_target", "_padding", "_timers",
+        "_told_target", "upstream",
     )  # fmt: skip
 
     def __init__(
@@ -115,34 +64,25 @@ class EdgeChannel(ABC):
         edge: Edge,
         line: Line,
     ) -> None:
-        self.channel_id = channel_id
-        self.slice = extranonce_slice
-        self._answer: asyncio.Future[str] | str = asyncio.get_running_loop().create_future()
-        self.extranonce_size = 0
-        self._request = request
-        self._attribution = attribution
-        self._edge = edge
-        self._line = line
+        super().__init__(
+            request,
+            channel_id=channel_id,
+            extranonce_slice=extranonce_slice,
+            attribution=attribution,
+            edge=edge,
+            line=line,
+        )
         self._hash_rate = request.nominal_hash_rate
         self._max_target = alike(request.max_target)
         self._told_target = 0
         self._is_answered = False
         self._padding = b""
         self._jobs = EdgeJobs()
-        self._verdicts: Verdicts | None = None
         self._foreign_shares: dict[bytes, None] | None = None
-        self._pace: Pace | None = None
         self._timers: dict[str, asyncio.TimerHandle] | None = None
         self.upstream: UpstreamChannel = edge.client.open(self)
 
     # What differs between the kinds
-
-    kind: str
-
-    @property
-    @abstractmethod
-    def least_size(self) -> int:
-        """The rollable bytes that the miner needs."""
 
     @abstractmethod
     def _success(self, target: int) -> Message:
@@ -160,23 +100,7 @@ class EdgeChannel(ABC):
     def _roll(self, share: Share, job: Job) -> tuple[bytes, bytes]:
         """What the miner rolled, and the merkle root of its share; raises ShareRefused."""
 
-    @property
-    def verdicts(self) -> Verdicts:
-        """What the miner hears of its shares."""
-        if self._verdicts is None:
-            self._verdicts = Verdicts(self.channel_id, self._line.transmit, self._edge.meters)
-        return self._verdicts
-
     # The upstream channel's owner
-
-    async def answered(self) -> str:
-        """Wait for the upstream's first answer: nothing when the channel is open, else the code."""
-        return self._answer if isinstance(self._answer, str) else await asyncio.shield(self._answer)
-
-    def _say(self, code: str) -> None:
-        if not isinstance(self._answer, str):
-            self._answer.set_result(code)
-            self._answer = code
 
     def opening(self, extensions: frozenset[int]) -> OpenTerms:
         """Ask for what the miner asked for, with the locking key."""
@@ -284,18 +208,6 @@ class EdgeChannel(ABC):
             self._line.transmit(SetTarget(self.channel_id, self._told_target))
 
     # Shares
-
-    def refuses(self, share: Share, now: float) -> bool:
-        """Whether the channel submits too fast, at `now` of the loop's clock; the share is answered then.
-
-        With an error, and not by reading slower, because a connection may carry channels of many miners.
-        """
-        if self._pace is None:
-            self._pace = Pace(self._edge.shares_per_s, self._edge.shares_per_s * BURST_S, now)
-        if self._pace.admits(now):
-            return False
-        self.verdicts.refused(share.sequence_number, TooManyShares.code, "edge")
-        return True
 
     def submit(self, share: Share, tlvs: tuple[Tlv, ...]) -> None:
         """Take a share: refuse it here if it is worthless for certain, else let the upstream judge it.

@@ -7,13 +7,13 @@ from protocols.sv2.layout import Message
 from protocols.sv2.mining import (
     NewExtendedMiningJob,
     NewMiningJob,
-    OpenExtendedMiningChannel,
     OpenExtendedMiningChannelSuccess,
     OpenStandardMiningChannelSuccess,
     SubmitSharesExtended,
     SubmitSharesStandard,
 )
-from roles.proxy.channel import EdgeChannel, Share
+from roles.proxy.channel import EdgeChannel
+from roles.proxy.downstream_channel import Share
 from roles.proxy.jobs import origin_of
 
 GROUP_ID = 1
@@ -27,11 +27,6 @@ class StandardEdgeChannel(EdgeChannel):
 
     __slots__ = ()
     kind = "standard"
-
-    @property
-    def least_size(self) -> int:
-        """Nothing is rolled."""
-        return 0
 
     def _success(self, target: int) -> Message:
         return OpenStandardMiningChannelSuccess(
@@ -55,12 +50,6 @@ class ExtendedEdgeChannel(EdgeChannel):
 
     __slots__ = ()
     kind = "extended"
-
-    @property
-    def least_size(self) -> int:
-        """What the miner asked for."""
-        request = self._request
-        return request.min_extranonce_size if isinstance(request, OpenExtendedMiningChannel) else 0
 
     def _success(self, target: int) -> Message:
         return OpenExtendedMiningChannelSuccess(

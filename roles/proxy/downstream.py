@@ -43,8 +43,8 @@ from protocols.sv2.setup import (
 )
 from protocols.sv2.tlv import Tlv
 from roles.proxy.attribution import Attribution, Registrar
-from roles.proxy.channel import BURST_S, Edge, EdgeChannel, OpenRequest
 from roles.proxy.channel_kinds import GROUP_ID, ExtendedEdgeChannel, StandardEdgeChannel
+from roles.proxy.downstream_channel import BURST_S, DownstreamChannel, Edge, OpenRequest
 from roles.proxy.errors import Overloaded, ProxyError, UpstreamAway
 from roles.proxy.slices import SLICE_SIZE, Slices
 from roles.proxy.verdicts import printable
@@ -105,7 +105,7 @@ class Downstream:
             supported_flags=REQUIRES_STANDARD_JOBS | REQUIRES_VERSION_ROLLING,
             extensions=(EXTENSION,),
         )
-        self._channels: dict[int, EdgeChannel] = {}
+        self._channels: dict[int, DownstreamChannel] = {}
         self._ids = count(FIRST_CHANNEL)
         self._openings: set[asyncio.Task[None]] = set()
         self._outbox: list[Frame] = []
@@ -162,7 +162,7 @@ class Downstream:
         """Send with everything else of this turn of the loop, in one write."""
         self._queue(encode(message, tlvs))
 
-    def release(self, channel: EdgeChannel, reason: str) -> None:
+    def release(self, channel: DownstreamChannel, reason: str) -> None:
         """Give a channel up; a connection that has no other is closed, so that the miner looks elsewhere."""
         if self._channels.get(channel.channel_id) is not channel:
             return
@@ -306,7 +306,7 @@ class Downstream:
             log.error("opening a channel failed", exc_info=error)
             self._connection.close()
 
-    def _begin(self, request: OpenRequest, attribution: Attribution) -> EdgeChannel:
+    def _begin(self, request: OpenRequest, attribution: Attribution) -> DownstreamChannel:
         """A channel that waits for its upstream one; raises ChannelsFull and CapacityExhausted."""
         if len(self._channels) >= self._bounds.channels:
             raise CapacityExhausted("this connection has as many channels as it may have")
@@ -336,12 +336,12 @@ class Downstream:
 
     # Ending
 
-    def _drop(self, channel: EdgeChannel, reason: str) -> None:
+    def _drop(self, channel: DownstreamChannel, reason: str) -> None:
         """The miner no longer has this channel."""
         self._forget(channel)
         channel.close(reason, silently=True)
 
-    def _forget(self, channel: EdgeChannel) -> None:
+    def _forget(self, channel: DownstreamChannel) -> None:
         if self._channels.pop(channel.channel_id, None) is not None:
             self._slices.give_back(channel.slice)
             self._edge.meters.channels.labels(channel.kind).dec()

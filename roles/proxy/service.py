@@ -6,8 +6,8 @@ import time
 from contextlib import AsyncExitStack
 
 from roles.proxy.attribution import Registrar
-from roles.proxy.channel import Edge
 from roles.proxy.downstream import Downstream, DownstreamBounds
+from roles.proxy.downstream_channel import Edge
 from roles.proxy.meters import Meters
 from roles.proxy.pools_mint import CONDITION as MINT_CONDITION
 from roles.proxy.pools_mint import PoolsMint

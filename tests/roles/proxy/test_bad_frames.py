@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry
 from protocols.sv2.codec import encode
 from protocols.sv2.errors import Sv2Error
 from protocols.sv2.frame import Frame
-from roles.proxy.channel import Edge
 from roles.proxy.downstream import CATALOGUE, Downstream, DownstreamBounds
+from roles.proxy.downstream_channel import Edge
 from roles.proxy.meters import Meters
 from roles.proxy.slices import Slices
 from tests.roles.proxy.scripted_miner import setup_message
