@@ -7,6 +7,9 @@ from math import ceil, inf, nextafter
 from protocols.bitcoin.errors import TargetError
 from protocols.bitcoin.target import difficulty, difficulty_of_work, from_work, work
 
+HASHES_PER_DIFFICULTY = 2**48 / 65_535
+"""Expected hashes of a share of difficulty 1."""
+
 
 class Rounding(Enum):
     """Which numbers a firmware understands in mining.set_difficulty."""

@@ -25,7 +25,7 @@ from protocols.sv1.line import Overlong
 from protocols.sv1.messages import Call, error_reply, parse, reply
 from protocols.sv1.notifications import notify, set_difficulty, set_version_mask, show_message
 from protocols.sv1.results import Subscription
-from protocols.translation.difficulty import told_difficulty
+from protocols.translation.difficulty import HASHES_PER_DIFFICULTY, told_difficulty
 from protocols.translation.extranonce import Layout
 from protocols.translation.version_mask import SV1_MASK, granted_mask
 from protocols.translation.work import Work
@@ -69,7 +69,7 @@ class MinerOwner(Gatekeeper, Submitter, Protocol):
 class MinerSession:
     """Serves one connection; `extranonce1` and `layout` are its own for its life.
 
-    `session_id` is what the miner may present to resume. `totals` counts along with the session's own tally.
+    `session_id` is what the miner may present to resume. `totals` counts along with `tally`, the miner's own.
     `port_class` is the class of firmware that its port is for, None to go by the miner's own name.
     """
 
@@ -84,6 +84,7 @@ class MinerSession:
         limits: SessionLimits,
         totals: Tally,
         port_class: str | None = None,
+        tally: Tally | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._connection = connection
@@ -110,6 +111,7 @@ class MinerSession:
             verdict_s=limits.verdict_s,
             clock=clock,
             totals=totals,
+            tally=tally,
         )
         self.told = 0.0
         """The difficulty that the miner was told last, 0 before any."""
@@ -141,6 +143,16 @@ class MinerSession:
     def peer(self) -> str:
         """The miner's address, for people."""
         return self._connection.peer
+
+    @property
+    def host(self) -> str:
+        """The miner's host."""
+        return self._connection.host
+
+    @property
+    def since(self) -> float:
+        """When it was connected, in seconds of the loop's clock."""
+        return self._began
 
     async def run(self) -> None:
         """Serve until the connection ends, which raises ConnectionLost; lines that came before are heard."""
@@ -239,7 +251,9 @@ class MinerSession:
             if told != self.told:
                 self.told = told
                 lines.append(set_difficulty(told))
-        job_id = self.desk.jobs.add(work, work.target, clean=clean)
+        # A difficulty that was rounded up takes more hashes than the target says.
+        hashes = self.told * HASHES_PER_DIFFICULTY
+        job_id = self.desk.jobs.add(work, work.target, clean=clean, hashes=hashes)
         lines.append(notify(work.notify(job_id, ntime, clean=clean)))
         self._sent_ntime = ntime
         self._notified = self._loop.time()

@@ -19,10 +19,14 @@ _HEX = frozenset("0123456789abcdef")
 
 @dataclass(frozen=True, slots=True)
 class SentJob:
-    """Work as it was sent, with the easiest target that the miner was told to send shares for."""
+    """Work as it was sent, with the easiest target that the miner was told to send shares for.
+
+    `hashes` is what a share takes the miner, by the difficulty that it was told.
+    """
 
     work: Work
     miner_target: int
+    hashes: float
 
 
 class SentJobs:
@@ -38,7 +42,7 @@ class SentJobs:
     def __iter__(self) -> Iterator[str]:
         return iter(self._jobs)
 
-    def add(self, work: Work, miner_target: int, *, clean: bool) -> str:
+    def add(self, work: Work, miner_target: int, *, clean: bool, hashes: float = 0.0) -> str:
         """Take work that is about to be sent and return its id; `clean` makes all earlier work stale."""
         if clean:
             self._jobs.clear()
@@ -47,7 +51,7 @@ class SentJobs:
             del self._jobs[next(iter(self._jobs))]
         self._last += 1
         job_id = f"{self._last:x}"
-        self._jobs[job_id] = SentJob(work, miner_target)
+        self._jobs[job_id] = SentJob(work, miner_target, hashes)
         return job_id
 
     def find(self, job_id: str) -> SentJob:

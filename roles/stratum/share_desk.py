@@ -46,9 +46,10 @@ class ShareDesk:
         verdict_s: float,
         clock: Callable[[], float],
         totals: Tally,
+        tally: Tally | None = None,
     ) -> None:
         self.jobs = SentJobs()
-        self.tally = Tally()
+        self.tally = tally or Tally()
         self.pending = 0
         self._totals = totals
         self._submitter = submitter
@@ -79,24 +80,37 @@ class ShareDesk:
                 now=int(self._clock()),
             )
             self.jobs.remember(share.share_hash)
+            number, now = int.from_bytes(share.share_hash, "little"), self._loop.time()
+            self.tally.found(number, now)
+            self._totals.found(number, now)
         except Rejection as error:
             self._reject(place, error)
             return
         if not share.forward:
-            self.tally.local += 1
-            self._totals.local += 1
+            for tally in (self.tally, self._totals):
+                tally.local += 1
+                tally.rate.add(job.hashes, now)
             self._replies.fill(place, reply(place.id, True))
             return
         self.pending += 1
         timer = self._loop.call_later(self._verdict_s, self._no_verdict, place)
-        self._submitter.found(share, submit, job.work, partial(self._settle, place, timer, share))
+        settle = partial(self._settle, place, timer, share, job.hashes)
+        self._submitter.found(share, submit, job.work, settle)
 
-    def _settle(self, place: Place, timer: asyncio.TimerHandle, share: JudgedShare, verdict: Verdict) -> None:
+    def _settle(
+        self,
+        place: Place,
+        timer: asyncio.TimerHandle,
+        share: JudgedShare,
+        hashes: float,
+        verdict: Verdict,
+    ) -> None:
         timer.cancel()
         self.pending -= 1
         if verdict.outcome is Outcome.ACCEPTED:
-            self.tally.accepted += 1
-            self._totals.accepted += 1
+            now = self._loop.time()
+            self.tally.credit(hashes, now)
+            self._totals.credit(hashes, now)
             self._replies.fill(place, reply(place.id, True))
         elif verdict.outcome is Outcome.REFUSED:
             self._reject(place, rejection(verdict.code))

@@ -18,6 +18,7 @@ from protocols.translation.share import JudgedShare
 from protocols.translation.work import ChannelWork, Work
 from roles.stratum.errors import StratumError
 from roles.stratum.handshake import Answer
+from roles.stratum.miner_roll import MinerRoll
 from roles.stratum.miner_session import MinerSession
 from roles.stratum.mining_client import MiningClient
 from roles.stratum.submissions import LOST, Settle
@@ -55,7 +56,12 @@ class Miner:
     """
 
     def __init__(
-        self, client: MiningClient, layout: Layout, terms: MinerTerms, too_small: Callable[[], None]
+        self,
+        client: MiningClient,
+        layout: Layout,
+        terms: MinerTerms,
+        too_small: Callable[[], None],
+        roll: MinerRoll,
     ) -> None:
         self.session: MinerSession
         self.identity: MinerIdentity | None = None
@@ -64,6 +70,7 @@ class Miner:
         self._layout = layout
         self._terms = terms
         self._too_small = too_small
+        self._roll = roll
         self._loop = asyncio.get_running_loop()
         self._answers: list[Answer] = []
         self._work: ChannelWork | None = None
@@ -82,8 +89,10 @@ class Miner:
         self._stop_waiting()
         if self.channel is not None:
             self.channel.close("the miner left")
+        tally = self.session.desk.tally
+        if self.identity is not None and (tally.total or tally.last is not None):
+            self._roll.leave(self.identity.user, self.session.host, tally)
         if self.session.handshake.is_authorized:
-            tally = self.session.desk.tally
             fates = {
                 "accepted": tally.accepted,
                 "rejected": tally.rejected.total(),
@@ -105,6 +114,8 @@ class Miner:
         if self.channel is not None:
             return
         self.identity = identity
+        desk = self.session.desk
+        desk.tally = self._roll.recall(identity.user, self.session.host, desk.tally)
         if identity.floor is not None:
             self._floor = min(identity.floor, Fraction(_HARDEST_FLOOR))
         self._ask()

@@ -1,5 +1,6 @@
 """All miners of one translator, and the one client that they share."""
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Iterator
@@ -8,9 +9,11 @@ from protocols.translation.errors import SlicesExhausted
 from protocols.translation.extranonce import Layout, Slices
 from roles.runtime.line_connection import LineConnection
 from roles.stratum.firmware import classify
+from roles.stratum.miner_roll import MinerRoll
 from roles.stratum.miner_session import MinerSession, SessionLimits
 from roles.stratum.mining_client import MiningClient
 from roles.stratum.tally import Tally
+from roles.stratum.work_rate import WorkRate
 from roles.translator.miner import Miner, MinerTerms
 
 _log = logging.getLogger(__name__)
@@ -22,13 +25,21 @@ SMALLEST_EXTRANONCE2 = 4
 class Translator:
     """Serves SV1 connections, each with an extranonce1 that no other has and a channel of its own.
 
-    While the client is not connected new miners are refused, so that they mine elsewhere meanwhile.
+    While the client is not connected new miners are refused, so that they mine elsewhere meanwhile. Of those
+    that leave, `remembered` go on with their figures when they come back.
     """
 
     def __init__(
-        self, client: MiningClient, *, extranonce2_size: int, terms: MinerTerms, limits: SessionLimits
+        self,
+        client: MiningClient,
+        *,
+        extranonce2_size: int,
+        terms: MinerTerms,
+        limits: SessionLimits,
+        remembered: int = 10_000,
     ) -> None:
-        self.totals = Tally()
+        self.totals = Tally(rate=WorkRate(asyncio.get_running_loop().time()))
+        self.roll = MinerRoll(remembered)
         self.turned_away = 0
         self.layout = Layout(extranonce2_size)
         self._client = client
@@ -64,7 +75,7 @@ class Translator:
             return
         size = classify("", port_class).extranonce2_size
         layout = Layout(size) if size is not None else self.layout
-        miner = Miner(self._client, layout, self._terms, self._shrink)
+        miner = Miner(self._client, layout, self._terms, self._shrink, self.roll)
         miner.session = MinerSession(
             connection,
             miner,
@@ -73,6 +84,7 @@ class Translator:
             session_id=secrets.token_hex(8),
             limits=self._limits,
             totals=self.totals,
+            tally=self.roll.begin(asyncio.get_running_loop().time()),
             port_class=port_class,
         )
         self._miners[miner] = None

@@ -172,7 +172,7 @@ class _Easier:
     """Jobs for which the miner was told to send every hash."""
 
     def __init__(self, jobs: SentJobs) -> None:
-        self.add = lambda work, miner_target, clean: jobs.add(work, EASY, clean=clean)
+        self.add = lambda work, miner_target, **told: jobs.add(work, EASY, **told)
         self.find = jobs.find
         self.remember = jobs.remember
 
