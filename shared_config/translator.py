@@ -23,6 +23,10 @@ class LineLimits(ConnectionLimits):
     """From the connection to the first name that is let in."""
     idle_s: float = Field(default=600.0, ge=10, le=86_400)
     """A miner that sends nothing for so long is cut off."""
+    parked_sessions: int = Field(default=1_000, ge=0, le=100_000)
+    """Of miners whose sockets have gone; beyond, the oldest is forgotten. Those that have shown no work share
+    an eighth of that, apart from the others.
+    """
 
 
 FirmwareClass = Literal[
@@ -73,6 +77,8 @@ class TranslatorSettings(DaemonSettings):
     """In SV1's difficulty: what every miner starts from; without it, each class of firmware from its own."""
     verdict_s: float = Field(default=5.0, ge=0.1, le=60)
     """How long the pool's verdict on a share is waited for."""
+    session_s: float = Field(default=180.0, ge=0, le=3_600)
+    """How long a miner that names its former session gets its extranonce, work and difficulty back."""
     keepalive_s: float = Field(default=45.0, ge=10, le=60)
     """After so long without other work a miner gets the present one anew; some leave after 90 s."""
     limits: LineLimits = LineLimits()

@@ -40,6 +40,11 @@ class Gatekeeper(Protocol):
     def suggested(self, difficulty: Fraction) -> None:
         """The miner would rather have shares at least so hard."""
 
+    def resume(self, session: str) -> Subscription | None:
+        """The miner names a session that it had, before it has named itself: what it is granted again, if
+        that is kept.
+        """
+
 
 class Handshake:
     """What one miner has said of itself, and the answers to it.
@@ -69,7 +74,7 @@ class Handshake:
         self.may_suggest = True
         self._gatekeeper = gatekeeper
         self._replies = replies
-        self._granted = granted
+        self.granted = granted
         self._mask_for = mask_for
         self._ready = ready
         self._port_class = port_class
@@ -114,7 +119,9 @@ class Handshake:
         if not self.is_subscribed:
             self.user_agent = asked.user_agent
             self.firmware = classify(asked.user_agent, self._port_class)
-        self._replies.answer(call.id, reply(call.id, subscription(self._granted)))
+            if asked.session and not self._takes_names:
+                self.granted = self._gatekeeper.resume(asked.session) or self.granted
+        self._replies.answer(call.id, reply(call.id, subscription(self.granted)))
         was_subscribed, self.is_subscribed = self.is_subscribed, True
         self._take_early()
         if not was_subscribed and self.is_authorized:

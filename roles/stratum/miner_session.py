@@ -67,9 +67,8 @@ class MinerOwner(Gatekeeper, Submitter, Protocol):
 
 
 class MinerSession:
-    """Serves one connection; `extranonce1` and `layout` are its own for its life.
-
-    `session_id` is what the miner may present to resume. `totals` counts along with `tally`, the miner's own.
+    """Serves one connection; what it is `granted` and its `layout` are its own for its life, unless the miner
+    goes on with a former session. `totals` counts along with `tally`, the miner's own.
     `port_class` is the class of firmware that its port is for, None to go by the miner's own name.
     """
 
@@ -78,9 +77,8 @@ class MinerSession:
         connection: LineConnection,
         owner: MinerOwner,
         *,
-        extranonce1: bytes,
+        granted: Subscription,
         layout: Layout,
-        session_id: str,
         limits: SessionLimits,
         totals: Tally,
         port_class: str | None = None,
@@ -91,14 +89,15 @@ class MinerSession:
         self._limits = limits
         self._clock = clock
         self._totals = totals
-        self._extranonce_size = len(extranonce1) + layout.extranonce2_size
+        self._extranonce_size = len(granted.extranonce1) + granted.extranonce2_size
         self._has_outgrown = False
+        self._is_resumed = False
         self._loop = asyncio.get_running_loop()
         self._replies = OrderedReplies(self._write, limits.open_requests)
         self.handshake = Handshake(
             owner,
             self._replies,
-            Subscription(extranonce1, layout.extranonce2_size, session_id),
+            granted,
             mask_for=self._mask_for,
             ready=self._ready,
             port_class=port_class,
@@ -106,7 +105,7 @@ class MinerSession:
         self.desk = ShareDesk(
             owner,
             self._replies,
-            extranonce1=extranonce1,
+            extranonce1=granted.extranonce1,
             layout=layout,
             verdict_s=limits.verdict_s,
             clock=clock,
@@ -146,7 +145,7 @@ class MinerSession:
 
     @property
     def host(self) -> str:
-        """The miner's host."""
+        """The miner's host, by which it may be known again."""
         return self._connection.host
 
     @property
@@ -169,12 +168,32 @@ class MinerSession:
             self._tick_timer.cancel()
             self.handshake.end()
 
+    def continue_from(self, former: "MinerSession") -> None:
+        """The miner is back: it goes on where it was on its former socket, which is cut.
+
+        Its jobs still count there and then; the present work is sent again with a later header time.
+        """
+        former._connection.abort("the miner is back on another socket", code="resumed")
+        self.desk.continue_from(former.desk)
+        self._extranonce_size = former._extranonce_size
+        self._work = former._work
+        self._sent_ntime = former._sent_ntime
+        self._has_outgrown = former._has_outgrown
+        self._is_resumed = True
+
+    def restart(self) -> None:
+        """Nothing that the miner was given counts any more; other work will come."""
+        self._work = None
+        self.desk.jobs.retire()
+
     def give(self, work: Work, *, clean: bool) -> None:
         """Work to do from now on; `clean` ends everything before it. Kept until the miner is ready for it."""
         self._work = work
         self._sent_ntime = 0
-        if self.handshake.is_complete:
+        if self.handshake.is_complete and self._connection.is_open:
             self._notify(work, work.ntime, clean=clean)
+        elif clean:
+            self.desk.jobs.retire()
 
     def tell(self, text: str) -> None:
         """Show a person a sentence on the miner's own page or log; for what they should act on, no more."""
@@ -235,10 +254,17 @@ class MinerSession:
     # What the miner is told
 
     def _ready(self) -> None:
-        if self._work is not None:
-            self._notify(self._work, self._work.ntime, clean=True)
+        work = self._work
+        if work is None:
+            return
+        ntime = work.ntime
+        if self._sent_ntime:
+            # Sent on the former socket already: it must not be the same work again.
+            ntime = max(self._sent_ntime + 1, int(self._clock()))
+        self._notify(work, ntime, clean=True, keeps=self._is_resumed)
 
-    def _notify(self, work: Work, ntime: int, *, clean: bool) -> None:
+    def _notify(self, work: Work, ntime: int, *, clean: bool, keeps: bool = False) -> None:
+        """Send work; `clean` tells the miner to leave all else, whose shares count still if it `keeps`."""
         lines = []
         if self.handshake.mask_asked is not None:
             mask = self._mask_for(self.handshake.mask_asked)
@@ -253,7 +279,7 @@ class MinerSession:
                 lines.append(set_difficulty(told))
         # A difficulty that was rounded up takes more hashes than the target says.
         hashes = self.told * HASHES_PER_DIFFICULTY
-        job_id = self.desk.jobs.add(work, work.target, clean=clean, hashes=hashes)
+        job_id = self.desk.jobs.add(work, work.target, clean=clean and not keeps, hashes=hashes)
         lines.append(notify(work.notify(job_id, ntime, clean=clean)))
         self._sent_ntime = ntime
         self._notified = self._loop.time()

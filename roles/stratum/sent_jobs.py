@@ -32,12 +32,13 @@ class SentJob:
 class SentJobs:
     """The jobs of one connection. Ids are short hex strings that never repeat on it."""
 
-    __slots__ = ("_jobs", "_last", "_seen")
+    __slots__ = ("_accepted", "_jobs", "_last", "_seen")
 
     def __init__(self) -> None:
         self._last = 0
         self._jobs: dict[str, SentJob] = {}
-        self._seen: dict[bytes, None] = {}
+        self._seen: dict[bytes, bool] = {}
+        self._accepted: dict[bytes, None] = {}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._jobs)
@@ -45,8 +46,7 @@ class SentJobs:
     def add(self, work: Work, miner_target: int, *, clean: bool, hashes: float = 0.0) -> str:
         """Take work that is about to be sent and return its id; `clean` makes all earlier work stale."""
         if clean:
-            self._jobs.clear()
-            self._seen.clear()
+            self.retire()
         elif len(self._jobs) >= JOB_LIMIT:
             del self._jobs[next(iter(self._jobs))]
         self._last += 1
@@ -62,14 +62,41 @@ class SentJobs:
             raise Rejection(*(STALE if was_sent else UNKNOWN_JOB))
         return job
 
-    def remember(self, share_hash: bytes) -> None:
-        """Take a share; raises Rejection if it has been found before on this tip."""
+    def remember(self, share_hash: bytes) -> bool:
+        """Take a share; raises Rejection if it has been found before on this tip.
+
+        True for one that was accepted before its miner reconnected, who may not have heard of it; once.
+        """
         if share_hash in self._seen:
             raise Rejection(*DUPLICATE)
-        self._seen[share_hash] = None
+        was_accepted = share_hash in self._accepted
+        if was_accepted:
+            del self._accepted[share_hash]
+        self._seen[share_hash] = was_accepted
         if len(self._seen) > SEEN_LIMIT:
             del self._seen[next(iter(self._seen))]
+        return was_accepted
+
+    def accepted(self, share_hash: bytes) -> None:
+        """Upstream has accepted the share."""
+        if share_hash in self._seen:
+            self._seen[share_hash] = True
 
     def forget(self, share_hash: bytes) -> None:
         """Nobody has judged the share, so that it may come again."""
         self._seen.pop(share_hash, None)
+
+    def retire(self) -> None:
+        """Nothing that was sent counts any more."""
+        self._jobs.clear()
+        self._seen.clear()
+        self._accepted.clear()
+
+    def reconnected(self) -> None:
+        """The miner is on another socket, and may not have heard what became of its shares: each may come
+        once more.
+        """
+        self._accepted.update((share, None) for share, is_accepted in self._seen.items() if is_accepted)
+        for share in tuple(self._accepted)[:-SEEN_LIMIT]:
+            del self._accepted[share]
+        self._seen.clear()

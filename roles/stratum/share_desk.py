@@ -60,6 +60,13 @@ class ShareDesk:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
 
+    def continue_from(self, former: "ShareDesk") -> None:
+        """The miner has reconnected: what it was given to do on its former socket still counts."""
+        self.jobs = former.jobs
+        self.jobs.reconnected()
+        self._extranonce1 = former._extranonce1
+        self._layout = former._layout
+
     def submit(self, call: Call, mask: int, refusal: Rejection | None) -> None:
         """Take a mining.submit; `mask` is what the miner was granted, `refusal` why it may not submit at
         all.
@@ -79,7 +86,9 @@ class ShareDesk:
                 miner_target=job.miner_target,
                 now=int(self._clock()),
             )
-            self.jobs.remember(share.share_hash)
+            if self.jobs.remember(share.share_hash):
+                self._replies.fill(place, reply(place.id, True))
+                return
             number, now = int.from_bytes(share.share_hash, "little"), self._loop.time()
             self.tally.found(number, now)
             self._totals.found(number, now)
@@ -111,6 +120,7 @@ class ShareDesk:
             now = self._loop.time()
             self.tally.credit(hashes, now)
             self._totals.credit(hashes, now)
+            self.jobs.accepted(share.share_hash)
             self._replies.fill(place, reply(place.id, True))
         elif verdict.outcome is Outcome.REFUSED:
             self._reject(place, rejection(verdict.code))

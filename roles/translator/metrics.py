@@ -54,6 +54,20 @@ class TranslatorMetrics(Collector):
             "miners that were sent a longer coinbase than their firmware is known to take",
             value=totals.outgrown,
         )
+        yield GaugeMetricFamily(
+            "hashpool_translator_sessions_parked",
+            "sessions kept for miners that may come back",
+            value=self._translator.parked,
+        )
+        sessions = CounterMetricFamily(
+            "hashpool_translator_sessions",
+            "sessions that outlived their socket: resumed, or kept until they expired or were evicted",
+            labels=["end"],
+        )
+        sessions.add_metric(["resumed"], self._translator.resumed)
+        for end, value in self._translator.not_resumed.items():
+            sessions.add_metric([end], value)
+        yield sessions
         yield GaugeMetricFamily("hashpool_translator_miners", "miners served", value=len(self._translator))
         yield from self._by_miner()
 

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Protocol
 
 from protocols.bitcoin.target import MAX_TARGET, from_difficulty
 from protocols.sv1.errors import ErrorCode, Rejection
 from protocols.sv1.requests import Authorize, Submit
+from protocols.sv1.results import Subscription
 from protocols.sv2.layout import Message
 from protocols.sv2.mining import NewExtendedMiningJob, SetExtranoncePrefix, SetNewPrevHash, SetTarget
 from protocols.sv2.tlv import Tlv
@@ -50,27 +51,54 @@ class MinerTerms:
     hold_s: float | None
 
 
+class Landlord(Protocol):
+    """Who knows all miners."""
+
+    def too_small(self) -> None:
+        """Upstream's extranonce does not suffice."""
+
+    def resume(self, miner: "Miner", session: str) -> bool:
+        """Give the miner what is kept of this session, if there is any."""
+
+    def came_back_anew(self, miner: "Miner") -> None:
+        """A miner has named itself without a session that it could go on with."""
+
+    def dismissed(self, miner: "Miner") -> None:
+        """The miner will not be served any more."""
+
+
 class Miner:
-    """Owner of a session and of a channel; `too_small` is called when upstream's extranonce does not
-    suffice.
+    """Owner of a session and of a channel; `granted` is what its firmware is told on subscribe.
+
+    Both channel and grant outlive the socket for a while, in case that the miner comes back.
     """
 
     def __init__(
         self,
         client: MiningClient,
+        granted: Subscription,
         layout: Layout,
         terms: MinerTerms,
-        too_small: Callable[[], None],
+        landlord: Landlord,
+        *,
         roll: MinerRoll,
+        port_class: str | None = None,
     ) -> None:
         self.session: MinerSession
         self.identity: MinerIdentity | None = None
         self.channel: UpstreamChannel | None = None
+        self.granted = granted
+        self.port_class = port_class
         self._client = client
         self._layout = layout
         self._terms = terms
-        self._too_small = too_small
+        self._landlord = landlord
         self._roll = roll
+        self._former: MinerIdentity | None = None
+        self._is_proven = False
+        self._accepted_before = 0
+        self._is_dismissed = False
+        self._has_left = False
         self._loop = asyncio.get_running_loop()
         self._answers: list[Answer] = []
         self._work: ChannelWork | None = None
@@ -84,11 +112,51 @@ class Miner:
         """Whether the miner waits for its channel and will be let go if it waits too long."""
         return self._patience is not None
 
-    def close(self) -> None:
-        """The miner is gone."""
-        self._stop_waiting()
+    @property
+    def agent(self) -> str:
+        """What its firmware calls itself."""
+        return self.session.handshake.user_agent
+
+    @property
+    def who(self) -> tuple[str, str, str]:
+        """What a miner is known by without its session: its name, its firmware and its host."""
+        identity = self.identity or self._former
+        return identity.user if identity else "", self.agent, self.session.host
+
+    @property
+    def may_come_back(self) -> bool:
+        """Whether there is anything to come back for: a name that was let in, and its channel."""
+        if self._is_dismissed or self.channel is None or self.channel.is_closed:
+            return False
+        return self.session.handshake.is_authorized or self._former is not None
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether a share of it has been accepted, on this socket or on those before."""
+        return self._is_proven or self.session.desk.tally.accepted > self._accepted_before
+
+    def follow(self, former: "Miner") -> None:
+        """Go on where the same miner was on another socket, which is cut: with its extranonce and channel.
+
+        The former is left with what this one was granted, which no firmware has been told.
+        """
+        self.session.continue_from(former.session)
+        self.granted, former.granted = former.granted, self.granted
+        self._layout, self._floor, self._is_spoilt = former._layout, former._floor, former._is_spoilt
+        self._former, self._is_proven = former.identity or former._former, former.is_proven
+        self._work, self._is_fresh = former._work, former._is_fresh
+        self.channel, former.channel = former.channel, None
         if self.channel is not None:
-            self.channel.close("the miner left")
+            self.channel.owner = self
+        former.leave()
+
+    def leave(self) -> None:
+        """The socket is gone."""
+        if self._has_left:
+            return
+        self._has_left = True
+        self._stop_waiting()
+        self._answers.clear()
         tally = self.session.desk.tally
         if self.identity is not None and (tally.total or tally.last is not None):
             self._roll.leave(self.identity.user, self.session.host, tally)
@@ -100,6 +168,12 @@ class Miner:
             }
             _log.info("a miner is gone", extra={**self._about(), **fates})
 
+    def close(self) -> None:
+        """The miner does not come back."""
+        self._stop_waiting()
+        if self.channel is not None:
+            self.channel.close("the miner left")
+
     # What the session asks
 
     def authorize(self, request: Authorize, answer: Answer) -> None:
@@ -107,15 +181,18 @@ class Miner:
         identity = read_identity(request)
         if self.identity is not None and identity.key not in {None, self.identity.key}:
             raise Rejection(ErrorCode.UNAUTHORIZED, "Another key on the same connection")
+        if self.identity is None and self.channel is not None:
+            self._take_up(identity)
         if self.channel is not None and self.channel.is_open:
             answer(None)
             return
         self._answers.append(answer)
         if self.channel is not None:
+            if not self.is_held:
+                self._wait(self._terms.open_s, "no channel in time")
             return
-        self.identity = identity
-        desk = self.session.desk
-        desk.tally = self._roll.recall(identity.user, self.session.host, desk.tally)
+        self._named(identity)
+        self._landlord.came_back_anew(self)
         if identity.floor is not None:
             self._floor = min(identity.floor, Fraction(_HARDEST_FLOOR))
         self._ask()
@@ -127,6 +204,10 @@ class Miner:
             self._floor = min(difficulty, Fraction(_HARDEST_FLOOR))
             if self.channel is not None:
                 self.channel.update(self._hash_rate(), self._max_target())
+
+    def resume(self, session: str) -> Subscription | None:
+        """What it had on a former socket, if that is kept."""
+        return self.granted if self._landlord.resume(self, session) else None
 
     def found(self, share: JudgedShare, submit: Submit, work: Work, settle: Settle) -> None:
         """A share goes up the channel that its work came from; once that is gone nobody will judge it."""
@@ -149,8 +230,9 @@ class Miner:
 
     def opening(self, extensions: frozenset[int]) -> OpenTerms:
         """The same wishes at each opening."""
-        assert self.identity is not None
-        user, tlvs = self.identity.on_wire(extensions)
+        identity = self.identity or self._former
+        assert identity is not None
+        user, tlvs = identity.on_wire(extensions)
         return OpenTerms(user, self._hash_rate(), self._max_target(), self._layout.needed, tlvs)
 
     def opened(self, tlvs: tuple[Tlv, ...]) -> None:
@@ -184,7 +266,7 @@ class Miner:
             answers, self._answers = self._answers, []
             for answer in answers:
                 answer(Rejection(ErrorCode.UNAUTHORIZED, f"Refused upstream: {code}"))
-            self.session.close(f"the channel was refused: {code}", code="channel-refused")
+            self._dismiss(f"the channel was refused: {code}", code="channel-refused")
 
     def received(self, message: Message) -> None:
         """Turn jobs and tips into work; a target counts from the next work on."""
@@ -221,14 +303,13 @@ class Miner:
 
     def _about(self) -> dict[str, object]:
         name = self.identity.label if self.identity else ""
-        agent = self.session.handshake.user_agent
-        return {"miner": name, "agent": agent, "peer": self.session.peer}
+        return {"miner": name, "agent": self.agent, "peer": self.session.peer}
 
     def _ask(self) -> None:
         try:
             self.channel = self._client.open(self)
         except StratumError as error:
-            self.session.close(str(error), code="no-channel")
+            self._dismiss(str(error), code="no-channel")
 
     def _hash_rate(self) -> float:
         """What the miner is taken to have, in hashes a second, from the difficulty that it starts from."""
@@ -246,8 +327,26 @@ class Miner:
         return max(1, from_difficulty(least)) if least else MAX_TARGET
 
     def _give_up_layout(self) -> None:
-        self._too_small()
-        self.session.close("upstream grants too small an extranonce", code="extranonce-too-small")
+        self._landlord.too_small()
+        self._dismiss("upstream grants too small an extranonce", code="extranonce-too-small")
+
+    def _named(self, identity: MinerIdentity) -> None:
+        """The miner has said who it is, and goes on with its figures."""
+        self.identity = identity
+        desk = self.session.desk
+        desk.tally = self._roll.recall(identity.user, self.session.host, desk.tally)
+        self._accepted_before = desk.tally.accepted
+
+    def _take_up(self, identity: MinerIdentity) -> None:
+        """A miner that resumed its session names itself: its channel stays only if the name does."""
+        if self._former == identity:
+            self._named(identity)
+            return
+        assert self.channel is not None
+        self.channel.close("another miner")
+        self.channel, self._work, self._is_fresh = None, None, False
+        self._floor, self._is_spoilt = None, False
+        self.session.restart()
 
     def _wait(self, seconds: float, text: str) -> None:
         self._stop_waiting()
@@ -255,7 +354,12 @@ class Miner:
 
     def _release(self, text: str) -> None:
         self.session.tell("No pool is in reach; this miner is released to its other pools")
-        self.session.close(text, code="no-upstream")
+        self._dismiss(text, code="no-upstream")
+
+    def _dismiss(self, text: str, *, code: str) -> None:
+        self._is_dismissed = True
+        self.session.close(text, code=code)
+        self._landlord.dismissed(self)
 
     def _stop_waiting(self) -> None:
         if self._patience is not None:

@@ -58,7 +58,7 @@ async def service(daemon: Daemon[TranslatorSettings, MinerSide]) -> None:
         catalogue=catalogue,
         metrics=ClientMetrics(daemon.metrics),
         on_change=changed,
-        channel_limit=config.limits.connections,
+        channel_limit=config.limits.connections + 2 * config.limits.parked_sessions,
         submission_limit=config.limits.open_submits,
     )
     translator = Translator(
@@ -66,6 +66,8 @@ async def service(daemon: Daemon[TranslatorSettings, MinerSide]) -> None:
         extranonce2_size=config.extranonce2_size,
         terms=MinerTerms(config.start_difficulty, config.verdict_s, daemon.shared.hold_s),
         limits=_session_limits(config),
+        session_s=config.session_s,
+        parked_sessions=config.limits.parked_sessions,
     )
     daemon.metrics.register(TranslatorMetrics(translator))
     server_metrics = ServerMetrics(daemon.metrics, "sv1")
@@ -87,6 +89,7 @@ async def service(daemon: Daemon[TranslatorSettings, MinerSide]) -> None:
         readiness.met(LISTENER)
         await daemon.stopping.wait()
         await _drain(translator)
+        translator.close()
         for task in listening:
             task.cancel()
         await asyncio.wait(listening)

@@ -5,6 +5,7 @@ import logging
 import secrets
 from collections.abc import Iterator
 
+from protocols.sv1.results import Subscription
 from protocols.translation.errors import SlicesExhausted
 from protocols.translation.extranonce import Layout, Slices
 from roles.runtime.line_connection import LineConnection
@@ -12,6 +13,7 @@ from roles.stratum.firmware import classify
 from roles.stratum.miner_roll import MinerRoll
 from roles.stratum.miner_session import MinerSession, SessionLimits
 from roles.stratum.mining_client import MiningClient
+from roles.stratum.parking import Parking
 from roles.stratum.tally import Tally
 from roles.stratum.work_rate import WorkRate
 from roles.translator.miner import Miner, MinerTerms
@@ -20,13 +22,20 @@ _log = logging.getLogger(__name__)
 
 SMALLEST_EXTRANONCE2 = 4
 """Below it firmware runs out of work; an upstream that grants less than slice and this cannot be used."""
+SESSION_ID_BYTES = 16
+CUT_FOR_CAUSE = frozenset({"malformed", "too-costly", "banned"})
+"""Ends of connections after which nothing is kept."""
+STRANGERS = 8
+"""One in so many sessions that are kept may be of a miner that has shown no work."""
 
 
 class Translator:
     """Serves SV1 connections, each with an extranonce1 that no other has and a channel of its own.
 
     While the client is not connected new miners are refused, so that they mine elsewhere meanwhile. Of those
-    that leave, `remembered` go on with their figures when they come back.
+    that leave, `remembered` go on with their figures when they come back. What a miner had is kept for
+    `session_s` after its socket has gone, for at most `parked_sessions` of them; one that names its session
+    gets it back. The id is as good as a password, and nobody else is told it.
     """
 
     def __init__(
@@ -37,16 +46,23 @@ class Translator:
         terms: MinerTerms,
         limits: SessionLimits,
         remembered: int = 10_000,
+        session_s: float = 180.0,
+        parked_sessions: int = 1_000,
     ) -> None:
         self.totals = Tally(rate=WorkRate(asyncio.get_running_loop().time()))
         self.roll = MinerRoll(remembered)
         self.turned_away = 0
+        self.resumed = 0
         self.layout = Layout(extranonce2_size)
         self._client = client
         self._terms = terms
         self._limits = limits
         self._slices = Slices(secrets.randbits(32))
         self._miners: dict[Miner, None] = {}
+        self._sessions: dict[str, Miner] = {}
+        strangers = -(-parked_sessions // STRANGERS)
+        self._parked = Parking[Miner](keep_s=session_s, limit=parked_sessions, release=self._release)
+        self._strangers = Parking[Miner](keep_s=session_s, limit=strangers, release=self._release)
 
     def __len__(self) -> int:
         return len(self._miners)
@@ -58,6 +74,22 @@ class Translator:
     def pending(self) -> int:
         """Shares that wait for their verdict."""
         return sum(miner.session.desk.pending for miner in self._miners)
+
+    @property
+    def parked(self) -> int:
+        """Sessions that are kept without a socket."""
+        return len(self._parked) + len(self._strangers)
+
+    @property
+    def not_resumed(self) -> dict[str, int]:
+        """Sessions that nobody came back for: in time, or before others needed the room."""
+        both = (self._parked, self._strangers)
+        return {"expired": sum(each.expired for each in both), "evicted": sum(each.evicted for each in both)}
+
+    def close(self) -> None:
+        """The service ends: no session is kept any more."""
+        self._parked.close()
+        self._strangers.close()
 
     async def serve(self, connection: LineConnection, port_class: str | None = None) -> None:
         """Serve one connection to its end, on a port for any or for one class of firmware.
@@ -75,27 +107,76 @@ class Translator:
             return
         size = classify("", port_class).extranonce2_size
         layout = Layout(size) if size is not None else self.layout
-        miner = Miner(self._client, layout, self._terms, self._shrink, self.roll)
+        granted = Subscription(extranonce1, layout.extranonce2_size, secrets.token_hex(SESSION_ID_BYTES))
+        miner = Miner(self._client, granted, layout, self._terms, self, roll=self.roll, port_class=port_class)
         miner.session = MinerSession(
             connection,
             miner,
-            extranonce1=extranonce1,
+            granted=granted,
             layout=layout,
-            session_id=secrets.token_hex(8),
             limits=self._limits,
             totals=self.totals,
             tally=self.roll.begin(asyncio.get_running_loop().time()),
             port_class=port_class,
         )
         self._miners[miner] = None
+        self._sessions[granted.session] = miner
         try:
             await miner.session.run()
         finally:
             del self._miners[miner]
-            miner.close()
-            self._slices.give_back(extranonce1)
+            del self._sessions[miner.granted.session]
+            miner.leave()
+            if not (self._is_welcome_back(connection, miner) and self._park(miner)):
+                self._release(miner)
 
-    def _shrink(self) -> None:
+    # What miners ask
+
+    def resume(self, miner: Miner, session: str) -> bool:
+        """A miner that comes to a port of the same class, with the same firmware, goes on where it was."""
+        places = (self._parked, self._strangers)
+        live = self._sessions.get(session)
+        former = live or next((found for place in places if (found := place.get(session))), None)
+        if former is None or former is miner or not former.may_come_back:
+            return False
+        if (former.port_class, former.agent) != (miner.port_class, miner.agent):
+            return False
+        for place in places:
+            place.take(session)
+        miner.follow(former)
+        self._sessions[session] = miner
+        if live is not None:
+            self._sessions[former.granted.session] = live
+        else:
+            del self._sessions[former.granted.session]
+            self._release(former)
+        self.resumed += 1
+        return True
+
+    def came_back_anew(self, miner: Miner) -> None:
+        """Firmware that names no session will not ask for one later: what it had is of no use."""
+        for place in (self._parked, self._strangers):
+            place.came_back_anew(miner.who)
+
+    def dismissed(self, miner: Miner) -> None:
+        """Nothing is kept for a miner whose channel has come to its end."""
+        for place in (self._parked, self._strangers):
+            place.drop(miner.granted.session)
+
+    @staticmethod
+    def _is_welcome_back(connection: LineConnection, miner: Miner) -> bool:
+        code, _ = connection.reason or ("", "")
+        return miner.may_come_back and code not in CUT_FOR_CAUSE
+
+    def _park(self, miner: Miner) -> bool:
+        place = self._parked if miner.is_proven else self._strangers
+        return place.put(miner.granted.session, miner.who, miner)
+
+    def _release(self, miner: Miner) -> None:
+        miner.close()
+        self._slices.give_back(miner.granted.extranonce1)
+
+    def too_small(self) -> None:
         """Upstream grants too few bytes: offer later miners the least that all firmware takes."""
         if self.layout.extranonce2_size > SMALLEST_EXTRANONCE2:
             self.layout = Layout(SMALLEST_EXTRANONCE2)

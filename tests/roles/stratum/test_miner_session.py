@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from protocols.sv1.line import Overlong
 from protocols.sv1.requests import Authorize, Submit
+from protocols.sv1.results import Subscription
 from protocols.translation.extranonce import Layout
 from protocols.translation.share import JudgedShare
 from protocols.translation.work import Tip, Work
@@ -62,6 +63,9 @@ class Owner:
     def suggested(self, difficulty: Fraction) -> None:
         assert difficulty > 0
 
+    def resume(self, session: str) -> Subscription | None:
+        return None
+
     def found(self, share: JudgedShare, submit: Submit, work: Work, settle: Settle) -> None:
         self.forwarded.append(share)
         settle(ACCEPTED)
@@ -77,9 +81,8 @@ def session(socket: Socket, owner: Owner) -> MinerSession:
     return MinerSession(
         connection,
         owner,
-        extranonce1=b"\1\2\3\4",
+        granted=Subscription(b"\1\2\3\4", 8, "s"),
         layout=Layout(8),
-        session_id="s",
         limits=SessionLimits(lines_per_s=1e6),
         totals=Tally(),
         clock=lambda: float(NOW),

@@ -79,3 +79,35 @@ def test_reasons_are_few_and_a_tally_adds_up() -> None:
     tally = Tally(accepted=3, local=1, unknown=2)
     tally.rejected["stale"] += 4
     assert tally.total == 10
+
+
+def test_after_a_reconnection_each_share_may_come_once_more() -> None:
+    jobs = SentJobs()
+    jobs.add(WORK, 1, clean=True)
+    assert not jobs.remember(b"accepted")
+    jobs.accepted(b"accepted")
+    assert not jobs.remember(b"unheard")
+    jobs.reconnected()
+    assert not jobs.remember(b"unheard")
+    assert jobs.remember(b"accepted")
+    for share in (b"accepted", b"unheard"):
+        with pytest.raises(Rejection):
+            jobs.remember(share)
+    jobs.reconnected()
+    assert jobs.remember(b"accepted")
+    jobs.reconnected()
+    jobs.add(WORK, 1, clean=True)
+    assert not jobs.remember(b"accepted")
+
+
+def test_what_was_accepted_before_reconnections_is_bounded() -> None:
+    jobs = SentJobs()
+    for number in range(SEEN_LIMIT + 5):
+        share = number.to_bytes(4, "big")
+        assert not jobs.remember(share)
+        jobs.accepted(share)
+        jobs.reconnected()
+    assert not jobs.remember(bytes(4))
+    assert jobs.remember((SEEN_LIMIT + 4).to_bytes(4, "big"))
+    jobs.accepted(b"never seen")
+    assert not jobs.remember(b"never seen")

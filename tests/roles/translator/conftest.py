@@ -43,11 +43,13 @@ class House:
         open_s = limits.pop("open_s", 2.0)
         size = limits.pop("extranonce2_size", 8)
         start = limits.pop("start_difficulty", 0.002)
+        keeping = {name: limits.pop(name) for name in ("session_s", "parked_sessions") if name in limits}
         self.translator = Translator(
             self.client,
             extranonce2_size=size,
             terms=MinerTerms(start, open_s, hold),
             limits=SessionLimits(**{"verdict_s": 2.0, **limits}),
+            **keeping,
         )
         self.registry.register(TranslatorMetrics(self.translator))
         self.server = serve(

@@ -73,9 +73,10 @@ async def mine_through_everything(house: House, chance: Random) -> None:
 
 @pytest.mark.timeout(60 + ROUNDS // 10)
 async def test_a_translator_outlives_an_upstream_that_says_anything(
-    house: House, eventually: Eventually, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    build: Any, eventually: Eventually, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     print(f"seed {SEED}: {ROUNDS} rounds")
+    house = await build(session_s=0.0)
     chance, proxy = Random(SEED), house.proxy
     miners = [asyncio.create_task(mine_through_everything(house, Random(number))) for number in range(2)]
     with monkeypatch.context() as patch:

@@ -400,7 +400,8 @@ async def test_a_keep_alive_is_work_that_differs(build: Build) -> None:
     assert house.proxy.bad == []
 
 
-async def test_a_miner_that_leaves_gives_back_its_channel(house: House, eventually: Eventually) -> None:
+async def test_a_miner_that_leaves_gives_back_its_channel(build: Build, eventually: Eventually) -> None:
+    house = await build(session_s=0.0)
     miner = await house.miner()
     await miner.close()
     await eventually(lambda: house.proxy.closed)
