@@ -1,9 +1,13 @@
-"""A pool that grants every channel and accepts every share at once, so that only the edge is measured."""
+"""A pool that grants every channel and accepts every share, so that only the edge is measured.
+
+It answers as ours does, shares of 50 ms together, and keeps how long it has made each wait.
+"""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
 
@@ -13,8 +17,9 @@ from protocols.bitcoin.hashing import sha256
 from protocols.bitcoin.target import from_bits, from_work
 from protocols.bitcoin.transaction import TxOut
 from protocols.ehash.messages import EXTENSION, MINING_MESSAGES
+from protocols.mining.acknowledgement import MAX_DELAY_MS, Acknowledgements
 from protocols.mining.channel import ExtendedChannel
-from protocols.mining.job import Tip, build_work
+from protocols.mining.job import Tip, Work, build_work
 from protocols.sv2.codec import MINING, encode
 from protocols.sv2.connection import PROTOCOL_MINING
 from protocols.sv2.frame import Frame
@@ -24,15 +29,28 @@ from protocols.sv2.mining import OpenExtendedMiningChannel, SubmitSharesExtended
 from protocols.sv2.setup import REQUIRES_STANDARD_JOBS, REQUIRES_VERSION_ROLLING, ServerSetup
 from roles.pool.workshop import template_of
 from roles.runtime.authority import authority_secret
+from roles.runtime.errors import ConnectionLost
 from roles.runtime.state import role_state
 from roles.runtime.sv2_connection import Sv2Connection, serve
 
 HASHES: Final = 16
 """Expected hashes of a share."""
 GROUP: Final = 1
+EVERY: Final = 1 << 32
+"""Shares that are answered together, if they come within the wait."""
 SCRIPT: Final = b"\x00\x14" + bytes(20)
 
 _CATALOGUE = MINING.with_messages(*MINING_MESSAGES)
+
+
+@dataclass(slots=True)
+class Account:
+    """One channel: the answer that is due, and how long each share has waited for it, in seconds."""
+
+    channel: ExtendedChannel
+    acks: Acknowledgements
+    since: list[float] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
 
 
 class YesPool:
@@ -41,16 +59,38 @@ class YesPool:
     def __init__(self) -> None:
         self.accepted = 0
         self._tip = 0
+        self._template = 0
         self._prefixes = count(1)
         self._connection: Sv2Connection | None = None
-        self._channels: dict[int, ExtendedChannel] = {}
+        self._accounts: dict[int, Account] = {}
+        self._users: dict[str, Account] = {}
+        self._due: list[Account] = []
+        self._present: tuple[int, Work] | None = None
 
-    def move_tip(self) -> None:
-        """Give every channel work on another tip, in one write."""
+    def move_tip(self) -> float:
+        """Give every channel work on another tip, in one write; returns when that began, in Unix seconds."""
         self._tip += 1
-        if self._connection is not None:
-            messages = [message for channel in self._channels.values() for message in self._begin(channel)]
-            self._connection.send(*map(encode, messages))
+        return self._send(
+            [message for account in self._accounts.values() for message in self._begin(account.channel)]
+        )
+
+    def renew(self) -> float:
+        """Give every channel other work on the present tip."""
+        self._template += 1
+        work = self._work()
+        return self._send([account.channel.follow(work) for account in self._accounts.values()])
+
+    def waits(self, user: str) -> list[float]:
+        """How long the pool has made each share of a user wait, in seconds."""
+        return self._users[user].waits
+
+    def _send(self, messages: Sequence[Message]) -> float:
+        frames = [encode(message) for message in messages]
+        begun = time.time()
+        if frames and self._connection is not None:
+            with suppress(ConnectionLost):
+                self._connection.send(*frames)
+        return begun
 
     async def serve(self, connection: Sv2Connection) -> None:
         """Talk to the proxy until it goes; raises ConnectionLost and Sv2Error."""
@@ -67,9 +107,8 @@ class YesPool:
 
     def _answer(self, message: Message) -> list[Message]:
         if isinstance(message, SubmitSharesExtended):
-            self.accepted += 1
-            return [SubmitSharesSuccess(message.channel_id, message.sequence_number, 1, 0)]
-        if isinstance(message, OpenExtendedMiningChannel):
+            self._take(message)
+        elif isinstance(message, OpenExtendedMiningChannel):
             number = next(self._prefixes)
             channel = ExtendedChannel(
                 GROUP + number,
@@ -77,16 +116,42 @@ class YesPool:
                 target=from_work(HASHES),
                 max_target=message.max_target,
             )
-            self._channels[channel.channel_id] = channel
+            account = Account(channel, Acknowledgements(channel.channel_id, EVERY))
+            self._accounts[channel.channel_id] = self._users[message.user_identity] = account
             return [channel.open_success(message.request_id, GROUP), *self._begin(channel)]
         return []
 
+    def _take(self, share: SubmitSharesExtended) -> None:
+        self.accepted += 1
+        account = self._accounts[share.channel_id]
+        account.since.append(time.time())
+        if not account.acks.count:
+            if not self._due:
+                asyncio.get_running_loop().call_later(MAX_DELAY_MS / 1e3, self._acknowledge)
+            self._due.append(account)
+        account.acks.add(share.sequence_number, HASHES)
+
+    def _acknowledge(self) -> None:
+        due, self._due = self._due, []
+        begun = time.time()
+        for account in due:
+            account.waits += [begun - since for since in account.since]
+            account.since.clear()
+        self._send([SubmitSharesSuccess(*answer) for each in due if (answer := each.acks.flush())])
+
     def _begin(self, channel: ExtendedChannel) -> tuple[Message, ...]:
-        template = template_of(new_template(self._tip + 1), (1, self._tip + 1))
-        work = build_work(template, [TxOut(REWARD, SCRIPT)], pool="benchmark", revision=0)
         now = int(time.time())
         previous = sha256(b"tip" + self._tip.to_bytes(4, "little"))
-        return channel.begin(work, Tip(previous, now, REGTEST_BITS, from_bits(REGTEST_BITS), now))
+        return channel.begin(self._work(), Tip(previous, now, REGTEST_BITS, from_bits(REGTEST_BITS), now))
+
+    def _work(self) -> Work:
+        """The same work for all channels, but on each tip, and each time that it is renewed, another one."""
+        number = (self._tip << 16) + self._template
+        if self._present is None or self._present[0] != number:
+            template = template_of(new_template(self._tip + 1), (1, self._tip + 1))
+            reward = [TxOut(REWARD - number, SCRIPT), TxOut(number, SCRIPT)]
+            self._present = (number, build_work(template, reward, pool="benchmark", revision=0))
+        return self._present[1]
 
 
 @asynccontextmanager
