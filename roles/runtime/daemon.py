@@ -28,6 +28,7 @@ from typing import Any, Generic, TypeVar
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, disable_created_metrics
 
 from roles.runtime import crash, log, sysexits
+from roles.runtime.api import Api
 from roles.runtime.errors import OperatorError
 from roles.runtime.health import HealthServer
 from roles.runtime.kernel import BUILD, Kernel, kernel
@@ -63,6 +64,11 @@ class Daemon(Generic[C, S]):
     kernel: Kernel = field(default_factory=kernel)
     reloads: Reloads[C, S] = field(default_factory=Reloads)
     """Where parts say which settings they take over while the daemon runs."""
+    api: Api = field(init=False)
+    """What is answered under the health address beside the health pages."""
+
+    def __post_init__(self) -> None:
+        self.api = Api(self.name)
 
     def take(self, config: C, shared: S) -> None:
         """Take over what can be of another valid configuration; raises OperatorError, and changes nothing."""
@@ -214,7 +220,7 @@ async def _live(spec: DaemonSpec[C, S], daemon: Daemon[C, S], read: Callable[[],
     ProcessCollector(registry=daemon.metrics)
     ready = Gauge("hashpool_ready", "1 when the daemon can serve.", registry=daemon.metrics)
     ready.set_function(lambda: float(daemon.readiness.ready))
-    health = HealthServer(spec.name, daemon.readiness, daemon.metrics)
+    health = HealthServer(spec.name, daemon.readiness, daemon.metrics, daemon.api)
     where = await health.start(daemon.config.health_address)
     _tell_start(daemon, f"http://{where}")
     try:

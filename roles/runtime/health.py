@@ -1,4 +1,4 @@
-"""The health address of a daemon: /health, /ready with reasons, /metrics.
+"""The health address of a daemon: /health, /ready with reasons, /metrics, and its JSON API if it has one.
 
 A few dozen lines over asyncio streams instead of an HTTP framework, because daemons that otherwise speak no
 HTTP would start three times slower with one.
@@ -15,6 +15,7 @@ from http import HTTPStatus
 
 from prometheus_client import CollectorRegistry, generate_latest
 
+from roles.runtime.api import Api
 from roles.runtime.listen import bound, listen
 from roles.runtime.readiness import Readiness
 from shared_config.address import Address
@@ -33,7 +34,10 @@ Reply = tuple[HTTPStatus, str, bytes]
 class HealthServer:
     """Answers GET and HEAD on the health address until it is closed."""
 
-    def __init__(self, name: str, readiness: Readiness, metrics: CollectorRegistry) -> None:
+    def __init__(
+        self, name: str, readiness: Readiness, metrics: CollectorRegistry, api: Api | None = None
+    ) -> None:
+        self._api = api or Api(name)
         self._name = name
         self._readiness = readiness
         self._metrics = metrics
@@ -90,8 +94,8 @@ class HealthServer:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
-        method, path = read_head(head)
-        status, kind, body = self._reply(method, path)
+        method, path, query = read_head(head)
+        status, kind, body = await self._reply(method, path, query)
         writer.write(
             f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {kind}\r\n"
             f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n".encode()
@@ -99,21 +103,27 @@ class HealthServer:
         )
         await writer.drain()
 
-    def _reply(self, method: str, path: str) -> Reply:
-        route = self._routes.get(path)
-        if route is None:
-            problem = HTTPStatus.NOT_FOUND if path.startswith("/") else HTTPStatus.BAD_REQUEST
-            return problem, _JSON, _dump({"error": problem.phrase.lower(), "paths": list(self._routes)})
-        if method not in {"GET", "HEAD"}:
+    async def _reply(self, method: str, path: str, query: str) -> Reply:
+        if method not in {"GET", "HEAD"} and path.startswith("/"):
             return HTTPStatus.METHOD_NOT_ALLOWED, _JSON, _dump({"error": "only GET and HEAD"})
-        return route()
+        if (route := self._routes.get(path)) is not None:
+            return route()
+        if (answer := await self._api.answer(path, query)) is not None:
+            status, body = answer
+            return status, _JSON, body + b"\n"
+        problem = HTTPStatus.NOT_FOUND if path.startswith("/") else HTTPStatus.BAD_REQUEST
+        paths = [*self._routes, *self._api.paths]
+        return problem, _JSON, _dump({"error": problem.phrase.lower(), "paths": paths})
 
 
-def read_head(head: bytes) -> tuple[str, str]:
-    """Method and path, without its query, of a request; of what is none the path is empty."""
+def read_head(head: bytes) -> tuple[str, str, str]:
+    """Method, path and query of a request; of what is none the path is empty."""
     words = head.split(b"\r\n", 1)[0].split(b" ")
-    path = words[1].split(b"?", 1)[0].decode("ascii", "replace") if len(words) == 3 else ""
-    return words[0].decode("ascii", "replace"), path
+    method = words[0].decode("ascii", "replace")
+    if len(words) != 3:
+        return method, "", ""
+    path, _, query = words[1].decode("ascii", "replace").partition("?")
+    return method, path, query
 
 
 def _dump(value: object) -> bytes:

@@ -43,7 +43,7 @@ WORDS: Final = (
 
 
 def read_health(head: bytes) -> None:
-    method, path = read_head(head)
+    method, path, _query = read_head(head)
     assert "?" not in path
     assert " " not in method + path
 

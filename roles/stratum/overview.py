@@ -1,0 +1,198 @@
+"""What people are shown of miners and upstreams, the same by every daemon that serves miners."""
+
+import time
+from typing import Annotated
+
+from pydantic import Field
+
+from roles.runtime.api import Answer
+from roles.stratum.latencies import Latencies
+from roles.stratum.tally import Tally
+from roles.stratum.upstream_meters import UpstreamState
+from roles.stratum.work_rate import WorkRate
+
+__all__ = [
+    "HashRate", "HashRates", "Latency", "Miner", "MinerPage", "Shares", "Summary", "Upstream",
+    "Upstreams", "hash_rates", "latency", "shares", "text", "unix",
+]  # fmt: skip
+
+Count = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0)]
+
+
+class HashRate(Answer):
+    """Hashes a second over one window, from the work of the shares that were accepted in it."""
+
+    hashes_per_s: Amount
+    low: Amount
+    """The true rate is below once in six times."""
+    high: Amount | None
+    """And above once in six times; null where nothing is known."""
+    shares: Count
+    seconds: Amount
+    """How long the window is: at most a fifth more than its name says, or since the miner is known."""
+
+
+class HashRates(Answer):
+    """Over the last minute, five minutes, hour and day."""
+
+    minute: HashRate = Field(serialization_alias="1m")
+    five_minutes: HashRate = Field(serialization_alias="5m")
+    hour: HashRate = Field(serialization_alias="1h")
+    day: HashRate = Field(serialization_alias="24h")
+
+
+class Shares(Answer):
+    """Shares by what became of them; each is counted once."""
+
+    accepted: Count
+    local: Count
+    """Good for the miner's own difficulty only: answered here, and not sent up."""
+    rejected: Count
+    rejected_by_reason: dict[str, Count]
+    stale: Count
+    """Of the rejected: for work that was over."""
+    unknown: Count
+    """The upstream went before it answered, or never did."""
+
+
+class Miner(Answer):
+    """One miner that is connected now: an SV1 connection, or an SV2 channel."""
+
+    id: str
+    """The same again when the miner comes back, for as long as it is remembered."""
+    worker: str
+    """The name that it gave, which is anybody's text."""
+    user_agent: str | None
+    """What its firmware calls itself, or its vendor and hardware; null where a proxy stands before it."""
+    address: str | None
+    """As far as the setting peer_addresses shows it."""
+    connected_since: float
+    known_since: float
+    """Since when its figures count."""
+    difficulty: Amount | None
+    """Of its shares, as SV1 counts it; null before any work."""
+    hash_rate: HashRates
+    shares: Shares
+    best_share: Amount | None
+    """The difficulty that its best share would have met."""
+    last_share: float | None
+    ehash: Count | None
+    """Tokens' worth that is known to be credited; null where this daemon cannot know."""
+
+
+class MinerPage(Answer):
+    """Miners in the order of their ids."""
+
+    miners: list[Miner]
+    next: str | None
+    """What to ask for as `after` to go on; null at the end."""
+    total: Count
+    """All miners that are connected."""
+
+
+class Summary(Answer):
+    """All miners together, those that have left included."""
+
+    daemon: str
+    started: float
+    miners: Count
+    """Connected now, with a channel."""
+    remembered: Count
+    """Gone, and known again if they come back."""
+    hash_rate: HashRates
+    shares: Shares
+    best_share: Amount | None
+    last_share: float | None
+    ehash: Count | None
+    """Tokens' worth that is known to be credited; null where this daemon cannot know."""
+    upstream: str | None
+    """The name of the upstream that is mined at; null while there is none."""
+    ready: bool
+    reasons: dict[str, str]
+    """Why it is not ready, by condition."""
+
+
+class Latency(Answer):
+    """From a share to the upstream's word on it, in seconds, over the last 512."""
+
+    count: Count
+    """All verdicts since the start."""
+    median: Amount
+    p99: Amount
+
+
+class Upstream(Answer):
+    """One upstream, the best first."""
+
+    name: str
+    state: UpstreamState
+    since: float
+    """When it came into this state."""
+    turns: Count
+    """Times that it became the one that is mined at."""
+    failure: str
+    """Why there is no connection with it; empty where there is one, or was."""
+
+
+class Upstreams(Answer):
+    """Where work comes from."""
+
+    upstream: str | None
+    """The name of the one that is mined at; null while there is none."""
+    since: float | None
+    """Since when it is mined at."""
+    knows_ehash: bool | None
+    """Whether it gives tokens; null while there is none."""
+    failovers: Count
+    """Times that another one was turned to."""
+    channels: Count
+    """Open there now."""
+    verdicts: Latency | None
+    """Null before the first."""
+    upstreams: list[Upstream]
+
+
+def hash_rates(rate: WorkRate, now: float, hashes: float = 0.0) -> HashRates:
+    """The estimates of all windows at `now`, for somebody whose shares take so many hashes."""
+    minute, five, hour, day = (
+        HashRate.model_construct(
+            hashes_per_s=told.rate,
+            low=told.low,
+            high=told.high,
+            shares=told.shares,
+            seconds=told.seconds,
+        )
+        for told in (rate.estimate(window, now, hashes) for window in ("1m", "5m", "1h", "24h"))
+    )
+    return HashRates(minute=minute, five_minutes=five, hour=hour, day=day)
+
+
+def shares(tally: Tally) -> Shares:
+    """What became of the shares of a tally."""
+    return Shares(
+        accepted=tally.accepted,
+        local=tally.local,
+        rejected=tally.rejected.total(),
+        rejected_by_reason=dict(tally.rejected),
+        stale=tally.rejected["stale"] + tally.rejected["stale-share"],
+        unknown=tally.unknown,
+    )
+
+
+def latency(latencies: Latencies) -> Latency | None:
+    """Median and 99th percentile of the last verdicts."""
+    told = latencies.quantiles(0.5, 0.99)
+    return None if told is None else Latency(count=latencies.count, median=told[0], p99=told[1])
+
+
+def text(name: str, most: int = 255) -> str:
+    """A peer's text as JSON can carry it: what is no Unicode is a question mark."""
+    return name[:most].encode("utf-8", "replace").decode()
+
+
+def unix(moment: float, now: float) -> float:
+    """Unix seconds of a moment of the monotonic clock, which shows `now`."""
+    return round(time.time() - (now - moment), 3)
+
+
