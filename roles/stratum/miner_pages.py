@@ -1,9 +1,9 @@
 """Miners page by page, so that thousands keep nobody waiting."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Mapping
 from heapq import nsmallest
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from roles.runtime.api import Endpoint, Parameter, Query
 from roles.runtime.errors import HttpRefusal
@@ -16,17 +16,18 @@ MOST = 500
 SLICE = 25
 """Miners looked at before others have their turn."""
 
+T = TypeVar("T")
 Key = tuple[int, ...]
 
 
-class MinerSource(Protocol):
+class MinerSource(Protocol[T]):
     """Who knows the miners that are connected, each by a key of numbers that stays."""
 
-    def keys(self) -> Iterable[Key]:
-        """Those of all, in any order."""
+    def present(self) -> Mapping[Key, T]:
+        """All of them, in any order."""
 
-    def show(self, key: Key) -> Miner | None:
-        """What is told of one; None when it has gone."""
+    def describe(self, key: Key, miner: T) -> Miner:
+        """What is told of one, which may just have gone."""
 
 
 def name_of(key: Key) -> str:
@@ -42,21 +43,20 @@ def key_of(name: str) -> Key | None:
     return tuple(map(int, parts))
 
 
-async def page(source: MinerSource, after: Key, limit: int) -> MinerPage:
+async def page(source: MinerSource[T], after: Key, limit: int) -> MinerPage:
     """At most `limit` miners behind a key."""
-    keys = list(source.keys())
-    wanted = nsmallest(limit + 1, (key for key in keys if key > after))
+    present = source.present()
+    wanted = nsmallest(limit + 1, (key for key in present if key > after))
     miners = []
     for number, key in enumerate(wanted[:limit], 1):
-        if (miner := source.show(key)) is not None:
-            miners.append(miner)
+        miners.append(source.describe(key, present[key]))
         if number % SLICE == 0:
             await asyncio.sleep(0)
     is_last = len(wanted) <= limit
-    return MinerPage(miners=miners, next=None if is_last else name_of(wanted[limit - 1]), total=len(keys))
+    return MinerPage(miners=miners, next=None if is_last else name_of(wanted[limit - 1]), total=len(present))
 
 
-def miner_endpoints(source: MinerSource) -> tuple[Endpoint, ...]:
+def miner_endpoints(source: MinerSource[T]) -> tuple[Endpoint, ...]:
     """All miners in pages, and one by its id."""
 
     async def several(query: Query) -> MinerPage:
@@ -68,10 +68,10 @@ def miner_endpoints(source: MinerSource) -> tuple[Endpoint, ...]:
 
     def one(query: Query) -> Miner:
         key = key_of(query.names["id"])
-        miner = source.show(key) if key is not None else None
-        if miner is None:
+        miner = None if key is None else source.present().get(key)
+        if key is None or miner is None:
             raise HttpRefusal(404, "no such miner is connected")
-        return miner
+        return source.describe(key, miner)
 
     sizes = {"type": "integer", "minimum": 1, "maximum": MOST, "default": PAGE}
     parameters = (

@@ -144,6 +144,11 @@ class MinerSession:
         return self._connection.peer
 
     @property
+    def hashes(self) -> float:
+        """What a share takes by the difficulty told; one that was rounded up takes more than its target."""
+        return self.told * HASHES_PER_DIFFICULTY
+
+    @property
     def host(self) -> str:
         """The miner's host, by which it may be known again."""
         return self._connection.host
@@ -277,7 +282,6 @@ class MinerSession:
             if told != self.told:
                 self.told = told
                 lines.append(set_difficulty(told))
-        # A difficulty that was rounded up takes more hashes than the target says.
         hashes = self.told * HASHES_PER_DIFFICULTY
         job_id = self.desk.jobs.add(work, work.target, clean=clean and not keeps, hashes=hashes)
         lines.append(notify(work.notify(job_id, ntime, clean=clean)))

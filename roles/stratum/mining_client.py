@@ -123,6 +123,9 @@ class MiningClient:
         self._forgets = self._forget
         self._session: MiningSession | None = None
         self._upstream: Upstream | None = None
+        self._before: Upstream | None = None
+        self.failovers = 0
+        """Times that another upstream than before was turned to."""
         demands, pauses = Demands(extensions, insist, flags), backoff or Backoff(first_s=0.1, limit_s=1.0)
         self._preference = Preference(
             [
@@ -153,6 +156,11 @@ class MiningClient:
     def upstream(self) -> str:
         """The name of the upstream that is mined at, empty while there is none."""
         return self._upstream.name if self._upstream else ""
+
+    @property
+    def open_channels(self) -> int:
+        """Channels that are open upstream."""
+        return len(self._session.channels) if self._session else 0
 
     @property
     def failure(self) -> str:
@@ -254,6 +262,8 @@ class MiningClient:
         if self._upstream is not None:
             self._upstream.enter(UpstreamState.IDLE)
         self._session, self._upstream = stay.session, stay.link.upstream
+        self.failovers += self._before not in {None, self._upstream}
+        self._before = self._upstream
         self._upstream.active()
         if self._on_change:
             self._on_change(True)

@@ -194,5 +194,3 @@ def text(name: str, most: int = 255) -> str:
 def unix(moment: float, now: float) -> float:
     """Unix seconds of a moment of the monotonic clock, which shows `now`."""
     return round(time.time() - (now - moment), 3)
-
-

@@ -103,7 +103,7 @@ class ShareDesk:
             return
         self.pending += 1
         timer = self._loop.call_later(self._verdict_s, self._no_verdict, place)
-        settle = partial(self._settle, place, timer, share, job.hashes)
+        settle = partial(self._settle, place, timer, share, hashes=job.hashes, since=now)
         self._submitter.found(share, submit, job.work, settle)
 
     def _settle(
@@ -111,13 +111,17 @@ class ShareDesk:
         place: Place,
         timer: asyncio.TimerHandle,
         share: JudgedShare,
-        hashes: float,
         verdict: Verdict,
+        *,
+        hashes: float,
+        since: float,
     ) -> None:
         timer.cancel()
         self.pending -= 1
+        now = self._loop.time()
+        if verdict.outcome is not Outcome.LOST and self._totals.verdicts is not None:
+            self._totals.verdicts.add(now - since)
         if verdict.outcome is Outcome.ACCEPTED:
-            now = self._loop.time()
             self.tally.credit(hashes, now)
             self._totals.credit(hashes, now)
             self.jobs.accepted(share.share_hash)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from protocols.bitcoin.target import DIFFICULTY_ONE, SPACE
 from protocols.sv1.errors import Rejection
 from protocols.translation.verdict import UNKNOWN_JOB
+from roles.stratum.latencies import Latencies
 from roles.stratum.work_rate import WorkRate
 
 __all__ = ["Tally", "reason"]
@@ -30,7 +31,7 @@ class Tally:
     often a miner was not read from for a while; `outgrown` the miners that were sent a longer coinbase than
     their firmware is known to take. `best` is the lowest hash of a share, as a number; `last` when the latest
     was found, in monotonic seconds; `ehash` what is known to be credited. `number` names a miner for as long
-    as it is remembered.
+    as it is remembered. `verdicts`, where it is wanted, is how long the upstream takes.
     """
 
     number: int = 0
@@ -45,6 +46,7 @@ class Tally:
     best: int = SPACE
     last: float | None = None
     ehash: int = 0
+    verdicts: Latencies | None = None
 
     @property
     def total(self) -> int:

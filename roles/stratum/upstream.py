@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -106,6 +107,10 @@ class Upstream:
         self.name = server.name or server.identity.where
         self.failure = "not connected yet"
         self.state = UpstreamState.IDLE
+        self.since = time.time()
+        """When it came into its state, in Unix seconds."""
+        self.turns = 0
+        """Times that it became the one mined at."""
         self.suspect_since = 0.0
         self.caution = 1
         self.server = server
@@ -135,6 +140,8 @@ class Upstream:
         """Note what it is to us now."""
         if state is not self.state:
             self.state = state
+            self.since = time.time()
+            self.turns += state is UpstreamState.ACTIVE
             if self._meters is not None:
                 self._meters.enter(self.name, state)
 

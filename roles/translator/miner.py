@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Protocol
 
 from protocols.bitcoin.target import MAX_TARGET, from_difficulty
+from protocols.ehash.messages import QuoteNotice
 from protocols.sv1.errors import ErrorCode, Rejection
 from protocols.sv1.requests import Authorize, Submit
 from protocols.sv1.results import Subscription
@@ -284,6 +285,8 @@ class Miner:
                 work.target = message.maximum_target
             elif isinstance(message, SetExtranoncePrefix):
                 work.prefix = message.extranonce_prefix
+            elif isinstance(message, QuoteNotice):
+                self.session.desk.tally.ehash += message.amount
         except TranslationError as error:
             _log.warning("unusable work", extra={"reason": str(error), "miner": self.session.peer})
 

@@ -16,6 +16,7 @@ from roles.stratum.client_metrics import ClientMetrics
 from roles.stratum.miner_session import SessionLimits
 from roles.stratum.mining_client import MiningClient, Server
 from roles.stratum.mining_setup import ClientIdentity
+from roles.translator.api import Overview
 from roles.translator.metrics import TranslatorMetrics
 from roles.translator.miner import MinerTerms
 from roles.translator.translator import Translator
@@ -70,6 +71,7 @@ async def service(daemon: Daemon[TranslatorSettings, MinerSide]) -> None:
         parked_sessions=config.limits.parked_sessions,
     )
     daemon.metrics.register(TranslatorMetrics(translator))
+    Overview(translator, client, readiness).serve(daemon.api)
     server_metrics = ServerMetrics(daemon.metrics, "sv1")
     servers = [
         line_connection.serve(

@@ -10,6 +10,7 @@ from protocols.translation.errors import SlicesExhausted
 from protocols.translation.extranonce import Layout, Slices
 from roles.runtime.line_connection import LineConnection
 from roles.stratum.firmware import classify
+from roles.stratum.latencies import Latencies
 from roles.stratum.miner_roll import MinerRoll
 from roles.stratum.miner_session import MinerSession, SessionLimits
 from roles.stratum.mining_client import MiningClient
@@ -49,7 +50,8 @@ class Translator:
         session_s: float = 180.0,
         parked_sessions: int = 1_000,
     ) -> None:
-        self.totals = Tally(rate=WorkRate(asyncio.get_running_loop().time()))
+        now = asyncio.get_running_loop().time()
+        self.totals = Tally(rate=WorkRate(now), verdicts=Latencies())
         self.roll = MinerRoll(remembered)
         self.turned_away = 0
         self.resumed = 0

@@ -13,7 +13,24 @@ from roles.cli.__main__ import main
 def test_the_edge_benchmark_tells_its_figures_on_the_last_line(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert main(["bench", "edge", "--json", "--miners", "3", "--seconds", "1", "--period", "0.2", "--state", str(tmp_path)]) == 0
+    assert (
+        main(
+            [
+                "bench",
+                "edge",
+                "--json",
+                "--miners",
+                "3",
+                "--seconds",
+                "1",
+                "--period",
+                "0.2",
+                "--state",
+                str(tmp_path),
+            ]
+        )
+        == 0
+    )
     figures = orjson.loads(capsys.readouterr().out.splitlines()[-1])
     wanted = {"miners", "cpu_us_per_share", "added_latency_ms", "kib_per_miner", "job_fanout_ms", "load"}
     assert set(figures) >= wanted

@@ -1,0 +1,78 @@
+"""What the translator tells of its miners and of the proxy, under its health address."""
+
+import asyncio
+
+from roles.runtime.api import Api, Endpoint
+from roles.runtime.readiness import Readiness
+from roles.stratum.latencies import Latencies
+from roles.stratum.miner_pages import Key, miner_endpoints, name_of
+from roles.stratum.mining_client import MiningClient
+from roles.stratum.overview import Miner, Summary, Upstreams, hash_rates, shares, text, unix
+from roles.stratum.upstream_overview import upstreams
+from roles.translator.miner import Miner as Served
+from roles.translator.translator import Translator
+
+
+class Overview:
+    """The translator as people see it; `miner`s are connections that have been let in."""
+
+    def __init__(self, translator: Translator, client: MiningClient, readiness: Readiness) -> None:
+        self._translator = translator
+        self._client = client
+        self._readiness = readiness
+        self._loop = asyncio.get_running_loop()
+
+    def serve(self, api: Api) -> None:
+        """Answer for all of it."""
+        api.add(
+            Endpoint("/api/v1/summary", "All miners together.", Summary, lambda _: self.summary()),
+            *miner_endpoints(self),
+            Endpoint("/api/v1/upstream", "The proxy.", Upstreams, lambda _: self.upstreams()),
+        )
+
+    def summary(self) -> Summary:
+        """All miners together."""
+        totals, now = self._translator.totals, self._loop.time()
+        return Summary(
+            daemon="translator",
+            started=unix(totals.rate.began, now),
+            miners=len(self.present()),
+            remembered=len(self._translator.roll),
+            hash_rate=hash_rates(totals.rate, now),
+            shares=shares(totals),
+            best_share=totals.best_difficulty,
+            last_share=None if totals.last is None else unix(totals.last, now),
+            ehash=None,
+            upstream=self._client.upstream or None,
+            ready=self._readiness.ready,
+            reasons=self._readiness.reasons,
+        )
+
+    def upstreams(self) -> Upstreams:
+        """The proxy, and how long its verdicts take."""
+        return upstreams(self._client, self._translator.totals.verdicts or Latencies())
+
+    def present(self) -> dict[Key, Served]:
+        """The miners that have named themselves."""
+        served = (miner for miner in self._translator if miner.identity is not None)
+        return {(miner.session.desk.tally.number,): miner for miner in served}
+
+    def describe(self, key: Key, miner: Served) -> Miner:
+        """What is told of one of them."""
+        session, now = miner.session, self._loop.time()
+        tally, identity = session.desk.tally, miner.identity
+        return Miner(
+            id=name_of(key),
+            worker=text(identity.user if identity else ""),
+            user_agent=text(miner.agent) or None,
+            address=session.peer,
+            connected_since=unix(session.since, now),
+            known_since=unix(tally.rate.began, now),
+            difficulty=session.told or None,
+            hash_rate=hash_rates(tally.rate, now, session.hashes),
+            shares=shares(tally),
+            best_share=tally.best_difficulty,
+            last_share=None if tally.last is None else unix(tally.last, now),
+            # Where the proxy's wallet holds the key, only the proxy knows.
+            ehash=tally.ehash if identity and identity.key is not None else None,
+        )
