@@ -8,7 +8,7 @@ from pydantic import Field
 from shared_config.limits import ConnectionLimits
 from shared_config.miner_side import MinerSide
 from shared_config.settings import DaemonSettings, Finding, Settings, Side, needs_key
-from shared_config.values import ListenAddress
+from shared_config.values import FilePath, ListenAddress
 
 
 class LineLimits(ConnectionLimits):
@@ -44,12 +44,23 @@ FirmwareClass = Literal[
 """Classes of miners that differ in where they start and what they can bear."""
 
 
+class TlsSettings(Settings):
+    """For miners that speak TLS: the operator's files, in PEM; read again on SIGHUP."""
+
+    certificate: FilePath
+    """The certificate, and behind it those that vouch for it."""
+    key: FilePath
+    """Its private key, without a password, and not for everybody to read."""
+
+
 class PortSettings(Settings):
     """A further port for SV1 miners, such as one for rented hash rate."""
 
     listen_address: ListenAddress
     firmware: FirmwareClass | None = None
     """What every miner of this port is taken for; without it, the name that it gives tells."""
+    tls: bool | None = None
+    """Whether miners of this port must speak TLS, or must not; without it they may, where [tls] is set."""
 
 
 class TranslatorSettings(DaemonSettings):
@@ -72,6 +83,8 @@ class TranslatorSettings(DaemonSettings):
     """Other sizes trip one firmware or another."""
     firmware: FirmwareClass | None = None
     """What every miner of `listen_address` is taken for; without it, the name that it gives tells."""
+    tls: TlsSettings | None = None
+    """With it, miners may speak TLS on every port that does not say otherwise."""
     ports: tuple[PortSettings, ...] = Field(default=(), strict=False, max_length=16)
     start_difficulty: float | None = Field(default=None, gt=0, le=1e15)
     """In SV1's difficulty: what every miner starts from; without it, each class of firmware from its own."""
@@ -84,7 +97,11 @@ class TranslatorSettings(DaemonSettings):
     limits: LineLimits = LineLimits()
 
     def review(self, shared: MinerSide) -> Iterator[Finding]:
-        """A proxy on another machine must be known by its key."""
+        """A proxy on another machine must be known by its key; a port with TLS needs a certificate."""
         if needs_key(shared.proxy.address, shared.proxy.authority_key):
             reason = "is missing, and the proxy is not on this machine"
             yield Finding("proxy.authority_key", reason, "hashpool keys show proxy", wanted=True, shared=True)
+        for place, port in enumerate(self.ports):
+            if port.tls and self.tls is None:
+                hint = "write [tls] with certificate and key"
+                yield Finding(f"ports.{place}.tls", "needs a certificate, and there is none", hint)

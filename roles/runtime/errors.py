@@ -7,6 +7,7 @@
     │   ├── PortInUse             a listen address is taken (EX_UNAVAILABLE)
     │   ├── ListenFailed          a listen address cannot be had for another reason (EX_UNAVAILABLE)
     │   ├── SecretUnusable        a key file is readable by others, damaged or cannot be written (EX_NOPERM)
+    │   ├── TlsUnusable           a certificate or its key is missing, expired or of another pair (EX_CONFIG)
     │   ├── StateUnusable         the state directory cannot be used (EX_CANTCREAT)
     │   ├── DatabaseInUse         another process has the store open (EX_TEMPFAIL)
     │   ├── DatabaseUnusable      the store cannot be opened or is damaged (EX_IOERR)
@@ -16,6 +17,7 @@
     │   ├── CommitFailed          the disk did not take a write, or the batch that it was part of
     │   ├── ReadFailed            the disk did not give what was to be read
     │   └── StorageClosed         the store has been closed
+    ├── TlsFailed                 a peer's TLS is broken, or of no kind that we take
     ├── HttpRefusal               what an HTTP handler answers instead of a result
     └── ConnectionLost            a peer is gone, or was cut off; carries `code`, a word for metrics
         └── ConnectFailed         a peer was not reached, or is not who it should be
@@ -67,6 +69,10 @@ class SecretUnusable(OperatorError):
     exit_code = sysexits.PERMISSION
 
 
+class TlsUnusable(OperatorError):
+    """The certificate for TLS or its key must not be used, or cannot be."""
+
+
 class StateUnusable(OperatorError):
     """The state directory cannot be made or written."""
 
@@ -111,6 +117,10 @@ class ReadFailed(StorageError):
 
 class StorageClosed(StorageError):
     """The store has been closed."""
+
+
+class TlsFailed(RuntimeFault):
+    """A peer's handshake or record makes no sense; the text is OpenSSL's word for it."""
 
 
 class HttpRefusal(RuntimeFault):

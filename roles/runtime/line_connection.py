@@ -12,15 +12,21 @@ bytes: one that only connects is never handed to the handler.
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 
 from prometheus_client import CollectorRegistry
 
 from protocols.sv1.errors import WrongProtocolError
 from protocols.sv1.line import DOWNSTREAM_LIMIT, UPSTREAM_LIMIT, LineSplitter, Overlong
 from roles.runtime.dial import CONNECT_S, dial
+from roles.runtime.errors import ConnectionLost, TlsFailed
 from roles.runtime.listen import listen
 from roles.runtime.peer_server import PeerServer, ServerLimits, ServerMetrics
 from roles.runtime.peer_stream import PeerStream, StreamLimits, StreamOwner
+from roles.runtime.tls_identity import TlsIdentity
+from roles.runtime.tls_layer import CLIENT_HELLO, TlsLayer
 from shared_config.address import Address
 
 Line = bytes | Overlong
@@ -46,21 +52,99 @@ class LineConnection(PeerStream[Line]):
         self._delivered()
 
 
-class ServedLines(LineConnection):
-    """The server's end."""
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Which peers a port takes: those that begin with TLS, where there is an identity, and plain ones unless
+    they `must_encrypt`.
+    """
 
-    def __init__(self, owner: StreamOwner, limits: StreamLimits, line_limit: int) -> None:
+    identity: TlsIdentity | None = None
+    must_encrypt: bool = False
+
+
+class ServedLines(LineConnection):
+    """The server's end; the peer may have begun with TLS."""
+
+    def __init__(self, owner: StreamOwner, limits: StreamLimits, line_limit: int, door: Door) -> None:
         super().__init__(owner, limits, line_limit)
         self._has_spoken = False
+        self._door = door
+        self._tls: TlsLayer | None = None
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the peer speaks TLS."""
+        return self._tls is not None
+
+    def close(self, text: str = "closed by us", *, code: str = "closed") -> None:
+        """End the connection after what was sent, or after three seconds; harmless when it has ended."""
+        if self._tls is not None and self.is_open:
+            self._write_raw(self._tls.end())
+        super().close(text, code=code)
 
     def _begin(self) -> None:
         """The miner speaks first."""
 
     def _arrived(self, data: bytes) -> None:
-        super()._arrived(data)
-        if not self._has_spoken and self.is_open:
-            self._has_spoken = True
-            self._opened()
+        if self._has_spoken:
+            if self._tls is None or (data := self._decrypt(self._tls, data)):
+                super()._arrived(data)
+        else:
+            self._first(data)
+
+    def _first(self, data: bytes) -> None:
+        """Look at how the peer begins; it is served when it has said something in clear."""
+        identity = self._door.identity
+        if self._tls is None and identity is not None and data.startswith(CLIENT_HELLO):
+            self._tls = TlsLayer(identity.context)
+        if self._tls is not None:
+            data = self._decrypt(self._tls, data)
+        elif self._door.must_encrypt:
+            self.abort("the peer does not speak TLS", code="tls-required")
+        if data and self.is_open:
+            super()._arrived(data)
+            if self.is_open:
+                self._has_spoken = True
+                self._opened()
+
+    def _decrypt(self, tls: TlsLayer, data: bytes) -> bytes:
+        assert self._door.identity is not None
+        handshakes = self._door.identity.metrics.handshakes
+        was_established = tls.is_established
+        try:
+            clear = tls.receive(data)
+        except TlsFailed as error:
+            if not was_established:
+                handshakes.labels("failed").inc()
+            self._write_raw(tls.outgoing())
+            self.close(f"TLS with the peer failed: {error}", code="tls-failed")
+            return b""
+        if tls.is_established and not was_established:
+            handshakes.labels("made").inc()
+        self._write_raw(tls.outgoing())
+        if tls.has_ended:
+            # Behind what it has said in clear.
+            self._loop.call_soon(partial(self.close, "the peer ended TLS", code="peer-closed"))
+        return clear
+
+    def _write(self, data: bytes) -> None:
+        if self._tls is None:
+            super()._write(data)
+            return
+        self._check()
+        try:
+            sealed = self._tls.send(data)
+        except TlsFailed as error:
+            self.abort(f"TLS with the peer failed: {error}", code="tls-failed")
+            self._check()
+        else:
+            super()._write(sealed)
+
+    def _write_raw(self, data: bytes) -> None:
+        if data and self.is_open:
+            # Whoever reads hears that the peer is gone.
+            with suppress(ConnectionLost):
+                super()._write(data)
 
 
 async def connect(
@@ -84,15 +168,17 @@ def serve(
     line_limit: int = DOWNSTREAM_LIMIT,
     server_limits: ServerLimits | None = None,
     stream_limits: StreamLimits | None = None,
+    door: Door | None = None,
 ) -> PeerServer[ServedLines]:
     """Listen at once, and serve while `run` of the result runs.
 
-    `setting` names the configuration key of the address. Raises PortInUse or ListenFailed.
+    `door` says who may come in; without it those that speak no TLS. `setting` names the configuration key of
+    the address. Raises PortInUse or ListenFailed.
     """
-    streams = stream_limits or StreamLimits()
+    streams, entrance = stream_limits or StreamLimits(), door or Door()
     return PeerServer(
         listen(address, setting),
-        lambda owner: ServedLines(owner, streams, line_limit),
+        lambda owner: ServedLines(owner, streams, line_limit, entrance),
         handler,
         limits=server_limits or ServerLimits(),
         metrics=metrics or ServerMetrics(CollectorRegistry(), "sv1"),

@@ -1,7 +1,7 @@
 """The composition root of the translator."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from protocols.ehash.messages import EXTENSION, MINING_MESSAGES
@@ -9,9 +9,11 @@ from protocols.sv2.codec import MINING
 from protocols.sv2.limits import FrameLimits
 from roles.runtime import line_connection, sv2_connection
 from roles.runtime.daemon import Daemon
+from roles.runtime.line_connection import Door
 from roles.runtime.peer_server import ServerLimits, ServerMetrics
 from roles.runtime.peer_stream import StreamLimits
 from roles.runtime.sv2_connection import Sv2Connection
+from roles.runtime.tls_identity import TlsIdentity, TlsMetrics
 from roles.stratum.client_metrics import ClientMetrics
 from roles.stratum.miner_session import SessionLimits
 from roles.stratum.mining_client import MiningClient, Server
@@ -73,6 +75,7 @@ async def service(daemon: Daemon[TranslatorSettings, MinerSide]) -> None:
     daemon.metrics.register(TranslatorMetrics(translator))
     Overview(translator, client, readiness).serve(daemon.api)
     server_metrics = ServerMetrics(daemon.metrics, "sv1")
+    identity = _identity(daemon)
     servers = [
         line_connection.serve(
             address,
@@ -82,8 +85,9 @@ async def service(daemon: Daemon[TranslatorSettings, MinerSide]) -> None:
             line_limit=config.limits.line_bytes,
             server_limits=ServerLimits.of(config.limits),
             stream_limits=StreamLimits.of(config.limits),
+            door=Door(identity if tls is not False else None, must_encrypt=bool(tls)),
         )
-        for setting, address, port_class in _ports(config)
+        for setting, address, port_class, tls in _ports(config)
     ]
     async with asyncio.TaskGroup() as group:
         mining = group.create_task(client.run())
@@ -98,11 +102,30 @@ async def service(daemon: Daemon[TranslatorSettings, MinerSide]) -> None:
         mining.cancel()
 
 
-def _ports(config: TranslatorSettings) -> Iterator[tuple[str, Address, str | None]]:
-    """Each port's setting, address and class of firmware."""
-    yield "listen_address", config.listen_address, config.firmware
+def _ports(config: TranslatorSettings) -> Iterator[tuple[str, Address, str | None, bool | None]]:
+    """Each port's setting, address and class of firmware, and whether its miners must speak TLS."""
+    yield "listen_address", config.listen_address, config.firmware, None
     for index, port in enumerate(config.ports):
-        yield f"ports.{index}.listen_address", port.listen_address, port.firmware
+        yield f"ports.{index}.listen_address", port.listen_address, port.firmware, port.tls
+
+
+def _identity(daemon: Daemon[TranslatorSettings, MinerSide]) -> TlsIdentity | None:
+    """The certificate for miners that speak TLS, read anew on SIGHUP; raises TlsUnusable."""
+    files = daemon.config.tls
+    if files is None:
+        return None
+    identity = TlsIdentity(
+        daemon.resolve(files.certificate),
+        daemon.resolve(files.key),
+        metrics=TlsMetrics(daemon.metrics, "sv1"),
+    )
+
+    def read_anew(config: TranslatorSettings, _shared: MinerSide) -> Callable[[], None]:
+        wanted = config.tls or files
+        return identity.prepare(daemon.resolve(wanted.certificate), daemon.resolve(wanted.key))
+
+    daemon.reloads.prepare(["tls.certificate", "tls.key"], read_anew, always=True)
+    return identity
 
 
 def _session_limits(config: TranslatorSettings) -> SessionLimits:

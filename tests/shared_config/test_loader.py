@@ -168,6 +168,13 @@ def test_all_problems_of_both_files_come_at_once(tree: Tree) -> None:
         ("proxy", "shared.hold_s=true", 'seconds from 0 to 86400, or "forever"'),
         ("translator", "extranonce2_size=9", "must be one of 4 or 8"),
         ("translator", "start_difficulty=0", "must be more than 0"),
+        (
+            "translator",
+            'ports=[{listen_address="0.0.0.0:1",tls=true}]',
+            "needs a certificate, and there is none",
+        ),
+        ("translator", "tls.key=''", "must name a file"),
+        ("translator", "session_s=3601", "must be at most 3600"),
         ("cpu_miner", "protocol=sv3", "must be one of 'sv1' or 'sv2'"),
         ("cpu_miner", "user=''", "must have at least 1 character"),
         ("regtest_node", "shared.network=main", "must be regtest for regtest_node"),

@@ -1,6 +1,7 @@
 """The whole daemon in one process: real Noise to a scripted proxy, real SV1 to a fake miner."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ from protocols.sv2.codec import MINING
 from protocols.sv2.limits import FrameLimits
 from roles.runtime import sv2_connection
 from roles.runtime.daemon import Daemon
-from roles.runtime.errors import ConnectionLost, PortInUse
+from roles.runtime.errors import ConnectionLost, PortInUse, TlsUnusable
 from roles.runtime.sv2_connection import Sv2Connection
 from roles.translator.service import service
 from shared_config.address import Address
 from shared_config.miner_side import MinerSide, MintUrlSettings, PoolPeerSettings, ProxyPeerSettings
-from shared_config.translator import TranslatorSettings
+from shared_config.translator import TlsSettings, TranslatorSettings
+from tests.roles.runtime.certificates import Pair, make_pair
 
 SECRET = b"\x07" * 32
 Eventually = Callable[[Callable[[], object]], Awaitable[None]]
@@ -61,12 +63,13 @@ async def proxy_port(scripted_proxy: Any, upstream: Any, scripted_connection: An
 
 
 def daemon(
-    state: Path, port: int, key: bytes | None, listen: int = 0
+    state: Path, port: int, key: bytes | None, listen: int = 0, **settings: Any
 ) -> Daemon[TranslatorSettings, MinerSide]:
     config = TranslatorSettings(
         listen_address=Address("127.0.0.1", listen),
         health_address=Address("127.0.0.1", 0),
         start_difficulty=0.0000153,
+        **settings,
     )
     shared = MinerSide(
         pool=PoolPeerSettings(address=Address("127.0.0.1", 1)),
@@ -96,6 +99,55 @@ async def test_the_daemon_is_ready_serves_and_stops(
     await miner.until(lambda: miner.is_gone)
     await miner.close()
     assert [message.reason_code for message in scripted_proxy.closed] == ["the miner left"]
+
+
+async def test_miners_may_speak_tls_and_the_certificate_is_read_anew(
+    tmp_path: Path, proxy_port: int, free_port: int, fake_miner: Any, scripted_proxy: Any
+) -> None:
+    first, second = make_pair(tmp_path, "first"), make_pair(tmp_path, "second")
+    files = TlsSettings(certificate=Path("first.pem"), key=Path("first.key"))
+    state = tmp_path / "translator"
+    translator = daemon(state, proxy_port, xonly(public_key(SECRET)), free_port, tls=files)
+    running = asyncio.create_task(service(translator))
+    async with asyncio.timeout(10):
+        await translator.readiness.wait()
+
+    async def mined(secured_by: Pair | None) -> None:
+        miner = fake_miner()
+        context = ssl.create_default_context(cafile=str(secured_by.certificate)) if secured_by else None
+        miner.reader, miner.writer = await asyncio.open_connection("127.0.0.1", free_port, ssl=context)
+        await miner.start()
+        assert (await miner.mine())["result"] is True
+        await miner.close()
+
+    async with asyncio.timeout(30):
+        for secured_by in (None, first):
+            await mined(secured_by)
+        wanted = TlsSettings(certificate=Path("second.pem"), key=Path("first.key"))
+        with pytest.raises(TlsUnusable, match="is not the key of the certificate"):
+            translator.take(translator.config.model_copy(update={"tls": wanted}), translator.shared)
+        await mined(first)
+        wanted = TlsSettings(certificate=Path("second.pem"), key=Path("second.key"))
+        translator.take(translator.config.model_copy(update={"tls": wanted}), translator.shared)
+        await mined(second)
+        first.key.unlink()
+        translator.take(translator.config, translator.shared)
+        await mined(second)
+    assert scripted_proxy.bad == []
+    assert translator.metrics.get_sample_value("hashpool_sv1_tls_handshakes_total", {"result": "made"}) == 4
+    translator.stopping.set()
+    async with asyncio.timeout(10):
+        await running
+
+
+async def test_a_certificate_that_cannot_be_used_ends_the_start_with_a_hint(
+    tmp_path: Path, proxy_port: int
+) -> None:
+    files = TlsSettings(certificate=Path("none.pem"), key=Path("none.key"))
+    with pytest.raises(TlsUnusable) as caught:
+        await service(daemon(tmp_path / "translator", proxy_port, None, tls=files))
+    assert caught.value.text == f"{tmp_path}/none.pem cannot be read: No such file or directory"
+    assert "tls.certificate" in caught.value.hint
 
 
 async def test_a_proxy_with_another_authority_key_is_not_mined_at(
