@@ -16,6 +16,8 @@ from roles.cli.auditing.ledger import LedgerRow
 from roles.cli.auditing.mint import KeysetTotals, QuoteRow
 from roles.cli.auditing.summary import Link
 from roles.cli.auditing.wallet import ProofRow, SignatureRow, WalletQuote
+from roles.credit import batch
+from roles.credit.ledger_rows import rows_after
 from roles.runtime.storage import Connection, open_readonly
 from roles.wallet.seed import seed_from_words
 
@@ -78,12 +80,12 @@ class PoolStore:
 
     def minimum(self) -> int | None:
         """Return the bits of one ehash in the newest row, None for an empty ledger."""
-        row = self._connection.execute("SELECT minimum FROM share ORDER BY seq DESC LIMIT 1").fetchone()
-        return None if row is None else int(row[0])
+        rows = rows_after(self._connection, self.last_seq() - 1, 1)
+        return rows[0].pricing.minimum if rows else None
 
     def last_seq(self) -> int:
         """Return the highest sequence number, 0 for an empty ledger."""
-        return self._connection.execute("SELECT max(seq) FROM share").fetchone()[0] or 0
+        return batch.last_row(self._connection)[0]
 
     def blocks(self) -> list[Block]:
         """Return every block found, in the order of finding."""
@@ -92,8 +94,7 @@ class PoolStore:
 
     def times_after(self, seq: int) -> dict[bytes, int]:
         """Return when each share after a place in the ledger was made durable, Unix milliseconds."""
-        rows = self._connection.execute("SELECT hash, time FROM share WHERE seq > ?", (seq,))
-        return {row[0]: row[1] for row in rows}
+        return {row.share_hash: row.time for row in batch.rows_from(self._connection, seq + 1)}
 
 
 class MintStore:

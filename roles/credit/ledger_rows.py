@@ -5,26 +5,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
-from itertools import takewhile
+from itertools import islice
 from typing import NamedTuple
 
-from protocols.ehash.amount import Valuation
+from protocols.ehash.amount import AMOUNT_LIMIT, Valuation
 from protocols.ehash.shift import FIRST_SHIFT
-from roles.credit.register import Register
+from roles.credit import batch
+from roles.credit.register import Page, Register
 from roles.runtime import crash
-from roles.runtime.storage import Connection, Row
+from roles.runtime.storage import Connection, IntegrityError
 
 STORE_ID_SIZE = 16
 _PREVIOUS = slice(4, 36)
-_INSERT = (
-    "INSERT INTO entry (seq, time, tip_no, terms_no, hash, header, amount, block)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-)
 _INSERT_UNATTRIBUTED = (
     "INSERT INTO unattributed (time, tip_no, hash, amount, block) VALUES (?, ?, ?, ?, ?)"
     " ON CONFLICT (tip_no, hash) DO NOTHING"
 )
-_SELECT = "SELECT seq, time, shift, minimum, valuation, hash, header, target, amount, key, block FROM share"
 
 
 class Entry(NamedTuple):
@@ -115,12 +111,12 @@ def open_ledger(connection: Connection, identity: bytes) -> Opened:
         (secrets.token_bytes(STORE_ID_SIZE), identity, FIRST_SHIFT),
     )
     state = connection.execute("SELECT store_id, identity, shift FROM ledger").fetchone()
-    last = connection.execute(f"{_SELECT} ORDER BY seq DESC LIMIT 1").fetchone()
+    last = rows_after(connection, batch.last_row(connection)[0] - 1, 1)
     return Opened(
         state["store_id"],
         state["identity"],
         state["shift"],
-        _row(last) if last else None,
+        last[0] if last else None,
         connection.execute("SELECT count(*) FROM unattributed").fetchone()[0],
         connection.execute("SELECT count(*) FROM refusal").fetchone()[0],
     )
@@ -139,19 +135,18 @@ def append(
 
     Tells what became of them, and the number of the last row.
     """
-    last = connection.execute("SELECT seq, time FROM entry ORDER BY seq DESC LIMIT 1").fetchone()
-    before, earliest = last or (0, 0)
+    before, earliest = batch.last_row(connection)
     register.begin(connection, before)
     price = (shift, pricing.minimum, int(pricing.valuation))
-    batch = _Batch(connection, register, before, time=max(now, earliest), price=price)
-    records = batch.add(entries)
-    connection.executemany(_INSERT, batch.rows)
+    addition = _Addition(connection, register, before, time=max(now, earliest), price=price)
+    records = addition.add(entries)
+    last = addition.store()
     crash.at("pool.shares-written")
-    return Outcome(before + 1, records), before + len(batch.rows)
+    return Outcome(before + 1, records), last
 
 
-class _Batch:
-    """Entries on their way into the ledger behind row `before`, as the rows to be written."""
+class _Addition:
+    """Entries on their way into the ledger behind row `before`; `parts` are those of all new rows."""
 
     def __init__(
         self,
@@ -162,7 +157,8 @@ class _Batch:
         time: int,
         price: tuple[int, int, int],
     ) -> None:
-        self.rows: list[tuple[object, ...]] = []
+        self._parts: list[bytes] = []
+        self._runs: list[tuple[int, int]] = []
         self._connection = connection
         self._register = register
         self._before = before
@@ -171,17 +167,19 @@ class _Batch:
 
     def add(self, entries: Sequence[Entry]) -> list[Record] | None:
         """The record of each entry, None where each makes the next row."""
-        tip, tip_no = b"", 0
+        tip = b""
         known: dict[bytes, int] = {}
         older = known
-        seq, time, price, rows = self._before, self._time, self._price, self.rows
+        seq, price, parts = self._before, self._price, self._parts
         terms_no, connection = self._register.terms_no, self._connection
         for place, entry in enumerate(entries):
             share_hash, header, target, amount, key, block = entry
+            if not 0 < amount < AMOUNT_LIMIT:
+                raise IntegrityError(f"an amount of {amount} has no place in the ledger")
             if header[_PREVIOUS] != tip:
                 tip = header[_PREVIOUS]
-                page = self._register.page(self._connection, tip)
-                tip_no, known, older = page.tip_no, page.rows, page.older
+                page = self._page(tip)
+                known, older = page.rows, page.older
             if key is None or share_hash in known or share_hash in older:
                 # The slow way from here on, for batches with repetitions or unattributed shares.
                 records = [Record(Fate.RECORDED, self._before + number) for number in range(1, place + 1)]
@@ -189,11 +187,27 @@ class _Batch:
             seq += 1
             known[share_hash] = seq
             number = terms_no(connection, (*price, target, key))
-            rows.append((seq, time, tip_no, number, share_hash, header, amount, block))
+            parts += (share_hash, header, batch.TAIL % (amount, number, block))
         return None
 
+    def store(self) -> int:
+        """Store the new rows; returns the number of the last."""
+        ends = [start for _, start in self._runs[1:]] + [len(self._parts)]
+        runs = [
+            (tip_no, self._parts[start:end]) for (tip_no, start), end in zip(self._runs, ends, strict=True)
+        ]
+        batch.store(self._connection, self._before + 1, self._time, runs)
+        return self._before + len(self._parts) // batch.PARTS
+
+    def _page(self, tip: bytes) -> Page:
+        """The page of a tip, to which the next rows belong."""
+        page = self._register.page(self._connection, tip)
+        if not self._runs or self._runs[-1][0] != page.tip_no:
+            self._runs.append((page.tip_no, len(self._parts)))
+        return page
+
     def _add_one(self, entry: Entry) -> Record:
-        page = self._register.page(self._connection, entry.header[_PREVIOUS])
+        page = self._page(entry.header[_PREVIOUS])
         if entry.key is None:
             values = (self._time, page.tip_no, entry.share_hash, entry.amount, entry.block)
             inserted = self._connection.execute(_INSERT_UNATTRIBUTED, values).rowcount
@@ -201,34 +215,53 @@ class _Batch:
         row = page.row_of(entry.share_hash)
         if row is not None:
             return Record(Fate.REPEATED if self._key_of(row) == entry.key else Fate.DUPLICATE, row)
-        seq = self._before + len(self.rows) + 1
+        seq = self._before + len(self._parts) // batch.PARTS + 1
         page.rows[entry.share_hash] = seq
         number = self._register.terms_no(self._connection, (*self._price, entry.target, entry.key))
-        rest = (entry.share_hash, entry.header, entry.amount, entry.block)
-        self.rows.append((seq, self._time, page.tip_no, number, *rest))
+        self._parts += (entry.share_hash, entry.header, batch.TAIL % (entry.amount, number, entry.block))
         return Record(Fate.RECORDED, seq)
 
     def _key_of(self, row: int) -> object:
-        find = self._connection.execute
         if row > self._before:
-            number = self.rows[row - self._before - 1][3]
+            number = batch.terms_of(self._parts[batch.PARTS * (row - self._before) - 1])
         else:
-            number = find("SELECT terms_no FROM entry WHERE seq = ?", (row,)).fetchone()[0]
-        return find("SELECT key FROM terms WHERE terms_no = ?", (number,)).fetchone()[0]
+            number = next(batch.rows_from(self._connection, row)).terms_no
+        return self._connection.execute("SELECT key FROM terms WHERE terms_no = ?", (number,)).fetchone()[0]
 
 
 def rows_after(connection: Connection, seq: int, limit: int) -> list[LedgerRow]:
     """Rows that follow `seq`, at most `limit`, all of the shift and price of the first."""
-    found = connection.execute(f"{_SELECT} WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit))
-    rows = [_row(row) for row in found]
-    return list(takewhile(lambda row: (row.shift, row.pricing) == (rows[0].shift, rows[0].pricing), rows))
+    terms: dict[int, tuple[int, Pricing, int, bytes]] = {}
+    rows: list[LedgerRow] = []
+    for row in islice(batch.rows_from(connection, seq + 1), limit):
+        found = terms.get(row.terms_no)
+        if found is None:
+            found = terms[row.terms_no] = _terms(connection, row.terms_no)
+        shift, pricing, target, key = found
+        if rows and (shift, pricing) != (rows[0].shift, rows[0].pricing):
+            break
+        rows.append(
+            LedgerRow(
+                row.seq,
+                row.time,
+                shift,
+                pricing,
+                row.share_hash,
+                row.header,
+                target,
+                row.amount,
+                key,
+                row.block,
+            )
+        )
+    return rows
 
 
-def _row(row: Row) -> LedgerRow:
-    seq, time, shift, minimum, valuation, share_hash, header, target, amount, key, block = row
-    price = _pricing(minimum, valuation)
-    number = int.from_bytes(target, "little")
-    return LedgerRow(seq, time, shift, price, share_hash, header, number, amount, key, bool(block))
+def _terms(connection: Connection, number: int) -> tuple[int, Pricing, int, bytes]:
+    shift, minimum, valuation, target, key = connection.execute(
+        "SELECT shift, minimum, valuation, target, key FROM terms WHERE terms_no = ?", (number,)
+    ).fetchone()
+    return shift, _pricing(minimum, valuation), int.from_bytes(target, "little"), key
 
 
 @lru_cache(maxsize=16)

@@ -8,6 +8,7 @@ writes only, one at a time.
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from roles.credit.batch import hashes_from, rows_from
 from roles.runtime.storage import Connection
 
 TIPS = 4
@@ -109,11 +110,9 @@ class Register:
     def _catch_up(self, connection: Connection) -> None:
         """Rows that another process wrote, or a write of which nobody knew what became of it."""
         pages = {page.tip_no: page for page in self._pages.values()}
-        for tip_no, share_hash, seq in connection.execute(
-            "SELECT tip_no, hash, seq FROM entry WHERE seq > ?", (self.last,)
-        ):
-            if tip_no in pages:
-                pages[tip_no].rows[share_hash] = seq
+        for row in rows_from(connection, self.last + 1):
+            if row.tip_no in pages:
+                pages[row.tip_no].rows[row.share_hash] = row.seq
 
 
 def _read(connection: Connection, tip: bytes, last: int) -> tuple[Page, bool]:
@@ -125,5 +124,4 @@ def _read(connection: Connection, tip: bytes, last: int) -> tuple[Page, bool]:
         ).fetchone()
         return Page(made[0]), True
     tip_no, first = found
-    rows = connection.execute("SELECT hash, seq FROM entry WHERE seq >= ? AND tip_no = ?", (first, tip_no))
-    return Page(tip_no, dict(map(tuple, rows))), False
+    return Page(tip_no, hashes_from(connection, first, tip_no)), False

@@ -3,7 +3,7 @@
 `audit_block` is what an audit reads; it stays when the table changes.
 """
 
-from roles.credit.schema import LEDGER
+from roles.credit.schema import BATCHES, LEDGER
 from roles.runtime.storage import Migration
 
 _POOL = """
@@ -32,4 +32,8 @@ CREATE VIEW audit_block AS
 SELECT number, hash, header, height, found_ms, status, verdict, confirmations FROM block;
 """
 
-MIGRATIONS: tuple[Migration, ...] = ((1, "ledger", LEDGER), (2, "pool", _POOL))
+MIGRATIONS: tuple[Migration, ...] = (
+    (1, "ledger", LEDGER),
+    (2, "pool", _POOL),
+    (3, "rows of the ledger in batches", BATCHES),
+)

@@ -18,6 +18,7 @@ from protocols.bitcoin.target import from_work, meets
 from protocols.ehash.amount import Valuation, share_amount
 from roles.cli.auditing.sides import audit
 from roles.cli.stores import PoolStore, WalletStore
+from roles.credit import batch
 from roles.node_client.client import NodeClient
 from roles.node_client.credentials import CookieFile
 from roles.pool.schema import MIGRATIONS
@@ -220,11 +221,8 @@ def _add_row(connection: Any) -> None:
         " RETURNING terms_no",
         (*price, target.to_bytes(32, "little"), NO_KEY),
     ).fetchone()[0]
-    connection.execute(
-        "INSERT INTO entry (time, tip_no, terms_no, hash, header, amount, block)"
-        " VALUES (?, ?, ?, ?, ?, ?, 0)",
-        (last["time"], last["tip_no"], terms_no, sha256d(header), header, amount),
-    )
+    row = (sha256d(header), header, batch.TAIL % (amount, terms_no, 0))
+    batch.store(connection, last["seq"] + 1, last["time"], [(last["tip_no"], row)])
 
 
 def host(name: str) -> str:

@@ -12,7 +12,7 @@ from protocols.bitcoin.target import MAX_TARGET
 from protocols.ehash.amount import Valuation
 from roles.credit.ledger import Ledger
 from roles.credit.ledger_rows import Entry, Pricing
-from roles.credit.schema import LEDGER
+from roles.credit.schema import BATCHES, LEDGER
 from roles.runtime.storage import Database
 
 IDENTITY = public_key(bytes(31) + b"\x01")
@@ -59,7 +59,9 @@ async def open_ledger(tmp_path: Path, clock: Clock):  # type: ignore[no-untyped-
     ) -> Ledger:
         for database in databases:
             database.close()
-        databases.append(Database.open(tmp_path / "ledger.sqlite", [(1, "ledger", LEDGER)]))
+        databases.append(
+            Database.open(tmp_path / "ledger.sqlite", [(1, "ledger", LEDGER), (2, "batches", BATCHES)])
+        )
         return await Ledger.open(databases[-1], identity, pricing, clock=clock)
 
     yield opener

@@ -104,6 +104,9 @@ async def test_a_ledger_that_lost_rows_is_read_again(
     open_ledger: Any, make_entry: Any, tmp_path: Path
 ) -> None:
     ledger = await open_ledger()
-    await fates(ledger, make_entry(1), make_entry(2))
-    await ledger._database.write(lambda connection: connection.execute("DELETE FROM entry WHERE seq = 2"))
+    await fates(ledger, make_entry(1))
+    await fates(ledger, make_entry(2))
+    await ledger._database.write(
+        lambda connection: connection.execute("DELETE FROM batch WHERE first_seq = 2")
+    )
     assert await fates(ledger, make_entry(1), make_entry(2)) == [(Fate.REPEATED, 1), (Fate.RECORDED, 2)]
