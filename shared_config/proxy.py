@@ -1,7 +1,7 @@
 """config/proxy.toml."""
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -21,6 +21,19 @@ class WalletSettings(Settings):
     recovery_s: float = Field(default=30.0, ge=1, le=86_400)
     """How often quotes that the pool did not tell of are looked for by key."""
     request_s: float = Field(default=15.0, ge=0.5, le=300)
+
+
+class AggregateSettings(Settings):
+    """What miners are asked for in aggregated mode, where the pool sees all as one and cannot fit each.
+
+    It only says how often each is heard of: shares that miss the pool's own target earn nothing, and are
+    answered by the proxy.
+    """
+
+    shares_per_minute: float = Field(default=6.0, ge=0.1, le=6_000)
+    """Of each miner; the proxy follows its hash rate."""
+    floor_hashes: int = Field(default=1 << 16, ge=1, le=1 << 80)
+    """The least work of a share: expected hashes."""
 
 
 class EdgeLimits(MiningLimits):
@@ -45,6 +58,11 @@ class ProxySettings(DaemonSettings):
     }
 
     listen_address: ListenAddress
+    mode: Literal["per_miner", "aggregated"] = "per_miner"
+    """How miners appear upstream: each by a channel of its own, whose difficulty the pool sets and which any
+    pool can tell apart; or all by one channel, which costs the pool and the link to it no more for a thousand
+    miners than for one, and keeps to pools that give few channels."""
+    aggregate: AggregateSettings = AggregateSettings()
     default_identity: str = Field(default="miner", min_length=1, max_length=100)
     """Of a miner that names none."""
     identities: int = Field(default=10_000, ge=1, le=1_000_000)

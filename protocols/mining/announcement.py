@@ -13,18 +13,27 @@ _IDS = Struct("<II")
 
 class Announcement:
     """The messages of an extended job on a tip: of a future one with what activates it, or of one to start on
-    at once.
+    at once. `min_ntime` of such a one is the tip's unless it is given.
     """
 
     __slots__ = ("_activation", "_job")
 
-    def __init__(self, work: Work, tip: Tip, *, future: bool) -> None:
+    def __init__(
+        self,
+        work: Work,
+        tip: Tip,
+        *,
+        future: bool,
+        min_ntime: int | None = None,
+        version_rolling: bool = True,
+    ) -> None:
+        least = tip.min_ntime if min_ntime is None else min_ntime
         job = NewExtendedMiningJob(
             0,
             0,
-            None if future else tip.min_ntime,
+            None if future else least,
             work.version,
-            True,
+            version_rolling,
             work.merkle_path,
             work.prefix,
             work.suffix,

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import count
@@ -43,9 +44,10 @@ from protocols.sv2.setup import (
 )
 from protocols.sv2.tlv import Tlv
 from roles.proxy.attribution import Attribution, Registrar
-from roles.proxy.channel_kinds import GROUP_ID, ExtendedEdgeChannel, StandardEdgeChannel
+from roles.proxy.channel_kinds import GROUP_ID
 from roles.proxy.downstream_channel import BURST_S, DownstreamChannel, Edge, OpenRequest
 from roles.proxy.errors import Overloaded, ProxyError, UpstreamAway
+from roles.proxy.modes import Mode
 from roles.proxy.slices import SLICE_SIZE, Slices
 from roles.proxy.verdicts import printable
 from roles.proxy.watch import UpstreamWatch
@@ -89,6 +91,7 @@ class Downstream:
         connection: Sv2Connection,
         *,
         edge: Edge,
+        mode: Mode,
         registrar: Registrar,
         slices: Slices,
         watch: UpstreamWatch,
@@ -106,7 +109,9 @@ class Downstream:
             extensions=(EXTENSION,),
         )
         self._channels: dict[int, DownstreamChannel] = {}
+        self._leaving: deque[tuple[DownstreamChannel, str]] = deque()
         self._ids = count(FIRST_CHANNEL)
+        self._berth = mode(self, lambda: next(self._ids))
         self._openings: set[asyncio.Task[None]] = set()
         self._outbox: list[Frame] = []
         loop = asyncio.get_running_loop()
@@ -125,6 +130,8 @@ class Downstream:
                 frames = await self._await_frames()
                 for number, frame in enumerate(frames, 1):
                     self._receive(frame)
+                    if self._leaving:
+                        await self._drop_leaving()
                     if number % BREATH == 0:
                         await asyncio.sleep(0)
                 if self._owed:
@@ -135,10 +142,9 @@ class Downstream:
         finally:
             for task in self._openings:
                 task.cancel()
-            for number, channel in enumerate(tuple(self._channels.values()), 1):
-                self._drop(channel, "the miner has gone")
-                if number % BREATH == 0:
-                    await asyncio.sleep(0)
+            self._berth.end()
+            self._leaving = deque((channel, "the miner has gone") for channel in self._channels.values())
+            await self._drop_leaving()
 
     async def _await_frames(self) -> list[Frame]:
         """What has arrived; raises ConnectionLost after too long without set-up, or without a channel."""
@@ -161,6 +167,11 @@ class Downstream:
     def transmit(self, message: Message, tlvs: Iterable[Tlv] = ()) -> None:
         """Send with everything else of this turn of the loop, in one write."""
         self._queue(encode(message, tlvs))
+
+    def send_frames(self, frames: Iterable[Frame]) -> None:
+        """Send messages that have been encoded, likewise."""
+        for frame in frames:
+            self._queue(frame)
 
     def release(self, channel: DownstreamChannel, reason: str) -> None:
         """Give a channel up; a connection that has no other is closed, so that the miner looks elsewhere."""
@@ -248,11 +259,20 @@ class Downstream:
         channel.update(message)
 
     def _close(self, message: CloseChannel) -> None:
-        wanted = message.channel_id
-        closing = [*self._channels.values()] if wanted == GROUP_ID else [self._channels.get(wanted)]
-        for channel in closing:
-            if channel is not None:
-                self._drop(channel, printable(message.reason_code))
+        wanted, reason = message.channel_id, printable(message.reason_code)
+        if (channel := self._channels.get(wanted)) is not None:
+            self._drop(channel, reason)
+            return
+        # A group may have thousands: others have their turn meanwhile.
+        group = self._berth.addressed(wanted)
+        closing = self._channels.values() if group is None else group
+        self._leaving.extend((channel, reason) for channel in closing)
+
+    async def _drop_leaving(self) -> None:
+        while self._leaving:
+            for _ in range(min(BREATH, len(self._leaving))):
+                self._drop(*self._leaving.popleft())
+            await asyncio.sleep(0)
 
     # Opening
 
@@ -310,16 +330,10 @@ class Downstream:
         """A channel that waits for its upstream one; raises ChannelsFull and CapacityExhausted."""
         if len(self._channels) >= self._bounds.channels:
             raise CapacityExhausted("this connection has as many channels as it may have")
-        kind = ExtendedEdgeChannel if isinstance(request, OpenExtendedMiningChannel) else StandardEdgeChannel
         taken = self._slices.take()
         try:
-            channel = kind(
-                request,
-                channel_id=next(self._ids),
-                extranonce_slice=taken,
-                attribution=attribution,
-                edge=self._edge,
-                line=self,
+            channel = self._berth.open(
+                request, channel_id=next(self._ids), extranonce_slice=taken, attribution=attribution
             )
         except ChannelsFull:
             self._slices.give_back(taken)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from protocols.mining.errors import TooManyShares
+from protocols.sv2.frame import Frame
 from protocols.sv2.layout import Message
 from protocols.sv2.mining import (
     OpenExtendedMiningChannel,
@@ -39,6 +40,9 @@ class Line(Protocol):
 
     def transmit(self, message: Message, tlvs: Iterable[Tlv] = ()) -> None:
         """Send with everything else of this turn of the loop."""
+
+    def send_frames(self, frames: Iterable[Frame]) -> None:
+        """Send messages that have been encoded, likewise."""
 
     def release(self, channel: "DownstreamChannel", reason: str) -> None:
         """The channel is given up for good: tell the miner and forget it."""

@@ -91,6 +91,11 @@ class EdgeJobs:
         """What the upstream's present jobs build on; None before its first SetNewPrevHash."""
         return self._store.active.tip if self._is_live and self._store.active else None
 
+    @property
+    def active(self) -> Job | None:
+        """The newest job that the upstream would judge shares for."""
+        return self._store.active if self._is_live else None
+
     def next_id(self) -> int:
         """A downstream job id that the channel has not had."""
         return self._store.next_id()

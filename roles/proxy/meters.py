@@ -48,11 +48,13 @@ class Meters:
         )
         self.shares = Counter(
             "hashpool_proxy_shares",
-            "Shares by verdict: accepted, rejected, or unknown where the upstream went first.",
+            "Shares by verdict: accepted, rejected, or unknown where the upstream went first; local ones miss"
+            " the upstream's target, and were answered here.",
             ["result"],
             registry=registry,
         )
         self.accepted = self.shares.labels("accepted")
+        self.local = self.shares.labels("local")
         self.rejected = Counter(
             "hashpool_proxy_shares_rejected",
             "Rejected shares by reason, and by who rejected them.",
@@ -78,6 +80,12 @@ class Meters:
         )
         self.throttled = Counter(
             "hashpool_proxy_throttled", "Times a miner was not read from for a while.", registry=registry
+        )
+        self.fanout = Histogram(
+            "hashpool_proxy_fanout_seconds",
+            "From new work of the upstream to the last channel that is sent it.",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
+            registry=registry,
         )
         self.verdict = Histogram(
             "hashpool_proxy_verdict_seconds",

@@ -3,12 +3,17 @@
 import asyncio
 import secrets
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 
+from protocols.mining.credit_target import CreditRule
+from roles.proxy.aggregate import Aggregate, AggregateTerms
 from roles.proxy.attribution import Registrar
 from roles.proxy.downstream import Downstream, DownstreamBounds
-from roles.proxy.downstream_channel import Edge
+from roles.proxy.downstream_channel import Edge, Line
 from roles.proxy.meters import Meters
+from roles.proxy.modes import Aggregated, Mode, PerMiner
 from roles.proxy.pools_mint import CONDITION as MINT_CONDITION
 from roles.proxy.pools_mint import PoolsMint
 from roles.proxy.slices import Slices
@@ -32,6 +37,9 @@ from shared_config.proxy import ProxySettings
 
 ProxyDaemon = Daemon[ProxySettings, MinerSide]
 
+UNIT_BITS = 32
+"""Targets of the edge are for whole multiples of 2^32 hashes, a difficulty of 1, from 16 of them on."""
+
 
 async def service(daemon: ProxyDaemon) -> None:
     """Run the proxy until it is told to stop."""
@@ -46,6 +54,8 @@ async def service(daemon: ProxyDaemon) -> None:
         edge = Edge(client, meters, time.time, hold_s, mint, limits.channel_shares_per_s)
         registrar = Registrar(wallet, daemon.config.default_identity)
         slices = Slices(secrets.randbits(32))
+        aggregate = await _aggregate(daemon, edge, registrar)
+        mode: Mode = partial(_per_miner, edge) if aggregate is None else partial(Aggregated, aggregate)
         bounds = DownstreamBounds(
             channels=limits.channels_per_connection,
             open_requests=limits.open_requests,
@@ -57,7 +67,13 @@ async def service(daemon: ProxyDaemon) -> None:
 
         async def serve_miner(connection: Sv2Connection) -> None:
             await Downstream(
-                connection, edge=edge, registrar=registrar, slices=slices, watch=watch, bounds=bounds
+                connection,
+                edge=edge,
+                mode=mode,
+                registrar=registrar,
+                slices=slices,
+                watch=watch,
+                bounds=bounds,
             ).run()
 
         server = serve(
@@ -73,11 +89,27 @@ async def service(daemon: ProxyDaemon) -> None:
         )
         async with asyncio.TaskGroup() as tasks:
             watching = watch_store(wallet.kit.database, daemon.readiness)
-            parts = (wallet.run(), client.run(), server.run(), watching)
+            parts = [wallet.run(), client.run(), server.run(), watching]
+            if aggregate is not None:
+                parts.append(aggregate.run())
             running = [tasks.create_task(part) for part in parts]
             await daemon.stopping.wait()
             for task in running:
                 task.cancel()
+
+
+def _per_miner(edge: Edge, line: Line, _new_id: Callable[[], int]) -> PerMiner:
+    return PerMiner(edge, line)
+
+
+async def _aggregate(daemon: ProxyDaemon, edge: Edge, registrar: Registrar) -> Aggregate | None:
+    """What all miners share upstream, if they do; its own key is that of the default identity."""
+    if daemon.config.mode == "per_miner":
+        return None
+    wanted, user = daemon.config.aggregate, daemon.config.default_identity
+    rule = CreditRule(UNIT_BITS, wanted.floor_hashes)
+    terms = AggregateTerms(wanted.shares_per_minute, rule, user)
+    return Aggregate(edge, await registrar.attribute(user, ()), terms)
 
 
 async def _open_wallet(daemon: ProxyDaemon, stack: AsyncExitStack) -> Wallet:

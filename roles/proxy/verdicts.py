@@ -25,7 +25,15 @@ class Verdicts:
 
     def accepted(self, sequence: int, work: int) -> None:
         """The upstream accepted a share of so many expected hashes; told with others of the same moment."""
+        self.count_accepted()
+        self.acknowledge(sequence, work)
+
+    def count_accepted(self) -> None:
+        """The upstream accepted a share, which is answered in its turn."""
         self._meters.accepted.inc()
+
+    def acknowledge(self, sequence: int, work: int) -> None:
+        """Answer a share with success; those before it must have been answered."""
         full = self._acks.add(sequence, work)
         if full is not None:
             self._send(SubmitSharesSuccess(*full))

@@ -2,6 +2,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,7 @@ async def start(tmp_path: Path, pool: ScriptedPool) -> AsyncIterator[Start]:
         mint: str = NOWHERE,
         connected: bool = True,
         others: tuple[UpstreamSettings, ...] = (),
-        **config: float,
+        **config: object,
     ) -> House:
         address = Address("127.0.0.1", free_port())
         settings = ProxySettings(
@@ -106,7 +107,8 @@ async def start(tmp_path: Path, pool: ScriptedPool) -> AsyncIterator[Start]:
         if connected:
             await until(lambda: task.done() or house.metric("upstream_connected") == 1)
         else:
-            await until(lambda: task.done() or "upstream" in house.daemon.readiness.reasons)
+            failures = partial(house.metric, "upstream_failures_total", cause="ConnectFailed")
+            await until(lambda: task.done() or failures() > 0)
         return house
 
     yield start

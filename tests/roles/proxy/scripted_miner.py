@@ -104,9 +104,10 @@ class ScriptedMiner:
         return OpenExtendedMiningChannel(1, identity, 1e12, ALL_FF, 2)
 
     async def open_extended(
-        self, identity: str = "alice", *, least: int = 2, max_target: int = ALL_FF, tlvs: tuple[Tlv, ...] = ()
-    ) -> OpenExtendedMiningChannelSuccess:
-        self.send(OpenExtendedMiningChannel(1, identity, 1e12, max_target, least), tlvs)
+        self, identity: str = "alice", *, least: int = 2, max_target: int = ALL_FF, rate: float = 1e12,
+        tlvs: tuple[Tlv, ...] = (),
+    ) -> OpenExtendedMiningChannelSuccess:  # fmt: skip
+        self.send(OpenExtendedMiningChannel(1, identity, rate, max_target, least), tlvs)
         answer = await self.expect(OpenExtendedMiningChannelSuccess)
         self.channel_id, self.prefix, self.size = (
             answer.channel_id, answer.extranonce_prefix, answer.extranonce_size,

@@ -76,6 +76,7 @@ class ScriptedPool:
         self.silent = False
         self.mint_url = ""
         self.idle = False
+        self.most = 32
         self.rolling = True
         self.previous = b"\x01" * 32
         self.channels: dict[int, Granted] = {}
@@ -249,6 +250,9 @@ class ScriptedPool:
             return
         if self.refuse_opens:
             self.send(OpenMiningChannelError(request.request_id, self.refuse_opens))
+            return
+        if request.min_extranonce_size > self.most:
+            self.send(OpenMiningChannelError(request.request_id, "min-extranonce-size-too-large"))
             return
         self._prefixes += 1
         prefix = self.head + self._prefixes.to_bytes(3, "big")

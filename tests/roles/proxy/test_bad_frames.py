@@ -14,6 +14,7 @@ from protocols.sv2.frame import Frame
 from roles.proxy.downstream import CATALOGUE, Downstream, DownstreamBounds
 from roles.proxy.downstream_channel import Edge
 from roles.proxy.meters import Meters
+from roles.proxy.modes import PerMiner
 from roles.proxy.slices import Slices
 from tests.roles.proxy.scripted_miner import setup_message
 
@@ -32,6 +33,7 @@ def downstream() -> Downstream:
     return Downstream(
         MagicMock(),
         edge=edge,
+        mode=lambda line, new_id: PerMiner(edge, line),
         registrar=MagicMock(),
         slices=Slices(0),
         watch=watch,
