@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Gauge
 
@@ -17,7 +18,7 @@ from roles.credit.errors import LedgerUnusable
 from roles.credit.ledger_rows import Entry, Fate, LedgerRow, Opened, Outcome, Pricing, Record
 from roles.credit.register import Register
 from roles.runtime.errors import StorageError
-from roles.runtime.storage import Database, IntegrityError
+from roles.runtime.storage import Connection, Database, IntegrityError
 
 GATHER_S = 0.004
 """How long entries wait for others to share their write with: a commit costs as much as many rows."""
@@ -104,7 +105,8 @@ class Ledger:
         self._clock = clock
         self._register = Register()
         self._gathered: _Gathered | None = None
-        self._writer: asyncio.Future[None] | None = None
+        self._timer: asyncio.Handle | None = None
+        self._writing = False
 
     @classmethod
     async def open(
@@ -162,53 +164,90 @@ class Ledger:
         gathered = self._gathered
         if gathered is None:
             gathered = self._gathered = _Gathered()
-            if self._writer is None:
-                self._writer = asyncio.ensure_future(self._write_gathered())
+            if not self._writing:
+                self._gather()
         gathered.entries += entries
         gathered.waiters.append((told, len(gathered.entries)))
 
-    async def _write_gathered(self) -> None:
-        """Write what came together while the write before was under way, one write at a time."""
+    def _begin(self) -> None:
+        """Write what has come together; meanwhile others gather for the next write."""
+        gathered, self._gathered, self._timer = self._gathered, None, None
+        if gathered is not None:
+            self._writing = True
+            self._write(gathered.entries, partial(self._written, gathered))
+
+    def _written(self, gathered: "_Gathered", outcome: Outcome | None, error: BaseException | None) -> None:
+        apart: Iterable[_Gathered] = ()
         try:
-            while self._gathered is not None:
-                if len(self._gathered.entries) < AT_ONCE:
-                    await asyncio.sleep(self.gather_s)
-                gathered, self._gathered = self._gathered, None
-                await self._settle(gathered)
-        except asyncio.CancelledError:
-            left, self._gathered = self._gathered, None
-            if left is not None:
-                left.fail(asyncio.CancelledError())
-            raise
+            if outcome is not None:
+                gathered.settle(outcome)
+            elif isinstance(error, IntegrityError) and len(gathered.waiters) > 1:
+                # One caller's entries cannot be stored, and the others must not suffer for it.
+                apart = gathered.apart()
+            else:
+                gathered.fail(error or asyncio.CancelledError())
         finally:
-            # A fault of ours ends this writer; who has come meanwhile must not wait for nobody.
-            self._writer = None
-            if self._gathered is not None:
-                self._writer = asyncio.ensure_future(self._write_gathered())
+            self._go_on(iter(apart))
 
-    async def _settle(self, gathered: _Gathered) -> None:
+    def _go_on(self, apart: "Iterator[_Gathered]") -> None:
+        """Write what is to be written apart, then what has gathered meanwhile."""
+        alone = next(apart, None)
+        if alone is not None:
+            self._write(alone.entries, partial(self._written_apart, alone, apart))
+            return
+        self._writing = False
+        if self._gathered is not None:
+            self._gather()
+
+    def _written_apart(
+        self,
+        alone: "_Gathered",
+        others: "Iterator[_Gathered]",
+        outcome: Outcome | None,
+        error: BaseException | None,
+    ) -> None:
         try:
-            gathered.settle(await self._write(gathered.entries))
-        except IntegrityError:
-            # One caller's entries cannot be stored, and the others must not suffer for it.
-            for each in gathered.apart():
-                try:
-                    each.settle(await self._write(each.entries))
-                except (StorageError, IntegrityError) as error:
-                    each.fail(error)
-        except StorageError as error:
-            gathered.fail(error)
-        except BaseException as error:
-            gathered.fail(error if isinstance(error, Exception) else asyncio.CancelledError())
-            raise
+            if outcome is not None:
+                alone.settle(outcome)
+            else:
+                alone.fail(error or asyncio.CancelledError())
+        finally:
+            self._go_on(others)
 
-    async def _write(self, entries: Sequence[Entry]) -> Outcome:
+    def _gather(self) -> None:
+        """Wait for others before what there is is written, unless it is enough."""
+        loop = asyncio.get_running_loop()
+        if self._gathered is not None and len(self._gathered.entries) >= AT_ONCE:
+            self._timer = loop.call_soon(self._begin)
+        else:
+            self._timer = loop.call_later(self.gather_s, self._begin)
+
+    def _write(
+        self, entries: Sequence[Entry], done: Callable[[Outcome | None, BaseException | None], None]
+    ) -> None:
         now = int(self._clock() * 1000)
-        outcome, last = await self._database.write(
-            lambda connection: ledger_rows.append(
-                connection, self._register, entries, now=now, shift=self.shift, pricing=self.pricing
-            )
-        )
+        register, shift, pricing = self._register, self.shift, self.pricing
+
+        def write(connection: Connection) -> tuple[Outcome, int]:
+            return ledger_rows.append(connection, register, entries, now=now, shift=shift, pricing=pricing)
+
+        try:
+            self._database.submit(write, partial(self._stored, done))
+        except BaseException as error:
+            asyncio.get_running_loop().call_soon(done, None, error)
+            if not isinstance(error, StorageError):
+                raise
+
+    def _stored(
+        self,
+        done: Callable[[Outcome | None, BaseException | None], None],
+        result: tuple[Outcome, int] | None,
+        error: BaseException | None,
+    ) -> None:
+        if result is None or error is not None:
+            done(None, error)
+            return
+        outcome, last = result
         self._register.confirm(last)
         if last > self.last_seq:
             self.last_seq = last
@@ -218,7 +257,7 @@ class Ledger:
         new = sum(record.seq == 0 and record.fate is Fate.RECORDED for record in records)
         if new:
             self.metrics.unattributed.inc(new)
-        return outcome
+        done(outcome, None)
 
     async def rows_after(self, seq: int, limit: int) -> list[LedgerRow]:
         """The rows that follow `seq`, at most `limit` and all of one shift and price."""

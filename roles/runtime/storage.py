@@ -66,12 +66,16 @@ _PRAGMAS = (
 )
 
 
+Done = Callable[[Any, BaseException | None], None]
+"""Told on the event loop what a write has returned, or why it has come to nothing."""
+
+
 @dataclass(slots=True, eq=False)
 class _Write:
     """A queued write and what became of it; as a context it keeps the exception of its body."""
 
     fn: Callable[[Connection], Any]
-    future: asyncio.Future[Any]
+    done: Done
     loop: asyncio.AbstractEventLoop
     result: Any = None
     error: BaseException | None = None
@@ -84,19 +88,24 @@ class _Write:
         self.error = error
         return True
 
-    def settle(self) -> None:
-        """Hand the outcome to the caller, who may have gone; on the event loop."""
-        if self.future.done():
+
+def _filling(future: asyncio.Future[Any]) -> Done:
+    """Hands an outcome to a caller who waits, and may have gone."""
+
+    def done(result: Any, error: BaseException | None) -> None:
+        if future.done():
             return
-        if self.error is None:
-            self.future.set_result(self.result)
-        elif isinstance(self.error, StopIteration):
+        if error is None:
+            future.set_result(result)
+        elif isinstance(error, StopIteration):
             # A future refuses it, because it would end the awaiting coroutine silently.
             wrapped = RuntimeError("a write raised StopIteration")
-            wrapped.__cause__ = self.error
-            self.future.set_exception(wrapped)
+            wrapped.__cause__ = error
+            future.set_exception(wrapped)
         else:
-            self.future.set_exception(self.error)
+            future.set_exception(error)
+
+    return done
 
 
 @dataclass(slots=True)
@@ -183,13 +192,24 @@ class Database:
         CommitFailed when the disk did not take the write or its batch, StorageClosed after `close`.
         """
         loop = asyncio.get_running_loop()
-        item = _Write(fn, loop.create_future(), loop)
+        future: asyncio.Future[T] = loop.create_future()
 
         def start() -> asyncio.Future[T]:
-            self._queue.put(item)
-            return item.future
+            self._queue.put(_Write(fn, _filling(future), loop))
+            return future
 
         return await self._bounded(start)
+
+    def submit(self, fn: Callable[[Connection], Any], done: Done) -> None:
+        """As `write`, for who cannot wait and has no more than one write under way: `done` is called.
+
+        Raises StorageClosed after `close`.
+        """
+        loop = asyncio.get_running_loop()
+        with self._closing:
+            if self._closed:
+                raise StorageClosed(f"{self.path} has been closed")
+            self._queue.put(_Write(fn, done, loop))
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
         """Run ``fn`` on the reader thread, in one snapshot that holds every write whose result was delivered.
@@ -379,7 +399,7 @@ def _deliver(batch: list[_Write]) -> None:
 
 def _settle(items: list[_Write]) -> None:
     for item in items:
-        item.settle()
+        item.done(item.result if item.error is None else None, item.error)
 
 
 def _take_lock(path: Path) -> int:

@@ -10,7 +10,7 @@ from protocols.ehash.errors import CreditCode
 from roles.credit.errors import LedgerUnusable
 from roles.credit.ledger_rows import Fate, Pricing, Record
 from roles.runtime.errors import CommitFailed
-from roles.runtime.storage import Database, IntegrityError, open_readonly
+from roles.runtime.storage import Database, Done, IntegrityError, open_readonly
 
 KEY = public_key(bytes(31) + b"\x02")
 OTHER = public_key(bytes(31) + b"\x03")
@@ -209,11 +209,11 @@ async def test_a_failed_commit_fails_every_caller_and_the_next_write_goes_on(
 ) -> None:
     ledger = await open_ledger()
 
-    async def fail(*_: object) -> None:
-        raise CommitFailed("the disk is full")
+    def fail(_database: Database, _fn: object, done: Done) -> None:
+        done(None, CommitFailed("the disk is full"))
 
     with monkeypatch.context() as patch:
-        patch.setattr(Database, "write", fail)
+        patch.setattr(Database, "submit", fail)
         fates = await asyncio.gather(
             *(ledger.append([make_entry(number)]) for number in range(3)), return_exceptions=True
         )
@@ -237,7 +237,7 @@ async def test_a_fault_of_ours_is_raised_to_whoever_waits(
     handled: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: handled.append(context))
     with monkeypatch.context() as patch:
-        patch.setattr(Database, "write", None)
+        patch.setattr(Database, "submit", None)
         with pytest.raises(TypeError):
             await ledger.append([make_entry(1)])
     assert await ledger.append([make_entry(1)]) == [Record(Fate.RECORDED, 1)]
@@ -248,20 +248,20 @@ async def test_shares_that_come_during_a_fault_of_ours_are_recorded_after_it(
 ) -> None:
     ledger = await open_ledger()
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-    write = Database.write
+    submit = Database.submit
     faults = iter([RuntimeError("a fault")])
 
     second: asyncio.Future[Any] | None = None
 
-    async def fail_once(*arguments: Any) -> Any:
+    def fail_once(database: Database, fn: Any, done: Done) -> None:
         nonlocal second
         for fault in faults:
             second = asyncio.ensure_future(ledger.append([make_entry(2)]))
-            await asyncio.sleep(0)
-            raise fault
-        return await write(*arguments)
+            asyncio.get_running_loop().call_later(0.01, done, None, fault)
+            return
+        submit(database, fn, done)
 
-    monkeypatch.setattr(Database, "write", fail_once)
+    monkeypatch.setattr(Database, "submit", fail_once)
     with pytest.raises(RuntimeError, match="a fault"):
         await ledger.append([make_entry(1)])
     assert second is not None

@@ -8,7 +8,7 @@ from roles.credit import register
 from roles.credit.ledger import Ledger
 from roles.credit.ledger_rows import Fate
 from roles.runtime.errors import CommitFailed
-from roles.runtime.storage import Database
+from roles.runtime.storage import Database, Done
 
 OTHER = public_key(bytes(31) + b"\x03")
 
@@ -47,17 +47,17 @@ async def test_what_a_failed_write_added_is_taken_back(
 ) -> None:
     ledger = await open_ledger()
     await fates(ledger, make_entry(1))
-    write = Database.write
+    submit = Database.submit
 
-    async def roll_back(database: Database, fn: Any) -> Any:
+    def roll_back(database: Database, fn: Any, done: Done) -> None:
         def spoil(connection: Any) -> None:
             fn(connection)
             raise CommitFailed("the disk is full")
 
-        return await write(database, spoil)
+        submit(database, spoil, done)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Database, "write", roll_back)
+        patch.setattr(Database, "submit", roll_back)
         for _ in range(2):
             with pytest.raises(CommitFailed):
                 await fates(ledger, make_entry(2), make_entry(3, tip=2))
@@ -73,14 +73,13 @@ async def test_rows_of_a_write_that_was_taken_for_failed_are_found(
 ) -> None:
     ledger = await open_ledger()
     await fates(ledger, make_entry(1))
-    write = Database.write
+    submit = Database.submit
 
-    async def keep_silent(database: Database, fn: Any) -> Any:
-        await write(database, fn)
-        raise CommitFailed("the disk does not say")
+    def keep_silent(database: Database, fn: Any, done: Done) -> None:
+        submit(database, fn, lambda *_: done(None, CommitFailed("the disk does not say")))
 
     with monkeypatch.context() as patch:
-        patch.setattr(Database, "write", keep_silent)
+        patch.setattr(Database, "submit", keep_silent)
         with pytest.raises(CommitFailed):
             await fates(ledger, make_entry(2), make_entry(3, tip=2))
     assert await fates(ledger, make_entry(3, tip=2), make_entry(2), make_entry(4)) == [

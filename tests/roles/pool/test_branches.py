@@ -28,7 +28,7 @@ from roles.pool.remote_books import STOCK, EntriesFault, RemoteLedger, RemotePre
 from roles.pool.schema import MIGRATIONS
 from roles.pool.tallies import Tallies, snapshot
 from roles.runtime.errors import CommitFailed
-from roles.runtime.storage import Database
+from roles.runtime.storage import Database, Done
 from tests.roles.pool.neighbours import soon
 
 KEY, OTHER_KEY = public_key(b"\x01" * 32), public_key(b"\x02" * 32)
@@ -202,11 +202,11 @@ async def test_a_disk_that_fails_is_told_to_each_caller(
 ) -> None:
     branch = await keeper.branch()
 
-    async def full(_: object) -> None:
-        raise CommitFailed("the disk is full")
+    def full(_fn: object, done: Done) -> None:
+        done(None, CommitFailed("the disk is full"))
 
     with monkeypatch.context() as patched:
-        patched.setattr(keeper.database, "write", full)
+        patched.setattr(keeper.database, "submit", full)
         failed = await asyncio.gather(branch.enter(entry(1)), branch.enter(entry(2)), return_exceptions=True)
     assert [str(each) for each in failed] == ["the disk is full"] * 2
     assert all(isinstance(each, CommitFailed) for each in failed)

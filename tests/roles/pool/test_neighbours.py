@@ -26,7 +26,7 @@ from roles.pool.supply import reward_script
 from roles.pool.template_link import MAX_SHELVED, TransactionShelf
 from roles.pool.workshop import Workshop, script_height
 from roles.runtime.errors import CommitFailed
-from roles.runtime.storage import Database
+from roles.runtime.storage import Database, Done
 from tests.roles.pool.house import House
 from tests.roles.pool.neighbours import KEY, Mint, soon
 
@@ -154,11 +154,11 @@ async def test_a_ledger_that_cannot_be_written_refuses_shares_and_takes_them_lat
     channel = await miner.open(user=TEXT)
     share = channel.mine()
 
-    async def fail(*_: object) -> None:
-        raise CommitFailed("the disk is full")
+    def fail(_database: Database, _fn: object, done: Done) -> None:
+        done(None, CommitFailed("the disk is full"))
 
     with monkeypatch.context() as patch:
-        patch.setattr("roles.credit.ledger.Ledger._write", fail)
+        patch.setattr(Database, "submit", fail)
         channel.submit(share)
         assert await miner.hear(SubmitSharesError) == SubmitSharesError(2, 1, "share-not-stored")
     channel.submit(share)

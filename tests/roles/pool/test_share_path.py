@@ -11,8 +11,8 @@ from protocols.sv2.codec import encode
 from protocols.sv2.frame import Frame
 from protocols.sv2.mining import SubmitSharesError, SubmitSharesSuccess
 from protocols.sv2.template_distribution import SubmitSolution
-from roles.credit.ledger import Ledger
 from roles.runtime.errors import CommitFailed, ConnectionLost
+from roles.runtime.storage import Database, Done
 from roles.runtime.sv2_connection import ServedConnection
 from tests.roles.pool.house import Channel, House
 from tests.roles.pool.neighbours import KEY, OTHER_KEY, soon
@@ -26,17 +26,22 @@ class Disk:
         self.ready.set()
         self.fails = False
         self.writes = 0
-        write = Ledger._write
+        submit = Database.submit
         disk = self
 
-        async def slow(ledger: Ledger, entries: Any) -> Any:
-            disk.writes += 1
+        async def later(database: Database, fn: Any, done: Done) -> None:
             await disk.ready.wait()
             if disk.fails:
-                raise CommitFailed("the disk is full")
-            return await write(ledger, entries)
+                done(None, CommitFailed("the disk is full"))
+            else:
+                submit(database, fn, done)
 
-        monkeypatch.setattr(Ledger, "_write", slow)
+        def slow(database: Database, fn: Any, done: Done) -> None:
+            disk.writes += 1
+            disk.waits = asyncio.ensure_future(later(database, fn, done))
+
+        self.waits: asyncio.Future[None] | None = None
+        monkeypatch.setattr(Database, "submit", slow)
 
 
 @pytest.fixture
@@ -182,10 +187,10 @@ async def test_a_fault_of_ours_ends_the_connection_and_no_share_is_acknowledged(
 ) -> None:
     channel = await mining(house)
 
-    async def fail(*_: object) -> None:
-        raise RuntimeError("a fault")
+    def fail(_database: Database, _fn: object, done: Done) -> None:
+        done(None, RuntimeError("a fault"))
 
-    monkeypatch.setattr(Ledger, "_write", fail)
+    monkeypatch.setattr(Database, "submit", fail)
     channel.submit(channel.mine())
     code, _ = await channel.miner.closed()
     assert code in {"peer-closed", "reset"}
