@@ -11,12 +11,33 @@ from shared_config.settings import DaemonSettings, Finding, Settings, Side, need
 from shared_config.values import FilePath, ListenAddress
 
 
+class CostSettings(Settings):
+    """What a connection costs in seconds of our patience; each second forgives one.
+
+    A request costs 1 / `shares_per_s`.
+    """
+
+    soft_s: float = Field(default=10.0, ge=1, le=3_600)
+    """Beyond it a connection is not read from for a while."""
+    hard_s: float = Field(default=100.0, ge=2, le=86_400)
+    """Beyond it a connection is cut; only what is wrong leads there."""
+    bad_line_s: float = Field(default=5.0, ge=0, le=3_600)
+    """A line that is no message."""
+    refused_s: float = Field(default=1.0, ge=0, le=3_600)
+    """A request that is refused, such as a name that may not mine."""
+    bad_share_s: float = Field(default=0.1, ge=0, le=3_600)
+    """A share that we refuse ourselves, unless for its job."""
+
+
 class LineLimits(ConnectionLimits):
     """Bounds on SV1 connections."""
 
     line_bytes: int = Field(default=8_192, ge=1_024, le=1 << 20)
     shares_per_s: int = Field(default=100, ge=1, le=1_000_000)
     """And other requests of one connection, over ten seconds; beyond, it is not read from for a while."""
+    cost: CostSettings = CostSettings()
+    workers: int = Field(default=64, ge=1, le=100_000)
+    """Names on one connection."""
     open_submits: int = Field(default=1_000, ge=1, le=100_000)
     """Shares of one connection that wait for their verdict."""
     authorize_s: float = Field(default=60.0, ge=1, le=3_600)
@@ -101,6 +122,8 @@ class TranslatorSettings(DaemonSettings):
         if needs_key(shared.proxy.address, shared.proxy.authority_key):
             reason = "is missing, and the proxy is not on this machine"
             yield Finding("proxy.authority_key", reason, "hashpool keys show proxy", wanted=True, shared=True)
+        if self.limits.cost.hard_s <= self.limits.cost.soft_s:
+            yield Finding("limits.cost.hard_s", "must be more than soft_s, where miners are slowed first")
         for place, port in enumerate(self.ports):
             if port.tls and self.tls is None:
                 hint = "write [tls] with certificate and key"

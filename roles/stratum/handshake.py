@@ -17,6 +17,7 @@ from protocols.sv1.requests import (
     read_suggest_target,
 )
 from protocols.sv1.results import Subscription, subscription
+from roles.stratum.cost import CostAccount
 from roles.stratum.firmware import classify
 from roles.stratum.replies import OrderedReplies, Place
 
@@ -25,7 +26,6 @@ __all__ = ["Gatekeeper", "Handshake"]
 EARLY_S = 1.0
 """How long a name that comes before the subscription waits for it."""
 EARLY_LIMIT = 8
-NAME_LIMIT = 64
 NAME_SIZE = 255
 
 Answer = Callable[[Rejection | None], None]
@@ -50,7 +50,8 @@ class Handshake:
     """What one miner has said of itself, and the answers to it.
 
     `ready` is called once, when it is both subscribed and authorized. `mask_for` tells which of the version
-    bits asked for the miner may roll now. `port_class`: the class of firmware that its port is for, if any.
+    bits asked for the miner may roll now, `workers` how many names it may have. `port_class`: the class of
+    firmware that its port is for, if any.
     """
 
     def __init__(
@@ -61,6 +62,8 @@ class Handshake:
         *,
         mask_for: Callable[[int], int],
         ready: Callable[[], None],
+        cost: CostAccount,
+        workers: int,
         port_class: str | None = None,
     ) -> None:
         self.user_agent = ""
@@ -77,6 +80,8 @@ class Handshake:
         self.granted = granted
         self._mask_for = mask_for
         self._ready = ready
+        self._cost = cost
+        self._workers = workers
         self._port_class = port_class
         self._names: set[str] = set()
         self._takes_names = False
@@ -137,8 +142,7 @@ class Handshake:
             if self._impatience is None:
                 self._impatience = asyncio.get_running_loop().call_later(EARLY_S, self._take_early)
         else:
-            error = Rejection(ErrorCode.NOT_SUBSCRIBED, "Not subscribed")
-            self._replies.answer(call.id, error_reply(call.id, error))
+            self._refuse(self._replies.take(call.id), Rejection(ErrorCode.NOT_SUBSCRIBED, "Not subscribed"))
 
     def suggest_difficulty(self, call: Call) -> None:
         """mining.suggest_difficulty: no answer, since firmware may take one for a share's."""
@@ -171,18 +175,22 @@ class Handshake:
             self._count(request.user)
             self._gatekeeper.authorize(request, partial(self._authorized, place))
         except Rejection as error:
-            self._replies.fill(place, error_reply(place.id, error))
+            self._refuse(place, error)
+
+    def _refuse(self, place: Place, error: Rejection) -> None:
+        self._cost.refused()
+        self._replies.fill(place, error_reply(place.id, error))
 
     def _count(self, name: str) -> None:
         if len(name) > NAME_SIZE:
             raise Rejection(ErrorCode.UNAUTHORIZED, "User name too long")
-        if name not in self._names and len(self._names) >= NAME_LIMIT:
+        if name not in self._names and len(self._names) >= self._workers:
             raise Rejection(ErrorCode.UNAUTHORIZED, "Too many workers on one connection")
         self._names.add(name)
 
     def _authorized(self, place: Place, refusal: Rejection | None) -> None:
         if refusal is not None:
-            self._replies.fill(place, error_reply(place.id, refusal))
+            self._refuse(place, refusal)
             return
         self._replies.fill(place, reply(place.id, True))
         was_complete = self.is_complete

@@ -17,7 +17,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from protocols.sv1.errors import ErrorCode, MalformedError, Rejection
@@ -31,8 +31,8 @@ from protocols.translation.version_mask import SV1_MASK, granted_mask
 from protocols.translation.work import Work
 from roles.runtime.errors import ConnectionLost
 from roles.runtime.line_connection import Line, LineConnection
+from roles.stratum.cost import CostAccount, CostTerms
 from roles.stratum.handshake import Gatekeeper, Handshake
-from roles.stratum.pace import Pace
 from roles.stratum.replies import OrderedReplies
 from roles.stratum.share_desk import ShareDesk, Submitter
 from roles.stratum.tally import Tally
@@ -41,15 +41,11 @@ __all__ = ["MinerOwner", "MinerSession", "SessionLimits"]
 
 _log = logging.getLogger(__name__)
 
-BURST_S = 10.0
-MALFORMED_LIMIT = 100
-"""Lines that are no messages, after which a peer is no miner."""
-
 
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
-    """Bounds on one connection: times in seconds, `lines_per_s` over ten seconds, `open_requests`
-    unanswered ones.
+    """Bounds on one connection: times in seconds, what it may `cost`, `open_requests` unanswered ones, and
+    names of `workers`.
     """
 
     handshake_s: float = 10.0
@@ -57,8 +53,9 @@ class SessionLimits:
     idle_s: float = 600.0
     keepalive_s: float = 45.0
     verdict_s: float = 5.0
-    lines_per_s: float = 100.0
+    cost: CostTerms = field(default_factory=CostTerms)
     open_requests: int = 1_000
+    workers: int = 64
     tick_s: float = 5.0
 
 
@@ -93,6 +90,8 @@ class MinerSession:
         self._has_outgrown = False
         self._is_resumed = False
         self._loop = asyncio.get_running_loop()
+        self._began = self._heard = self._loop.time()
+        self.cost = CostAccount(limits.cost, self._began, totals.faults)
         self._replies = OrderedReplies(self._write, limits.open_requests)
         self.handshake = Handshake(
             owner,
@@ -100,6 +99,8 @@ class MinerSession:
             granted,
             mask_for=self._mask_for,
             ready=self._ready,
+            cost=self.cost,
+            workers=limits.workers,
             port_class=port_class,
         )
         self.desk = ShareDesk(
@@ -111,6 +112,7 @@ class MinerSession:
             clock=clock,
             totals=totals,
             tally=tally,
+            cost=self.cost,
         )
         self.told = 0.0
         """The difficulty that the miner was told last, 0 before any."""
@@ -118,9 +120,6 @@ class MinerSession:
         self._work: Work | None = None
         self._sent_ntime = 0
         self._notified = 0.0
-        self._began = self._heard = self._loop.time()
-        self._malformed = 0
-        self._pace = Pace(limits.lines_per_s, limits.lines_per_s * BURST_S, self._began)
         self._tick_timer = self._loop.call_later(limits.tick_s, self._tick)
         self._methods: dict[str, Callable[[Call], None]] = {
             "mining.submit": self._submit,
@@ -159,16 +158,21 @@ class MinerSession:
         return self._began
 
     async def run(self) -> None:
-        """Serve until the connection ends, which raises ConnectionLost; lines that came before are heard."""
+        """Serve until the connection ends, which raises ConnectionLost, or the peer has cost too much; lines
+        that came before are heard.
+        """
         try:
             while True:
                 for line in await self._connection.receive_batch():
                     self._heard = self._loop.time()
-                    if pause := self._pace.take(self._heard):
+                    if pause := self.cost.take(self._heard):
                         self._totals.throttled += 1
                         await asyncio.sleep(pause)
                     await self._replies.room()
                     self._receive(line)
+                    if self.cost.is_exhausted:
+                        self.close("too much of what it says is wrong", code="too-costly")
+                        return
         finally:
             self._tick_timer.cancel()
             self.handshake.end()
@@ -217,10 +221,8 @@ class MinerSession:
                 raise MalformedError("Line too long")
             message = parse(line)
         except MalformedError as error:
-            self._malformed += 1
             self._replies.answer(error.id, error_reply(error.id, error))
-            if self._malformed >= MALFORMED_LIMIT:
-                self.close("too many lines that are no messages", code="malformed")
+            self.cost.bad_line()
             return
         # Answers are to requests that firmware imagines we made; an empty object is a sign of life.
         if isinstance(message, Call):
@@ -255,6 +257,7 @@ class MinerSession:
 
     def _refuse(self, call: Call, error: Rejection) -> None:
         self._replies.answer(call.id, error_reply(call.id, error))
+        self.cost.refused()
 
     # What the miner is told
 

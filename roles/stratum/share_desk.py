@@ -5,13 +5,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-from protocols.sv1.errors import Rejection
+from protocols.sv1.errors import ErrorCode, Rejection
 from protocols.sv1.messages import Call, error_reply, reply
 from protocols.sv1.requests import Submit, read_submit
 from protocols.translation.extranonce import Layout
 from protocols.translation.share import JudgedShare, judge
 from protocols.translation.verdict import NO_VERDICT, rejection
 from protocols.translation.work import Work
+from roles.stratum.cost import CostAccount
 from roles.stratum.replies import OrderedReplies, Place
 from roles.stratum.sent_jobs import SentJobs
 from roles.stratum.submissions import Outcome, Settle, Verdict
@@ -46,12 +47,14 @@ class ShareDesk:
         verdict_s: float,
         clock: Callable[[], float],
         totals: Tally,
+        cost: CostAccount,
         tally: Tally | None = None,
     ) -> None:
         self.jobs = SentJobs()
         self.tally = tally or Tally()
         self.pending = 0
         self._totals = totals
+        self._cost = cost
         self._submitter = submitter
         self._replies = replies
         self._extranonce1 = extranonce1
@@ -93,6 +96,8 @@ class ShareDesk:
             self.tally.found(number, now)
             self._totals.found(number, now)
         except Rejection as error:
+            if error.code != ErrorCode.JOB_NOT_FOUND:
+                self._cost.bad_share()
             self._reject(place, error)
             return
         if not share.forward:

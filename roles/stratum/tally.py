@@ -31,7 +31,8 @@ class Tally:
     often a miner was not read from for a while; `outgrown` the miners that were sent a longer coinbase than
     their firmware is known to take. `best` is the lowest hash of a share, as a number; `last` when the latest
     was found, in monotonic seconds; `ehash` what is known to be credited. `number` names a miner for as long
-    as it is remembered. `verdicts`, where it is wanted, is how long the upstream takes.
+    as it is remembered. `faults` counts what was wrong beside shares, of all only. `verdicts`, where it is
+    wanted, is how long the upstream takes.
     """
 
     number: int = 0
@@ -46,6 +47,7 @@ class Tally:
     best: int = SPACE
     last: float | None = None
     ehash: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
     verdicts: Latencies | None = None
 
     @property

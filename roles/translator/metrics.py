@@ -49,6 +49,12 @@ class TranslatorMetrics(Collector):
             "times a miner was not read from for a while",
             value=self._translator.totals.throttled,
         )
+        faults = CounterMetricFamily(
+            "hashpool_translator_faults", "what miners said that was wrong, by kind", labels=["kind"]
+        )
+        for kind, value in totals.faults.items():
+            faults.add_metric([kind], value)
+        yield faults
         yield CounterMetricFamily(
             "hashpool_translator_outgrown",
             "miners that were sent a longer coinbase than their firmware is known to take",

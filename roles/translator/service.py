@@ -15,6 +15,7 @@ from roles.runtime.peer_stream import StreamLimits
 from roles.runtime.sv2_connection import Sv2Connection
 from roles.runtime.tls_identity import TlsIdentity, TlsMetrics
 from roles.stratum.client_metrics import ClientMetrics
+from roles.stratum.cost import CostTerms
 from roles.stratum.miner_session import SessionLimits
 from roles.stratum.mining_client import MiningClient, Server
 from roles.stratum.mining_setup import ClientIdentity
@@ -135,8 +136,16 @@ def _session_limits(config: TranslatorSettings) -> SessionLimits:
         idle_s=config.limits.idle_s,
         keepalive_s=config.keepalive_s,
         verdict_s=config.verdict_s,
-        lines_per_s=config.limits.shares_per_s,
+        cost=CostTerms(
+            config.limits.shares_per_s,
+            config.limits.cost.soft_s,
+            config.limits.cost.hard_s,
+            config.limits.cost.bad_line_s,
+            config.limits.cost.refused_s,
+            config.limits.cost.bad_share_s,
+        ),
         open_requests=config.limits.open_submits,
+        workers=config.limits.workers,
     )
 
 

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 SMALLEST_EXTRANONCE2 = 4
 """Below it firmware runs out of work; an upstream that grants less than slice and this cannot be used."""
 SESSION_ID_BYTES = 16
-CUT_FOR_CAUSE = frozenset({"malformed", "too-costly", "banned"})
+CUT_FOR_CAUSE = frozenset({"too-costly", "banned"})
 """Ends of connections after which nothing is kept."""
 STRANGERS = 8
 """One in so many sessions that are kept may be of a miner that has shown no work."""

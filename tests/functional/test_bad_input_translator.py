@@ -77,7 +77,11 @@ async def chain(site: Site) -> AsyncIterator[Chain]:
     )
     development.daemon("proxy")
     translator = development.daemon(
-        "translator", start_difficulty="6e-8", limits__line_bytes=str(LINE_LIMIT), limits__idle_s="600"
+        "translator",
+        start_difficulty="6e-8",
+        limits__line_bytes=str(LINE_LIMIT),
+        limits__idle_s="600",
+        limits__cost__hard_s="20",
     )
     await development.start()
     url = f"http://{node.settings['rpc_address']}"
@@ -185,7 +189,7 @@ async def test_who_only_sends_rubbish_is_cut_in_the_end(chain: Chain) -> None:
     with contextlib.suppress(ConnectionError):
         stray.write(b"rubbish\n" * 100)
         await stray.until(lambda: stray.is_gone)
-    assert len(stray.lines) == 100
+    assert 4 <= len(stray.lines) < 10
     await stray.close()
 
 

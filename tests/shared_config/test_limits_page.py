@@ -10,7 +10,7 @@ from shared_config.mint import HttpLimits
 from shared_config.pool import PoolLimits
 from shared_config.proxy import EdgeLimits
 from shared_config.settings import Settings
-from shared_config.translator import LineLimits
+from shared_config.translator import CostSettings, LineLimits
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/limits.md").read_text()
@@ -20,9 +20,10 @@ TABLES: dict[type[Settings], str] = {
     PoolLimits: "limits",
     EdgeLimits: "limits",
     LineLimits: "limits",
+    CostSettings: "limits.cost",
     HttpLimits: "http",
 }
-NO_LIMITS = {"trusted_proxies"}
+NO_LIMITS = {"trusted_proxies", "cost"}
 
 
 @pytest.mark.parametrize("model", TABLES)

@@ -17,6 +17,7 @@ from protocols.translation.extranonce import Layout
 from protocols.translation.share import JudgedShare
 from protocols.translation.work import Tip, Work
 from roles.runtime.errors import ConnectionLost
+from roles.stratum.cost import CostTerms
 from roles.stratum.handshake import Answer
 from roles.stratum.miner_session import MinerSession, SessionLimits
 from roles.stratum.sent_jobs import SentJobs
@@ -83,7 +84,7 @@ def session(socket: Socket, owner: Owner) -> MinerSession:
         owner,
         granted=Subscription(b"\1\2\3\4", 8, "s"),
         layout=Layout(8),
-        limits=SessionLimits(lines_per_s=1e6),
+        limits=SessionLimits(cost=CostTerms(1e6, hard_s=1e9)),
         totals=Tally(),
         clock=lambda: float(NOW),
     )

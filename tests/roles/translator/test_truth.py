@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from protocols.sv2.mining import SubmitSharesError, SubmitSharesSuccess
+from roles.stratum.cost import CostTerms
 
 Build = Callable[..., Any]
 
@@ -51,7 +52,7 @@ async def batch(house: Any, miner: Any, count: int) -> dict[Any, tuple[bytes, in
 async def test_each_share_gets_the_pools_own_verdict_under_its_own_id(build: Build) -> None:
     print(f"seed {SEED} (HASHPOOL_TEST_SEED)")
     chance = random.Random(SEED)
-    house = await build(verdict_s=20.0, lines_per_s=1e6)
+    house = await build(verdict_s=20.0, cost=CostTerms(1e6))
     said: dict[tuple[bytes, int], str] = {}
 
     def verdict(share: Any) -> str | None:
@@ -84,7 +85,7 @@ async def test_no_share_is_answered_true_and_rejected_later(build: Build) -> Non
     """An upstream that stalls, and makes up its mind when its miner has been answered already."""
     print(f"seed {SEED} (HASHPOOL_TEST_SEED)")
     chance = random.Random(SEED)
-    house = await build(verdict_s=0.2, lines_per_s=1e6)
+    house = await build(verdict_s=0.2, cost=CostTerms(1e6))
     silent: dict[tuple[bytes, int], int] = {}
     prompt: set[tuple[bytes, int]] = set()
 
