@@ -9,21 +9,12 @@ import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from roles.cli.keys import public_halves
-from roles.cli.stores import PoolStore
-from roles.runtime.storage import open_readonly
-from tests.functional import nursery
-from tests.functional.development import Development
-from tests.functional.processes import PATIENCE_S, Daemon, Site
-from tests.functional.processes import launch as processes_launch
-from tests.roles.translator.fake_miners import FakeMiner
+from tests.functional.two_pools import Restless, TwoPools, accepts, is_mined_at
 
 pytest.importorskip("pbk", reason="needs py-bitcoinkernel, the node extra")
 
@@ -34,103 +25,12 @@ SEED = int(os.environ.get("HASHPOOL_TEST_SEED", "20261122"))
 MINERS = 3
 RESUMED_S = 3.0
 HOLD_S = 2.0
-NO_VERDICT = 20
 
 pytestmark = [
     pytest.mark.functional,
     pytest.mark.timeout(1_200 if LONG else 240),
     pytest.mark.asyncio(loop_scope="module"),
 ]
-
-
-class Restless(FakeMiner):
-    """Mines on and on, and begins its extranonce anew with each clean job, as Bitaxe does."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.answers: Counter[str] = Counter()
-        self.sent = 0
-
-    def _take(self, raw: bytes) -> None:
-        super()._take(raw)
-        line = self.lines.pop()
-        if line.get("method") == "mining.notify" and line["params"][-1]:
-            self.counter = 0
-
-    async def submit(self, params: list[Any]) -> dict[str, Any]:
-        self.sent += 1
-        answer = await super().submit(params)
-        self.replies.clear()
-        self.raw.clear()
-        if answer["result"] is True:
-            self.answers["accepted"] += 1
-        else:
-            code = answer["error"][0]
-            self.answers["unknown" if code == NO_VERDICT else f"rejected {code}"] += 1
-        return answer
-
-    async def mine_on(self, stop: asyncio.Event) -> None:
-        """Mine until it is told to stop."""
-        while not stop.is_set():
-            await self.mine()
-            await asyncio.sleep(0.02)
-
-
-class TwoPools:
-    """The development system with a second pool, which has a state directory of its own."""
-
-    def __init__(self, root: Path) -> None:
-        def launch(role: str, *rest: Any) -> Any:
-            return (nursery.launch if role in nursery.ROLES else processes_launch)(role, *rest)
-
-        self.sites = (Site(root / "first", launch), Site(root / "second", launch))
-        here, there = self.sites
-        issuer = bytes.fromhex(public_halves(there.state).issuer)
-        development = Development(here, issuers=(issuer,))
-        elsewhere = Development(there)
-        node = development.daemon("regtest_node")
-        provider = development.daemon("template_provider")
-        mint = development.daemon("mint")
-        easy = {"vardiff__floor_hashes": "256", "vardiff__shares_per_minute": "6000"}
-        self.first = development.daemon("pool", **easy)
-        self.second = elsewhere.daemon(
-            "pool",
-            server_id="2",
-            shared__bitcoin__rpc_url=f"http://{node.settings['rpc_address']}",
-            shared__bitcoin__rpc_cookie_file=str(node.state / ".cookie"),
-            shared__mint__url=f"http://{mint.settings['http_address']}",
-            shared__mint__issuance_address=mint.settings["issuance_address"],
-            shared__mint__authority_key=development.keys.mint,
-            shared__template_provider__address=provider.settings["listen_address"],
-            shared__template_provider__authority_key=development.keys.template_provider,
-            **easy,
-        )
-        where, key = self.second.settings["listen_address"], elsewhere.keys.pool
-        self.proxy = development.daemon(
-            "proxy",
-            failback_s="0.5",
-            wallet__recovery_s="1",
-            shared__upstreams=f'[{{address = "{where}", authority_key = "{key}", name = "second"}}]',
-        )
-        self.translator = development.daemon("translator", start_difficulty="0.0000003")
-        self.development = development
-
-    def pools(self) -> tuple[Daemon, Daemon]:
-        return self.first, self.second
-
-    def rows(self) -> list[bytes]:
-        """The hashes of all shares in both ledgers."""
-        found: list[bytes] = []
-        for pool in self.pools():
-            with open_readonly(pool.state / PoolStore.FILE) as store:
-                found += [row["share_hash"] for row in store.execute("SELECT share_hash FROM audit_share")]
-        return found
-
-    async def count(self, daemon: Daemon, name: str, *labels: str) -> float:
-        """The sum of a metric's samples that have all of these labels."""
-        _, text = await daemon.health("/metrics")
-        lines = [line for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
-        return sum(float(line.rpartition(" ")[2]) for line in lines if all(each in line for each in labels))
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -145,23 +45,6 @@ async def two(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TwoPool
                 for title, text in site.log_tails():
                     print(title, text, sep="\n")
             raise
-
-
-async def accepts(miners: list[Restless], since: float) -> float:
-    """Wait until every miner has had another share accepted; returns how long after `since`."""
-    before = [miner.answers["accepted"] for miner in miners]
-    async with asyncio.timeout(PATIENCE_S):
-        while any(miner.answers["accepted"] <= count for miner, count in zip(miners, before, strict=True)):
-            assert not any(miner.is_gone for miner in miners), "a miner's socket was closed"
-            await asyncio.sleep(0.01)
-    return time.monotonic() - since
-
-
-async def is_mined_at(two: TwoPools, upstream: str) -> None:
-    """Wait until the proxy mines at a pool."""
-    async for _ in two.proxy.polls(f"to mine at {upstream}"):
-        if await two.count(two.proxy, "hashpool_upstreams_state", f'"{upstream}"', '"active"') == 1:
-            return
 
 
 async def restart_at_random(two: TwoPools, miners: list[Restless], chance: Random) -> None:
