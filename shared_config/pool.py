@@ -37,6 +37,8 @@ class PoolLimits(MiningLimits):
     """Locking keys of accepted shares that are known to be good; others are checked again."""
     remembered_difficulties: int = Field(default=16_384, ge=0, le=1_000_000)
     """Miners, by host and user, whose difficulty is remembered for when they come back."""
+    resume_records: int = Field(default=65_536, ge=0, le=1 << 24)
+    """Channels, and connections of such, that can be resumed; others begin anew. 512 bytes of disk each."""
     disk_reserve_bytes: int = Field(default=256 << 20, ge=0, le=1 << 50)
     """Of the ledger's disk; with less free, new shares are refused until there is room again."""
 
@@ -70,6 +72,8 @@ class PoolSettings(DaemonSettings):
     users: tuple[str, ...] | None = Field(default=None, strict=False, max_length=100_000)
     """Only these user identities (what precedes the worker's name) are served; everybody when absent."""
     certificate_validity_s: int = Field(default=86_400, ge=60, le=31_536_000)
+    resume_s: float = Field(default=120.0, ge=0, le=3_600)
+    """How long a channel that was lost can be resumed, with its work, also by a pool that was restarted."""
     vardiff: VardiffSettings = VardiffSettings()
     acknowledgement: AcknowledgementSettings = AcknowledgementSettings()
     limits: PoolLimits = PoolLimits()

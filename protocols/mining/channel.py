@@ -1,6 +1,7 @@
 """Mining channels from the server's side: what is sent to the client, and what becomes of its shares."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 
 from protocols.mining.errors import BadExtranonceSize, UnknownJob
 from protocols.mining.extranonce import ROLLABLE_SIZE, standard_extranonce
@@ -78,6 +79,11 @@ class Channel(ABC):
         return self.group.revision
 
     @property
+    def since(self) -> int:
+        """The revision of work from which on the target holds."""
+        return self._since
+
+    @property
     def seen(self) -> SeenShares:
         """The shares of the present tip."""
         if self._seen is None:
@@ -97,6 +103,24 @@ class Channel(ABC):
             self._since = self.group.revision
         return SetTarget(self.channel_id, target)
 
+    def resume(self, targets: Sequence[tuple[int, int]], jobs: Iterable[GroupJob], last_id: int) -> bool:
+        """Go on where a channel of another connection was within the tip, before any work is given.
+
+        `targets` are those that it had, each with the revision from which on it did, in their order; `jobs`
+        what it was given, the newest last; `last_id` the greatest job id that it has met. Returns whether
+        any of the jobs lives on; only then nothing of it is to be begun anew.
+        """
+        *earlier, (self._since, self.target) = targets
+        self._earlier = tuple(earlier)
+        for job in jobs:
+            target = self._target_at(job.work.revision)
+            if target is not None:
+                self.jobs.replace(Job(job.job_id, job.work, job.tip, target, self._root(job.work)))
+                self._given = max(self._given, job.work.revision)
+        self.group.resume(max(self._given, self._since), last_id)
+        self.group.join(self)
+        return self.jobs.active is not None
+
     def begin(self, work: Work, tip: Tip) -> tuple[Message, SetNewPrevHash]:
         """The first work of a tip: a future job and what activates it; earlier jobs are stale.
 
@@ -111,6 +135,18 @@ class Channel(ABC):
         job = self._job(work, tip)
         self.jobs.begin(job)
         self._turn()
+        return job
+
+    def go_on(self, work: Work, tip: Tip) -> tuple[Message, SetNewPrevHash]:
+        """What `begin` does, where the channel has been resumed: earlier jobs stay good."""
+        job = self.advance(work, tip)
+        activation = SetNewPrevHash(self.channel_id, job.job_id, tip.previous, tip.min_ntime, tip.bits)
+        return self._announce(job, None), activation
+
+    def advance(self, work: Work, tip: Tip) -> Job:
+        """What `go_on` does, for who puts the messages together itself."""
+        job = self._job(work, tip)
+        self.jobs.replace(job)
         return job
 
     def follow(self, work: Work) -> Message:
@@ -143,10 +179,7 @@ class Channel(ABC):
 
     def _view(self, shared: GroupJob) -> Job:
         """A job of the group as this channel has it."""
-        revision = shared.work.revision
-        target: int | None = self.target
-        if revision < self._since:
-            target = next((target for since, target in reversed(self._earlier) if since <= revision), None)
+        target = self._target_at(shared.work.revision)
         if target is None:
             raise UnknownJob(f"job {shared.job_id} was sent before this channel was open, or too long ago")
         job = Job(shared.job_id, shared.work, shared.tip, target, self._root(shared.work))
@@ -157,6 +190,12 @@ class Channel(ABC):
         if len(self._views) > MAX_VIEWS:
             del self._views[next(iter(self._views))]
         return job
+
+    def _target_at(self, revision: int) -> int | None:
+        """The target that the channel has for work of a revision, if it is known."""
+        if revision >= self._since:
+            return self.target
+        return next((target for since, target in reversed(self._earlier) if since <= revision), None)
 
     def _turn(self) -> None:
         self._seen = None

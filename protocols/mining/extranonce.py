@@ -67,6 +67,10 @@ class PrefixAllocator:
         """The channel that had `prefix` is closed; the prefix rests until a later tip."""
         self._live.discard(prefix)
 
+    def reclaim(self, prefix: bytes) -> None:
+        """The channel that had `prefix` is open again, within the tip: it is in use."""
+        self._live.add(prefix)
+
 
 def standard_extranonce(prefix: bytes) -> bytes:
     """The whole extranonce of a standard channel: its prefix and zeros, 20 bytes."""

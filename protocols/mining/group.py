@@ -64,6 +64,11 @@ class Group:
         """Work from now on differs from all before."""
         self.revision += 1
 
+    def resume(self, revision: int, job_id: int) -> None:
+        """A channel of another connection is here, which has had work up to this revision and this job id."""
+        self.revision = max(self.revision, revision)
+        self.ids.skip(job_id)
+
     def begin(self, work: Work, tip: Tip) -> tuple[NewExtendedMiningJob, SetNewPrevHash]:
         """The first work of a tip: a future job and what activates it; the members' earlier jobs are stale.
 

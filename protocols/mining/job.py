@@ -142,6 +142,10 @@ class JobIds:
         self._last = self._last % 0xFFFFFFFF + 1
         return self._last
 
+    def skip(self, last: int) -> None:
+        """Give out no id up to `last`: those mean something already."""
+        self._last = max(self._last, last)
+
 
 _NO_JOBS: dict[int, Any] = {}
 """Stands for every empty collection and is never written to: most channels never have two jobs at once."""

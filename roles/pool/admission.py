@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from protocols.bitcoin.secp256k1 import is_point
+from protocols.bitcoin.target import work as work_of
 from protocols.ehash.errors import KeyTextError
 from protocols.ehash.key_text import parse_identity
 from protocols.ehash.messages import EXTENSION, TLV_CHANNEL_KEY
@@ -27,6 +28,7 @@ from protocols.sv2.tlv import Tlv, find_tlv
 from roles.pool.books import Prefixes
 from roles.pool.miner_channel import MinerChannel
 from roles.pool.recollection import Difficulties
+from roles.pool.revival import Revived
 from roles.pool.terms import Terms
 from roles.pool.workshop import Workshop
 
@@ -64,10 +66,12 @@ class Admission:
         now: float,
         group: Group | None = None,
         host: str = "",
+        revived: Revived | None = None,
     ) -> MinerChannel:
         """A channel for a request on a connection that has `open_channels` and was set up with `flags`.
 
-        `group` is what the connection's channels have in common, `host` where it comes from.
+        `group` is what the connection's channels have in common, `host` where it comes from. One that is
+        `revived` goes on where it was, with the prefix that it had.
 
         `tlvs` are those of extensions that the connection uses. Raises OpenRefused.
         """
@@ -81,7 +85,7 @@ class Admission:
             raise CapacityExhausted(f"the connection has {open_channels} channels")
         if self._hosts[host] >= terms.channels_of_host:
             raise CapacityExhausted(f"{host} has {self._hosts[host]} channels")
-        key = self._key(request.user_identity, tlvs)
+        key = self.key_of(request.user_identity, tlvs)
         kind = ExtendedChannel if extended else StandardChannel
         if isinstance(request, OpenExtendedMiningChannel):
             least = request.min_extranonce_size
@@ -93,20 +97,25 @@ class Admission:
             raise CapacityExhausted("there is no work yet")
         if request.max_target < workshop.tip.block_target:
             raise MaxTargetOutOfRange("the client's easiest share is harder than a block")
-        wanted = max(
-            hashes_for(request.nominal_hash_rate, terms.shares_per_minute),
-            self._difficulties.recall(host, request.user_identity),
-        )
         max_target = self._same(request.max_target)
-        target = self._target(wanted, network=workshop.tip.block_target, max_target=max_target)
+        if revived is None:
+            wanted = max(
+                hashes_for(request.nominal_hash_rate, terms.shares_per_minute),
+                self._difficulties.recall(host, request.user_identity),
+            )
+            target = self._target(wanted, network=workshop.tip.block_target, max_target=max_target)
+        else:
+            target, wanted = revived.target, work_of(revived.target)
         channel = kind(
             channel_id,
-            self._prefixes.grant(),
+            self._prefixes.grant() if revived is None else revived.prefix,
             target=target,
             max_target=max_target,
             key=key,
             group=group,
         )
+        if revived is not None:
+            channel.resume(revived.targets, revived.jobs, revived.last_id)
         self._hosts[host] += 1
         return MinerChannel(
             channel,
@@ -119,6 +128,10 @@ class Admission:
             user=request.user_identity,
         )
 
+    def give_up(self, prefix: bytes) -> None:
+        """Nothing comes of a channel that could have been resumed."""
+        self._prefixes.release(prefix)
+
     def close(self, channel: MinerChannel) -> None:
         """A channel is gone."""
         self._prefixes.release(channel.channel.prefix)
@@ -128,7 +141,8 @@ class Admission:
         if channel.hashes:
             self._difficulties.keep(channel.host, channel.user, channel.hashes)
 
-    def _key(self, user: str, tlvs: Iterable[Tlv]) -> bytes | None:
+    def key_of(self, user: str, tlvs: Iterable[Tlv]) -> bytes | None:
+        """The locking key that a request names, None where it names none; raises OpenRefused."""
         try:
             key = find_tlv(tlvs, EXTENSION, TLV_CHANNEL_KEY)
             if key is not None:

@@ -1,12 +1,17 @@
 """The books that front ends write into, wherever they are kept."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from protocols.mining.share import Verdict
 from roles.credit.ledger import Told
 from roles.credit.ledger_rows import Entry
+from roles.pool.records import Records
+from roles.pool.resume_store import Raw, Result
+
+Claimed = Callable[[Result, Raw | None], None]
+"""What is called with what became of a token, and the channel where it is to be had."""
 
 
 class ShareBook(Protocol):
@@ -37,10 +42,23 @@ class Prefixes(Protocol):
         ...
 
 
+class Claims(Protocol):
+    """Where channels are asked for that are to be resumed."""
+
+    def claim(self, token: bytes, key: bytes | None, told: Claimed) -> None:
+        """Find the channel of a token that a client presents with a locking key; `told` is called once.
+
+        From then on it is the caller's, and so is its prefix: whoever had it has given it up.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Books:
-    """What a front end writes into."""
+    """What a front end writes into; `records` are its own."""
 
     shares: ShareBook
     blocks: BlockBook
     prefixes: Prefixes
+    claims: Claims
+    records: Records

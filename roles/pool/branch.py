@@ -15,12 +15,15 @@ from collections.abc import Coroutine
 from multiprocessing.connection import Connection
 from typing import Final
 
+from protocols.ehash.resume_token import ResumeToken
 from roles.pool import intercom
 from roles.pool.books import Books
 from roles.pool.front_end import FrontEnd, PoolDaemon
 from roles.pool.intercom import Assignment, Garbled, Intercom, Word
 from roles.pool.meters import Meters
-from roles.pool.remote_books import RemoteBlocks, RemoteLedger, RemotePrefixes
+from roles.pool.records import open_records, prefix_of
+from roles.pool.remote_books import RemoteBlocks, RemoteClaims, RemoteLedger, RemotePrefixes
+from roles.pool.resume_store import Found, Result
 from roles.pool.supply import Supply, reward_script
 from roles.pool.tallies import snapshot
 from roles.runtime import sysexits
@@ -57,7 +60,7 @@ async def serve(daemon: PoolDaemon, assignment: Assignment, wire: socket.socket)
     """Serve miners until told to stop or until the keeper has gone."""
     wire.setblocking(False)
     _, line = await asyncio.get_running_loop().create_unix_connection(Intercom, sock=wire)
-    branch = Branch(daemon, line, assignment.identity)
+    branch = Branch(daemon, line, assignment.identity, assignment.store)
     line.attend(branch.hear)
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(each) for each in branch.activities()]
@@ -84,7 +87,7 @@ async def serve(daemon: PoolDaemon, assignment: Assignment, wire: socket.socket)
 class Branch:
     """The parts of a branch."""
 
-    def __init__(self, daemon: PoolDaemon, line: Intercom, identity: bytes) -> None:
+    def __init__(self, daemon: PoolDaemon, line: Intercom, identity: bytes, store: int) -> None:
         daemon.readiness.declare("listener", "waiting for work")
         self._daemon = daemon
         self._line = line
@@ -99,7 +102,9 @@ class Branch:
         self.ledger = RemoteLedger(line)
         self._blocks = RemoteBlocks(line, self._supply.link, clock=time.time)
         self._prefixes = RemotePrefixes(line)
-        books = Books(self.ledger, self._blocks, self._prefixes)
+        self._claims = RemoteClaims(line)
+        self._records = open_records(daemon.config, daemon.state, store, self._supply.workshop, meters)
+        books = Books(self.ledger, self._blocks, self._prefixes, self._claims, self._records)
         self._front = FrontEnd(daemon, daemon.metrics, meters, self._supply, books, identity=identity)
         self._front.difficulties.listener = self._departed
         self._address: asyncio.Future[Address] = asyncio.get_running_loop().create_future()
@@ -107,7 +112,7 @@ class Branch:
 
     def activities(self) -> tuple[Coroutine[None, None, None], ...]:
         """What runs beside the listener, each until cancelled."""
-        return (*self._front.activities(), self._blocks.run(), self._tell())
+        return (*self._front.activities(), self._blocks.run(), self._tell(), self._records.run())
 
     async def run_listener(self) -> None:
         """Serve where the keeper serves, once there is work, until cancelled."""
@@ -132,6 +137,10 @@ class Branch:
                 self.ledger.not_stored(reason, is_fault=is_fault)
             case Word.PREFIXES:
                 self._prefixes.lent(intercom.unpack_prefixes(payload))
+            case Word.CLAIMED:
+                self._claims.answered(*intercom.unpack_claimed(payload))
+            case Word.RELEASE:
+                self._release(*intercom.unpack_claim(payload))
             case Word.SETTLED:
                 self._supply.link.settled(payload)
             case Word.CONFIRMED:
@@ -173,6 +182,14 @@ class Branch:
     def _say_how(self) -> None:
         self._prefixes.give_back()
         self.report()
+
+    def _release(self, number: int, token: bytes, key: bytes | None) -> None:
+        """Another process, or this one, goes on with a channel that was recorded here."""
+        parsed = ResumeToken.parse(token)
+        found = Found(Result.UNKNOWN) if parsed is None else self._records.release(parsed, key)
+        if found.raw is not None:
+            self._prefixes.withhold(prefix_of(found.raw))
+        self._line.say(Word.RELEASED, intercom.pack_claimed(number, found.result, found.raw))
 
     def _departed(self, host: str, user: str, hashes: int) -> None:
         self._line.hint(Word.DEPARTED, intercom.pack_json([host, user, hashes]))

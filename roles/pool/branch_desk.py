@@ -14,10 +14,13 @@ from roles.credit.ledger import Ledger
 from roles.credit.ledger_rows import Fate, LedgerRow, Outcome
 from roles.pool import intercom
 from roles.pool.blocks import BlockDesk
+from roles.pool.books import Claimed
+from roles.pool.claims import KeptClaims
 from roles.pool.intercom import Garbled, Intercom, Word
 from roles.pool.prefixes import PrefixBook
 from roles.pool.recollection import Difficulties
 from roles.pool.remote_books import STOCK
+from roles.pool.resume_store import Raw, Result
 from roles.runtime import crash
 from roles.runtime.errors import StorageError
 from shared_config.address import Address
@@ -33,8 +36,14 @@ class KeptBooks:
     """What the keeper keeps for all."""
 
     def __init__(
-        self, ledger: Ledger, blocks: BlockDesk, prefixes: PrefixBook, difficulties: Difficulties
+        self,
+        ledger: Ledger,
+        blocks: BlockDesk,
+        prefixes: PrefixBook,
+        difficulties: Difficulties,
+        claims: KeptClaims,
     ) -> None:
+        self.claims = claims
         self.ledger = ledger
         self.blocks = blocks
         self.prefixes = prefixes
@@ -51,7 +60,10 @@ class BranchDesk:
         *,
         report: Callable[[dict[str, Any]], None],
         departed: Callable[["BranchDesk", bytes], None],
+        store: int = 0,
     ) -> None:
+        self.store = store
+        """The number of the file in which the branch records channels that can be resumed."""
         self._line = line
         self._books = books
         self._report = report
@@ -59,6 +71,8 @@ class BranchDesk:
         self._lent: set[bytes] = set()
         self._stretches: deque[tuple[int, int]] = deque(maxlen=MAX_STRETCHES)
         self._found: deque[bytes] = deque(maxlen=MAX_OPEN_BLOCKS)
+        self._releases: dict[int, Claimed] = {}
+        self._next_release = 0
 
     def hear(self, word: Word, payload: bytes) -> None:
         """Answer a message; raises Garbled for one that no branch sends."""
@@ -78,6 +92,15 @@ class BranchDesk:
                 if found.block_hash not in self._found:
                     self._found.append(found.block_hash)
                 self._books.blocks.follow(found)
+            case Word.CLAIM:
+                number, token, key = intercom.unpack_claim(payload)
+                self._books.claims.claim_for(self, token, key, partial(self._claimed, number))
+            case Word.RELEASED:
+                number, result, raw = intercom.unpack_claimed(payload)
+                told = self._releases.pop(number, None)
+                if told is None:
+                    raise Garbled("a channel is released that nobody claimed")
+                told(result, raw)
             case Word.STATE:
                 self._report(json.loads(payload))
             case Word.DEPARTED:
@@ -118,8 +141,25 @@ class BranchDesk:
         """Miners are to be served there."""
         self._line.say(Word.LISTEN, intercom.pack_json([address.host, address.port]))
 
+    def release(self, token: bytes, key: bytes | None, told: Claimed) -> None:
+        """Have the branch give up the channel of a token."""
+        self._next_release = self._next_release + 1 & 0xFFFFFFFF
+        self._releases[self._next_release] = told
+        self._line.say(Word.RELEASE, intercom.pack_claim(self._next_release, token, key))
+
+    def own(self, prefix: bytes) -> None:
+        """A prefix of the present tip is in use in the branch."""
+        self._lent.add(prefix)
+
+    def disown(self, prefix: bytes) -> None:
+        """A prefix is another process's from now on."""
+        self._lent.discard(prefix)
+
     def close(self) -> None:
         """The branch is gone."""
+        releases, self._releases = self._releases, {}
+        for told in releases.values():
+            told(Result.UNANSWERED, None)
         for prefix in tuple(self._lent):
             self._release(prefix)
         self._line.close()
@@ -128,6 +168,9 @@ class BranchDesk:
         if prefix in self._lent:
             self._lent.remove(prefix)
             self._books.prefixes.release(prefix)
+
+    def _claimed(self, number: int, result: Result, raw: Raw | None) -> None:
+        self._line.say(Word.CLAIMED, intercom.pack_claimed(number, result, raw))
 
     def _told(self, count: int, outcome: Outcome | BaseException) -> None:
         if isinstance(outcome, BaseException):

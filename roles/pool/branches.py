@@ -106,6 +106,7 @@ class Branches:
         self._address: Address | None = None
         self._stopping = asyncio.Event()
         books.difficulties.listener = self._departed_here
+        books.claims.tenants = self._tenants
         for number in range(count + 1):
             metrics.show(number)
         if count:
@@ -163,6 +164,9 @@ class Branches:
         for desk in self._desks.values():
             desk.settled(block_hash)
 
+    def _tenants(self) -> Sequence[BranchDesk]:
+        return tuple(self._desks.values())
+
     def _departed_here(self, host: str, user: str, hashes: int) -> None:
         if self._desks:
             self._departed(None, intercom.pack_json([host, user, hashes]))
@@ -205,17 +209,27 @@ class Branches:
             self._processes[number] = process
             far.close()
             try:
-                await asyncio.to_thread(_brief, near, self._assign(number))
+                assignment = self._assign(number)
+                await asyncio.to_thread(_brief, near, assignment)
                 near.setblocking(False)
                 loop = asyncio.get_running_loop()
                 _, line = await loop.create_unix_connection(Intercom, sock=near)
-                return await self._attend(number, process, line)
+                return await self._attend(assignment, process, line)
             finally:
                 _signal(process, signal.SIGKILL)
                 await process.wait()
 
-    async def _attend(self, number: int, process: asyncio.subprocess.Process, line: Intercom) -> str:
-        desk = BranchDesk(line, self._books, report=partial(self._report, number), departed=self._departed)
+    async def _attend(
+        self, assignment: Assignment, process: asyncio.subprocess.Process, line: Intercom
+    ) -> str:
+        number = assignment.number
+        desk = BranchDesk(
+            line,
+            self._books,
+            report=partial(self._report, number),
+            departed=self._departed,
+            store=assignment.store,
+        )
         self._desks[number] = desk
         self._heard[number] = time.monotonic()
         line.attend(desk.hear)

@@ -14,6 +14,7 @@ from roles.pool.terms import Terms
 from roles.pool.workshop import Workshop
 
 if TYPE_CHECKING:
+    from roles.pool.resumptions import Resumptions
     from roles.pool.session import Session
 
 TICK_S = 1.0
@@ -33,6 +34,8 @@ class Floor:
     meters: Meters
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
+    resumptions: "Resumptions | None" = None
+    """What sees to it where channels can be resumed."""
     sessions: "set[Session]" = field(default_factory=set)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _announced: asyncio.Event = field(default_factory=asyncio.Event)

@@ -14,6 +14,8 @@ from roles.pool.floor import Floor
 from roles.pool.meters import Meters
 from roles.pool.notices import Notices
 from roles.pool.recollection import Difficulties
+from roles.pool.resumptions import Resumptions
+from roles.pool.revival import Revival
 from roles.pool.session import Session
 from roles.pool.share_desk import ShareDesk
 from roles.pool.supply import Supply
@@ -52,15 +54,19 @@ class FrontEnd:
         self._disk = DiskWatch(daemon.state, config.limits.disk_reserve_bytes, meters, daemon.readiness)
         self.difficulties = Difficulties(config.limits.remembered_difficulties)
         meters.remembered.set_function(lambda: float(len(self.difficulties)))
+        admission = Admission(terms, supply.workshop, books.prefixes, self.difficulties)
         self.floor = Floor(
             terms,
             supply.workshop,
-            Admission(terms, supply.workshop, books.prefixes, self.difficulties),
+            admission,
             ShareDesk(terms, books.shares, books.blocks, meters, self._disk),
             self.notices,
             meters,
+            resumptions=Resumptions(books.records, books.claims, Revival(supply.workshop), admission, meters),
         )
         meters.hashrate.set_function(self.floor.hashrate)
+        # What is recorded of work must be there before anybody is sent it.
+        supply.listeners.append(books.records.note_work)
         supply.listeners.append(lambda _: self.floor.work_changed())
 
     def activities(self) -> tuple[Coroutine[None, None, None], ...]:

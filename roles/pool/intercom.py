@@ -16,6 +16,8 @@ from typing import Any, NamedTuple, cast
 from protocols.ehash.errors import CreditCode
 from roles.credit.ledger_rows import Entry, Fate, Outcome, Record
 from roles.pool.found_block import FoundBlock
+from roles.pool.resume_layout import SLOT, split
+from roles.pool.resume_store import Raw, Result
 from roles.runtime.errors import RuntimeFault
 from shared_config.pool import PoolSettings
 from shared_config.pool_side import PoolSide
@@ -33,6 +35,9 @@ _CONFIRMED = Struct("<QI32sQ")
 _REFUSED = Struct("<QB")
 _FOUND = Struct("<32s80sIQ?")
 _PREFIX = Struct("4s")
+_CLAIM = Struct("<I33s")
+_CLAIMED = Struct("<IB")
+_RESULTS = tuple(Result)
 _NO_KEY = bytes(33)
 _FATES = {fate.value: fate for fate in Fate}
 
@@ -52,6 +57,11 @@ class Word(IntEnum):
     DEPARTED = 6
     """The difficulty of a miner that has gone; the keeper passes it on under the same word."""
 
+    CLAIM = 7
+    """A token that a miner presents; answered by CLAIMED under the same number."""
+    RELEASED = 8
+    """What RELEASE came to."""
+
     RECORDED = 32
     NOT_STORED = 33
     """A flag that tells a fault from a disk that fails, and the reason."""
@@ -64,6 +74,10 @@ class Word(IntEnum):
     """A row of the branch that the mint refuses."""
     LISTEN = 38
     """Where miners are to be served."""
+    CLAIMED = 39
+    """What became of a token, and the channel that is the branch's now."""
+    RELEASE = 40
+    """Another process claims a channel of the branch; answered by RELEASED under the same number."""
 
 
 class Garbled(RuntimeFault):
@@ -82,6 +96,8 @@ class Assignment:
     """The issuer's public key, 33 bytes."""
     keeper: int
     """The process id of the keeper."""
+    store: int
+    """The number of the file in which the branch records channels that can be resumed."""
 
 
 class ConfirmedRow(NamedTuple):
@@ -232,6 +248,34 @@ def unpack_found(payload: bytes) -> FoundBlock:
     block_hash, header, height, found_ms, is_sent = _FOUND.unpack_from(payload)
     whole = payload[_FOUND.size :] or None
     return FoundBlock(block_hash, header, height, found_ms, is_sent, whole=whole)
+
+
+def pack_claim(number: int, token: bytes, key: bytes | None) -> bytes:
+    """A token with the locking key that it was presented with."""
+    return _CLAIM.pack(number, key or _NO_KEY) + token
+
+
+def unpack_claim(payload: bytes) -> tuple[int, bytes, bytes | None]:
+    """The same again."""
+    number, key = _CLAIM.unpack_from(payload)
+    return number, payload[_CLAIM.size :], None if key == _NO_KEY else key
+
+
+def pack_claimed(number: int, result: Result, raw: Raw | None) -> bytes:
+    """What became of a token, and the channel as it was recorded."""
+    head = _CLAIMED.pack(number, _RESULTS.index(result))
+    return head if raw is None else head + raw.channel + raw.session + b"".join(raw.templates)
+
+
+def unpack_claimed(payload: bytes) -> tuple[int, Result, Raw | None]:
+    """The same again."""
+    number, result = _CLAIMED.unpack_from(payload)
+    if len(payload) == _CLAIMED.size:
+        return number, _RESULTS[result], None
+    session_at = _CLAIMED.size + SLOT
+    at = session_at + SLOT
+    raw = Raw(payload[_CLAIMED.size : session_at], payload[session_at:at], tuple(split(payload[at:])))
+    return number, _RESULTS[result], raw
 
 
 def pack_json(value: Sequence[object] | Mapping[str, object]) -> bytes:

@@ -52,6 +52,17 @@ class Meters:
             "Locking keys of shares beyond those that are remembered of a connection.",
             registry=registry,
         )
+        self.resumptions = Counter(
+            "hashpool_pool_resumptions",
+            "Resume tokens presented, by what became of them.",
+            ["result"],
+            registry=registry,
+        )
+        self.resumable = Gauge(
+            "hashpool_pool_resume_records",
+            "Channels, and connections of such, that are recorded so that they can be resumed.",
+            registry=registry,
+        )
         self.notices = Counter(
             "hashpool_pool_quote_notices", "Notices of quotes sent to miners.", registry=registry
         )

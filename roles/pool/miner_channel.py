@@ -6,6 +6,7 @@ from protocols.mining.channel import ExtendedChannel, StandardChannel
 from protocols.mining.vardiff import Vardiff, hashes_for, silence_s
 from protocols.sv2.mining import SetTarget
 from roles.pool.allowance import BURST_S
+from roles.pool.resume_store import ChannelRecord
 from roles.pool.terms import Terms
 from roles.pool.workshop import Workshop
 from roles.stratum.pace import Pace
@@ -23,7 +24,7 @@ class MinerChannel:
 
     __slots__ = (
         "_acks", "_declared", "_looked", "_opened", "_pace", "_terms", "_vardiff", "_wanted", "channel",
-        "host", "user",
+        "host", "record", "user",
     )  # fmt: skip
 
     def __init__(
@@ -40,6 +41,8 @@ class MinerChannel:
         self.channel = channel
         self.host = host
         self.user = user
+        self.record: ChannelRecord | None = None
+        """Where it is written down what the channel is given, if it can be resumed."""
         self._terms = terms
         self._opened = self._looked = now
         self._wanted = wanted
@@ -128,7 +131,10 @@ class MinerChannel:
         target = self._target(wanted, workshop)
         if workshop.tip is None or target == self.channel.target:
             return None
-        return self.channel.retarget(target)
+        message = self.channel.retarget(target)
+        if self.record is not None:
+            self.record.target(self.channel.since, target)
+        return message
 
     def _target(self, wanted: int, workshop: Workshop) -> int:
         network = workshop.tip.block_target if workshop.tip else 0

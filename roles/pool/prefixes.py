@@ -67,6 +67,10 @@ class PrefixBook:
         """A channel is closed."""
         self._allocator.release(prefix)
 
+    def reclaim(self, prefix: bytes) -> None:
+        """A channel of the present tip is open again with the prefix that it had."""
+        self._allocator.reclaim(prefix)
+
     def lend(self, count: int) -> list[bytes]:
         """Prefixes for the channels of another process, at most `count`; none while no more are reserved.
 

@@ -11,8 +11,10 @@ from protocols.mining.share import Verdict
 from roles.credit.ledger import Told
 from roles.credit.ledger_rows import Entry, Outcome
 from roles.pool import found_block, intercom
+from roles.pool.books import Claimed
 from roles.pool.found_block import FoundBlock, Provider
 from roles.pool.intercom import Intercom, Word
+from roles.pool.resume_store import Raw, Result
 from roles.runtime import crash
 from roles.runtime.errors import CommitFailed, RuntimeFault
 
@@ -22,6 +24,9 @@ ASK_AGAIN_S = 0.25
 MAX_PARTIAL = 64
 """Blocks that wait for their template's transactions."""
 ASSEMBLE_S = 0.25
+CLAIM_S = 2.0
+"""How long the keeper may take to find a channel that is to be resumed."""
+MAX_CLAIMS = 16_384
 PATIENCE_S = 600.0
 GATHER_S = 0.002
 """How long shares wait for others to share their message with."""
@@ -169,11 +174,42 @@ class RemotePrefixes:
         """A channel is closed."""
         self._left.append(prefix)
 
+    def withhold(self, prefix: bytes) -> None:
+        """Tell the keeper nothing of a channel that was closed: it has been resumed."""
+        if prefix in self._left:
+            self._left.remove(prefix)
+
     def give_back(self) -> None:
         """Tell the keeper which channels are closed."""
         if self._left:
             self._line.say(Word.PREFIXES_LEFT, intercom.pack_prefixes(self._left))
             self._left = []
+
+
+class RemoteClaims:
+    """Asks the keeper for channels; one that hears nothing in time opens a new one."""
+
+    def __init__(self, line: Intercom) -> None:
+        self._line = line
+        self._waiting: dict[int, tuple[Claimed, asyncio.TimerHandle]] = {}
+        self._next = 0
+
+    def claim(self, token: bytes, key: bytes | None, told: Claimed) -> None:
+        """As the keeper's own, but answered later."""
+        if len(self._waiting) >= MAX_CLAIMS:
+            told(Result.UNANSWERED, None)
+            return
+        number = self._next = self._next + 1 & 0xFFFFFFFF
+        timer = asyncio.get_running_loop().call_later(CLAIM_S, self.answered, number, Result.UNANSWERED, None)
+        self._waiting[number] = (told, timer)
+        self._line.say(Word.CLAIM, intercom.pack_claim(number, token, key))
+
+    def answered(self, number: int, result: Result, raw: Raw | None) -> None:
+        """The keeper has answered, or has had its time; later its answer is of no use."""
+        told, timer = self._waiting.pop(number, (None, None))
+        if told is not None and timer is not None:
+            timer.cancel()
+            told(result, raw)
 
 
 class RemoteBlocks:

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from enum import Enum, auto
 from itertools import islice
 
-from protocols.mining.channel import Channel, ExtendedChannel
+from protocols.mining.channel import ExtendedChannel
 from protocols.mining.errors import MaxTargetOutOfRange, UnknownChannel
 from protocols.mining.group import Group
-from protocols.mining.job import Tip, Work
+from protocols.mining.job import GroupJob, Tip, Work
 from protocols.sv2.codec import encode
 from protocols.sv2.frame import Frame
 from protocols.sv2.mining import SetTarget, UpdateChannel, UpdateChannelError
@@ -22,6 +22,7 @@ from protocols.sv2.setup import REQUIRES_STANDARD_JOBS, REQUIRES_WORK_SELECTION
 from protocols.sv2.tlv import Tlv
 from roles.pool.meters import Meters
 from roles.pool.miner_channel import MinerChannel
+from roles.pool.resume_store import SessionRecord
 from roles.pool.workshop import Workshop
 
 GROUP = 1
@@ -48,7 +49,7 @@ class Roster:
 
     __slots__ = (
         "_behind", "_group", "_meters", "_tip", "_work_number", "_workshop", "addressing", "members",
-        "next_id", "tip_number",
+        "next_id", "record", "tip_number",
     )  # fmt: skip
 
     def __init__(self, workshop: Workshop, meters: Meters) -> None:
@@ -57,6 +58,8 @@ class Roster:
         self.next_id = FIRST_CHANNEL
         self._group: Group | None = None
         self._behind: dict[int, MinerChannel] | None = None
+        self.record: SessionRecord | None = None
+        """Where it is written down what goes to the group, if channels can be resumed."""
         self._workshop = workshop
         self._meters = meters
         self._tip: Tip | None = None
@@ -81,10 +84,15 @@ class Roster:
         frames.append(encode(channel.open_success(request_id, GROUP), tlvs))
         if self.addressing is Addressing.NOWHERE or self._tip is None:
             return frames
+        # One that has been resumed has work of this tip, which stays good.
+        has_work = channel.jobs.active is not None
         if isinstance(channel, ExtendedChannel):
-            job = channel.turn(self._work(), self._tip)
+            job = (channel.advance if has_work else channel.turn)(self._work(), self._tip)
+            self._note(member)
             return frames + self._announced(channel.channel_id, job.job_id, future=True)
-        return [*frames, *map(encode, channel.begin(self._work(), self._tip))]
+        messages = (channel.go_on if has_work else channel.begin)(self._work(), self._tip)
+        self._note(member)
+        return [*frames, *map(encode, messages)]
 
     def close(self, channel_id: int) -> list[MinerChannel]:
         """The channels that this id means, which are gone now: one, all for the group's, or none."""
@@ -130,6 +138,7 @@ class Roster:
             return []
         if not is_new_tip:
             job = self.group.extend(self._work(), workshop.tip)
+            self._note_shared(job)
             return self._announced(GROUP, job.job_id, future=False)
         frames: list[Frame] = []
         if before is None or before.block_target != workshop.tip.block_target:
@@ -137,6 +146,7 @@ class Roster:
             frames += [encode(target) for target in targets if target is not None]
             self._meters.retargets.inc(len(frames))
         job = self.group.turn(self._work(), workshop.tip)
+        self._note_shared(job)
         return frames + self._announced(GROUP, job.job_id, future=True)
 
     def catch_up(self, count: int) -> list[Frame]:
@@ -155,7 +165,7 @@ class Roster:
         present = [member for member in due if member.channel.channel_id in self.members]
         frames += self._bring(present)
         for member in present:
-            frames += self._changed(member.channel, member.adjust(self._workshop, now))
+            frames += self._changed(member, member.adjust(self._workshop, now))
         return frames
 
     def adjust_one(self, member: MinerChannel, now: float) -> list[Frame]:
@@ -163,7 +173,7 @@ class Roster:
         if self.addressing is Addressing.NOWHERE:
             return []
         frames = self.refresh() + self._bring([member])
-        return frames + self._changed(member.channel, member.adjust(self._workshop, now))
+        return frames + self._changed(member, member.adjust(self._workshop, now))
 
     def update(self, message: UpdateChannel, now: float) -> list[Frame]:
         """A client has declared another rate or easiest target: what that brings, or the error."""
@@ -176,16 +186,18 @@ class Roster:
             target = member.update(message.nominal_hash_rate, message.maximum_target, self._workshop, now)
         except MaxTargetOutOfRange as error:
             return [*frames, encode(UpdateChannelError(message.channel_id, error.code))]
-        return frames + self._changed(member.channel, target)
+        return frames + self._changed(member, target)
 
-    def _changed(self, channel: Channel, target: SetTarget | None) -> list[Frame]:
+    def _changed(self, member: MinerChannel, target: SetTarget | None) -> list[Frame]:
         """The new target is for work that differs, so the two go together."""
         if target is None:
             return []
         self._meters.retargets.inc()
         if self.addressing is Addressing.NOWHERE:
             return [encode(target)]
-        return [encode(target), encode(channel.follow(self._work()))]
+        job = member.channel.follow(self._work())
+        self._note(member)
+        return [encode(target), encode(job)]
 
     def _bring(self, members: Sequence[MinerChannel]) -> list[Frame]:
         """The present work for those of the channels that are behind: new targets, jobs, tips."""
@@ -206,11 +218,23 @@ class Roster:
             channel = member.channel
             if channel.jobs.active is not None and channel.jobs.active.tip is tip:
                 jobs.append(encode(channel.follow(self._work())))
+                self._note(member)
                 continue
             job, activation = channel.begin(self._work(), tip)
+            self._note(member)
             jobs.append(encode(job))
             tips.append(encode(activation))
         return targets + jobs + tips
+
+    def _note(self, member: MinerChannel) -> None:
+        """Write down the job that a channel is about to be sent."""
+        job = member.channel.jobs.active
+        if member.record is not None and job is not None:
+            member.record.job(job.job_id, self._workshop.work_number, job.work.revision)
+
+    def _note_shared(self, job: GroupJob) -> None:
+        if self.record is not None:
+            self.record.job(job.job_id, self._workshop.work_number, job.work.revision)
 
     def _work(self) -> Work:
         return self._workshop.work(self.group.revision)

@@ -25,10 +25,13 @@ from roles.pool.blocks import BlockDesk
 from roles.pool.books import Books
 from roles.pool.branch_desk import KeptBooks
 from roles.pool.branches import Branches, BranchMetrics
+from roles.pool.claims import KeptClaims
 from roles.pool.front_end import FrontEnd, PoolDaemon, terms_of
 from roles.pool.intercom import Assignment
 from roles.pool.meters import Meters
 from roles.pool.prefixes import PrefixBook
+from roles.pool.records import fresh_number, open_records
+from roles.pool.resume_store import DIRECTORY
 from roles.pool.salvage import Salvage
 from roles.pool.schema import MIGRATIONS
 from roles.pool.supply import Supply, dialler, reward_script
@@ -145,19 +148,30 @@ class Pool:
         # Prefixes rest and blocks are looked at before miners hear of a new tip.
         self._supply.listeners.append(self._work_changed)
         public = public_key(identity)
+        self._records = open_records(config, daemon.state, fresh_number(), self._supply.workshop, meters)
+        self._claims = KeptClaims(
+            self._records,
+            prefixes,
+            daemon.state / DIRECTORY,
+            recipe=self._supply.workshop.recipe,
+            life_s=config.resume_s,
+            clock=time.time,
+        )
         self._front = FrontEnd(
             daemon,
             registry,
             meters,
             self._supply,
-            Books(ledger, self.blocks, prefixes),
+            Books(ledger, self.blocks, prefixes, self._claims, self._records),
             identity=public,
         )
         metrics = BranchMetrics(daemon.metrics, tallies)
         self.branches = Branches(
             config.processes - 1,
-            lambda number: Assignment(number, config, shared, daemon.state, public, os.getpid()),
-            KeptBooks(ledger, self.blocks, prefixes, self._front.difficulties),
+            lambda number: Assignment(
+                number, config, shared, daemon.state, public, os.getpid(), fresh_number()
+            ),
+            KeptBooks(ledger, self.blocks, prefixes, self._front.difficulties, self._claims),
             self._front.notices,
             tallies=tallies,
             metrics=metrics,
@@ -183,6 +197,7 @@ class Pool:
             self.blocks.run(),
             self._salvage.run(),
             self._prefixes.run(),
+            self._records.run(self._claims.sweep),
             watch_store(self._database, self._daemon.readiness),
             self.branches.run(),
         )

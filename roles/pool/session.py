@@ -31,6 +31,7 @@ from roles.pool.allowance import Allowance
 from roles.pool.floor import Floor
 from roles.pool.miner_channel import MinerChannel
 from roles.pool.recollection import ShareKeys
+from roles.pool.revival import Revived
 from roles.pool.roster import Addressing, Roster
 from roles.pool.share_desk import Judged, Submission
 from roles.pool.submissions import Submissions
@@ -50,6 +51,8 @@ SETTLE_AT = 40
 SLICE = 64
 """Channels that are given work, looked at or closed before other connections have their turn."""
 JD_NOT_SUPPORTED = "jd-not-supported"
+RESUMED_ELSEWHERE = "resumed-elsewhere"
+"""Reason of a CloseChannel to a connection whose channel has been resumed on another one."""
 
 _log = logging.getLogger(__name__)
 
@@ -89,6 +92,8 @@ class Session:
         finally:
             self._floor.sessions.discard(self)
             self._submissions.end()
+            if self._floor.resumptions is not None:
+                self._floor.resumptions.end(self._roster)
             while closed := self._roster.close_some(SLICE):
                 self._released(closed)
                 await asyncio.sleep(0)
@@ -231,32 +236,76 @@ class Session:
             case _:
                 raise UnexpectedMessage(f"{type(message).__name__} is not for a server")
 
-    def _open(self, request: OpenRequest, tlvs: tuple[Tlv, ...]) -> list[Frame]:
+    def _open(self, request: OpenRequest, tlvs: tuple[Tlv, ...]) -> Sequence[Frame]:
+        used, resumptions = self._used(tlvs), self._floor.resumptions
+        if not used or resumptions is None:
+            return self._admit(request, used)
+        try:
+            key = self._floor.admission.key_of(request.user_identity, used)
+        except OpenRefused as error:
+            return self._refuse(request, error)
+        replies: list[Frame] = []
+        is_now = True
+
+        def told(revived: Revived | None) -> None:
+            if is_now:
+                replies.extend(self._admit(request, used, revived))
+            elif self in self._floor.sessions:
+                self._push(self._admit(request, used, revived))
+            elif revived is not None:
+                resumptions.give_up(revived)
+
+        if not resumptions.present(request, used, key, told):
+            return self._admit(request, used)
+        is_now = False
+        return replies
+
+    def _admit(
+        self, request: OpenRequest, tlvs: tuple[Tlv, ...], revived: Revived | None = None
+    ) -> list[Frame]:
+        """Open a channel, the one that is to be resumed or a new one."""
         floor, roster = self._floor, self._roster
+        # Work that the others lack makes theirs stale: what is resumed here must not be taken for theirs.
+        frames = roster.refresh()
         try:
             member = floor.admission.open(
                 request,
-                self._used(tlvs),
+                tlvs,
                 channel_id=roster.next_id,
                 open_channels=len(roster.members),
                 flags=self._flags,
                 now=self._heard_at,
                 group=roster.group,
                 host=self._connection.host,
+                revived=revived,
             )
         except OpenRefused as error:
-            floor.meters.opens_refused.labels(error.code).inc()
-            _log.info(
-                "a channel is refused",
-                extra={"peer": self._connection.peer, "code": error.code, "reason": str(error)},
-            )
-            return [encode(OpenMiningChannelError(request.request_id, error.code))]
+            if revived is not None and floor.resumptions is not None:
+                floor.resumptions.give_up(revived)
+            return [*frames, *self._refuse(request, error)]
         # A line for each of thousands would cost more than the channel itself.
         if _log.isEnabledFor(logging.DEBUG):
             user = request.user_identity[:80].encode("ascii", "backslashreplace").decode()
             fields = {"peer": self._connection.peer, "user": user, "keyless": member.channel.key is None}
             _log.debug("a channel is open", extra={"channel": member.channel.channel_id, **fields})
-        return roster.add(member, request.request_id, self._told_once())
+        told = self._told_once()
+        if floor.resumptions is not None and EXTENSION in self._setup.extensions:
+            told += floor.resumptions.enter(self, roster, member, revived)
+        frames += roster.add(member, request.request_id, told)
+        return frames
+
+    def _refuse(self, request: OpenRequest, error: OpenRefused) -> list[Frame]:
+        self._floor.meters.opens_refused.labels(error.code).inc()
+        fields = {"peer": self._connection.peer, "code": error.code, "reason": str(error)}
+        _log.info("a channel is refused", extra=fields)
+        return [encode(OpenMiningChannelError(request.request_id, error.code))]
+
+    def surrender(self, channel_id: int) -> None:
+        """A channel has been resumed elsewhere: it is no longer here."""
+        if channel_id in self._roster.members:
+            self._released(self._roster.close(channel_id))
+            self._submissions.forget()
+            self._push([encode(CloseChannel(channel_id, RESUMED_ELSEWHERE))])
 
     def _told_once(self) -> tuple[Tlv, ...]:
         """What goes with the answer that opens a connection's first channel: where the mint is."""
@@ -268,6 +317,8 @@ class Session:
     def _close(self, channel_id: int) -> int:
         """Close what the id means; returns how many channels that were."""
         closed = self._roster.close(channel_id)
+        if self._floor.resumptions is not None:
+            self._floor.resumptions.close(closed)
         self._submissions.forget()
         self._released(closed)
         return len(closed)

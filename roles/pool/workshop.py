@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from protocols.bitcoin.coinbase import CoinbaseTemplate
 from protocols.bitcoin.errors import CoinbaseError
+from protocols.bitcoin.hashing import sha256
 from protocols.bitcoin.target import from_work
 from protocols.bitcoin.transaction import TxOut
 from protocols.mining.announcement import Announcement
@@ -30,7 +31,7 @@ class Workshop:
         self._tag = tag
         self._hardest = from_work(block_hashes) if block_hashes else None
         self._listener = listener
-        self._template: Template | None = None
+        self.template: Template | None = None
         self._value = 0
         self._works: dict[int, Work] = {}
         self._announcements: dict[tuple[int, bool], Announcement] = {}
@@ -51,7 +52,7 @@ class Workshop:
         block_target = tip.block_target if self._hardest is None else min(tip.block_target, self._hardest)
         tip = replace(tip, block_target=block_target)
         known = self.tip
-        if known is not None and _same(known, tip):
+        if known is not None and same_tip(known, tip):
             self.follow(template)
             return
         self.tip = tip
@@ -69,12 +70,21 @@ class Workshop:
         """The present work for a revision; raises RuntimeError before there is any."""
         work = self._works.get(revision)
         if work is None:
-            if self._template is None:
+            if self.template is None:
                 raise RuntimeError("there is no work yet")
-            work = self._build(self._template, revision)
+            work = self._build(self.template, revision)
             if len(self._works) < MAX_WORKS:
                 self._works[revision] = work
         return work
+
+    def rebuild(self, template: Template, revision: int) -> Work:
+        """The work of an earlier template for a revision; raises CoinbaseError."""
+        return self._build(template, revision)
+
+    @property
+    def recipe(self) -> bytes:
+        """What tells coinbases made like ours from others, 8 bytes."""
+        return sha256(self._script + b"|" + self._tag.encode())[:8]
 
     def announcement(self, revision: int, *, future: bool) -> Announcement:
         """The present work for a revision as it is told, with the tip if it is to be a future job first.
@@ -91,7 +101,7 @@ class Workshop:
         return announcement
 
     def _take(self, template: Template) -> None:
-        self._template = template
+        self.template = template
         self._works = {}
         self._announcements = {}
         self.work_number += 1
@@ -107,7 +117,7 @@ class Workshop:
             raise TemplateUnusable(f"no coinbase fits the template: {error}") from error
 
 
-def _same(one: Tip, other: Tip) -> bool:
+def same_tip(one: Tip, other: Tip) -> bool:
     """Whether work on both is of one kind: a template provider that restarts sends its tip again."""
     return (one.previous, one.bits, one.block_target) == (other.previous, other.bits, other.block_target)
 

@@ -34,6 +34,7 @@ POINTS: Final[Mapping[str, str]] = MappingProxyType(
         "pool.refusals-stored": "refusals are stored | the cursor moves",
         "pool.cursor-moved": "the cursor has moved | miners are told of their quotes",
         "pool.notices-sent": "miners are told of their quotes | everything later",
+        "pool.channel-recorded": "a channel is recorded | its miner is given the token",
         "pool.prefixes-lent": "prefixes are taken for another process | it hears of them",
         "pool.branch-shares-durable": "another process's shares are committed | it is told",
         "pool.branch-answered": "another process is told of its shares | everything later",

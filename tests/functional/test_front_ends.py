@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,11 @@ class TwoProcesses:
         children = Path(f"/proc/{self.keeper}/task/{self.keeper}/children").read_text().split()
         return int(children[0]) if children else None
 
-    async def miner_on(self, process: str) -> Channel:
-        """A miner that the kernel has given to a process, with a channel and a key of its own."""
+    async def miner_on(self, process: str, lost: Channel | None = None) -> Channel:
+        """A miner that the kernel has given to a process, with a channel and a key of its own.
+
+        Or the miner of a channel that was `lost`, which asks for it again.
+        """
         spared: list[Miner] = []
         try:
             async with asyncio.timeout(PATIENCE_S):
@@ -82,8 +86,9 @@ class TwoProcesses:
                     miner = await self.server.miner(extensions=True)
                     (where,) = (name for name, held in self._connections().items() if held - before[name])
                     if where == process:
-                        self._keys += 1
-                        return await miner.open(key=public_key(self._keys.to_bytes(32, "big")))
+                        self._keys += lost is None
+                        key = public_key(self._keys.to_bytes(32, "big"))
+                        return await miner.open(key=key, token=lost.miner.token if lost else None)
                     spared.append(miner)
         finally:
             for miner in spared:
@@ -244,6 +249,53 @@ async def test_a_keeper_that_is_killed_takes_its_branch_with_it_and_both_come_ba
         channel.miner.link.close()
     await until_sound(two)
     assert len(two.rows()) == rows + 2
+
+
+async def goes_on(two: TwoProcesses, lost: Channel, process: str) -> None:
+    """The miner of a channel has it again at a process, and its share in flight is accepted once."""
+    share = lost.mine(low=from_work(BLOCK_HASHES) + 1)
+    rows = len(two.rows())
+    channel = await two.miner_on(process, lost)
+    assert channel.prefix == lost.prefix
+    for _ in range(2):
+        channel.submit(replace(share, channel_id=channel.id))
+        answer = await channel.miner.hear(SubmitSharesSuccess, SubmitSharesError)
+        assert isinstance(answer, SubmitSharesSuccess), answer
+    assert len(two.rows()) == rows + 1
+    for each in (lost, channel):
+        each.miner.link.close()
+
+
+@pytest.mark.parametrize("there", [KEEPER, BRANCH])
+@pytest.mark.parametrize("here", [KEEPER, BRANCH])
+async def test_whichever_process_a_miner_comes_back_to_it_has_its_channel_again(
+    two: TwoProcesses, here: str, there: str
+) -> None:
+    await goes_on(two, await two.miner_on(here), there)
+    await until_sound(two)
+
+
+@pytest.mark.parametrize("victim", [KEEPER, BRANCH])
+async def test_a_miner_has_its_channel_again_when_the_process_is_gone_that_it_was_of(
+    two: TwoProcesses, victim: str
+) -> None:
+    lost = await two.miner_on(BRANCH)
+    branch = two.branch()
+    assert branch is not None
+    if victim == BRANCH:
+        os.kill(branch, signal.SIGKILL)
+        await lost.miner.closed()
+        async for _ in two.pool.polls("to start the branch again"):
+            if two.branch() not in {None, branch} and (await two.pool.health("/ready"))[0] == 200:
+                break
+    else:
+        os.kill(two.keeper, signal.SIGKILL)
+        assert two.pool.process is not None
+        two.pool.process.wait(PATIENCE_S)
+        await two.pool.started()
+        await is_gone(branch)
+    await goes_on(two, lost, KEEPER if victim == BRANCH else BRANCH)
+    await until_sound(two)
 
 
 async def test_a_pool_that_is_told_to_stop_leaves_no_process_behind(two: TwoProcesses) -> None:

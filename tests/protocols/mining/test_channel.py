@@ -59,3 +59,29 @@ def test_a_new_target_needs_work_of_its_own_revision(channel: Channel, make_work
     assert after
     assert (before.target, after.target) == (from_work(64), from_work(128))
     assert before.work.prefix != after.work.prefix
+
+
+def test_a_channel_that_is_resumed_goes_on_with_its_jobs_under_the_targets_that_they_had(
+    channel: Channel, make_work: Any, make_tip: Any
+) -> None:
+    tip = make_tip()
+    channel.retarget(from_work(128))
+    channel.follow(make_work(1, revision=1))
+    old = [channel.find(1), channel.find(2)]
+    again = type(channel)(5, channel.prefix, target=1, max_target=MAX_TARGET)
+    targets = [(0, from_work(64)), (channel.since, channel.target)]
+    assert again.resume(targets, old, 7)
+    assert (again.target, again.since, again.revision) == (from_work(128), 1, 1)
+    assert [again.find(job.job_id).target for job in old] == [from_work(64), from_work(128)]
+    job, activation = again.go_on(make_work(1, revision=1), tip)
+    assert isinstance(job, m.NewMiningJob | m.NewExtendedMiningJob)
+    assert (job.job_id, job.min_ntime) == (8, None)
+    assert activation == m.SetNewPrevHash(5, 8, tip.previous, tip.min_ntime, tip.bits)
+    assert again.find(1).work == old[0].work
+    assert again.retarget(from_work(256)) == m.SetTarget(5, from_work(256))
+    assert again.revision == 2
+
+
+def test_a_channel_of_whose_jobs_no_target_is_known_is_not_resumed(channel: Channel) -> None:
+    again = type(channel)(5, channel.prefix, target=1, max_target=MAX_TARGET)
+    assert not again.resume([(3, from_work(128))], [channel.find(1)], 1)

@@ -82,3 +82,10 @@ def test_a_server_id_is_one_byte(server_id: int) -> None:
 def test_a_standard_channels_extranonce_is_its_prefix_and_zeros() -> None:
     assert standard_extranonce(b"\1\2\3\4") == b"\1\2\3\4" + bytes(16)
     assert len(standard_extranonce(b"\1\2\3\4")) == FULL_SIZE
+
+
+def test_a_prefix_that_is_in_use_again_is_passed_over_like_any_other() -> None:
+    allocator = PrefixAllocator(1, position=COUNTERS - 1, tip_position=COUNTERS - 1, reserved=COUNTERS + 2)
+    allocator.reclaim(b"\1\0\0\0")
+    assert allocator.granted == 1
+    assert [allocator.grant()[3] for _ in range(2)] == [255, 1]

@@ -42,6 +42,9 @@ class Pool:
         self.template = make_template(1)
         self.tip = make_tip(1)
         self.jobs: list[tuple[AnyChannel, Job]] = []
+        self.targets: dict[AnyChannel, list[tuple[int, int]]] = {}
+        """Those of each channel, with the revision from which on."""
+        self.resumed: list[tuple[AnyChannel, Job]] = []
         self.next_id = 2
 
     def is_grouped(self, connection: Group) -> bool:
@@ -65,6 +68,27 @@ class Pool:
         if self.is_grouped(group):
             group.join(channel)
         self.note(channel)
+        self.targets[channel] = [(channel.since, target)]
+
+    def resume(self, index: int, which: int) -> None:
+        """A miner takes its channel to another connection; not all that it had is recorded."""
+        old, group = self.channels[index], self.connections[which % len(self.connections)]
+        new = type(old)(self.next_id, old.prefix, target=1, max_target=MAX_TARGET, group=group)
+        self.next_id += 1
+        old.group.leave(old)
+        known = {job.job_id: job for channel, job in self.jobs + self.resumed if channel is old}
+        live = [job for job in known.values() if job.tip is self.tip][-3:]
+        if not new.resume(self.targets[old][-2:], live, max(known)):
+            self.close(index)
+            return
+        self.channels[index] = new
+        self.targets[new] = self.targets.pop(old)[-2:]
+        for job in live:
+            with contextlib.suppress(ShareRefused):
+                assert new.find(job.job_id).target == job.target
+                self.resumed.append((new, job))
+        new.go_on(self.work(new.revision), self.tip)
+        self.note(new)
 
     def close(self, index: int) -> None:
         channel = self.channels.pop(index)
@@ -74,6 +98,8 @@ class Pool:
     def retarget(self, index: int, target: int) -> None:
         channel = self.channels[index]
         channel.retarget(target)
+        self.targets[channel] = [each for each in self.targets[channel] if each[0] != channel.since]
+        self.targets[channel].append((channel.since, target))
         channel.follow(self.work(channel.revision))
         self.note(channel)
 
@@ -98,6 +124,7 @@ class Pool:
             if self.is_grouped(group):
                 sent = to_group(group, self.work(group.revision))
                 self.jobs += [(each, each.find(sent.job_id)) for each in members]
+                assert all(each.find(sent.job_id).work.revision == group.revision for each in members)
                 continue
             for each in members:
                 to_channel(each, self.work(each.revision))
@@ -109,7 +136,9 @@ def header_space(channel: Channel, job: Job) -> Space:
     return (job.tip.previous, job.work.prefix, channel.prefix, job.work.suffix, *job.work.merkle_path)
 
 
-events = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3), st.integers(0, 7)), min_size=1, max_size=40)
+events = st.lists(
+    st.tuples(st.integers(0, 11), st.integers(0, 3), st.integers(0, 7)), min_size=1, max_size=40
+)
 
 
 @given(events)
@@ -139,12 +168,15 @@ def test_a_header_space_has_one_target_whatever_job_channel_or_connection(
         elif action <= 8:
             # The same few templates come again, as from a template provider that has restarted.
             pool.new_template(which)
+        elif action <= 10:
+            pool.resume(index, value)
         else:
             pool.new_tip(pool.tip.previous[0] % 250 + 1)
         # What a channel does not know any more has no price at all.
-        for channel, job in pool.jobs:
+        for channel, job in pool.jobs + pool.resumed:
             with contextlib.suppress(ShareRefused):
-                assert channel.find(job.job_id).target == job.target
+                known = channel.find(job.job_id)
+                assert (known.target, known.work) == (job.target, job.work)
     prices: dict[Space, int] = {}
     for channel, job in pool.jobs:
         assert prices.setdefault(header_space(channel, job), job.target) == job.target

@@ -9,7 +9,7 @@ from typing import Any
 from protocols.bitcoin.hashing import sha256d
 from protocols.bitcoin.merkle import root_from_path
 from protocols.bitcoin.secp256k1 import public_key
-from protocols.ehash.messages import EXTENSION
+from protocols.ehash.messages import EXTENSION, TLV_RESUME_TOKEN
 from protocols.noise.authority import public_of
 from protocols.sv2.codec import encode
 from protocols.sv2.connection import (
@@ -185,6 +185,8 @@ class Miner:
         self.link = link
         self.channels: dict[int, Channel] = {}
         self.unheard: list[Any] = []
+        self.token: bytes | None = None
+        """The last one that came with a channel."""
 
     async def set_up(self, flags: int = 0) -> Any:
         self.say(SetupConnection(PROTOCOL_MINING, 2, 2, flags, "", 0, "test", "", "", ""))
@@ -200,7 +202,8 @@ class Miner:
     async def receive(self) -> Any:
         """The next message, whatever it is; work for our channels is taken note of."""
         async with asyncio.timeout(WAIT_S):
-            message, _ = ON_MINING_LINK.decode(await self.link.receive())
+            message, tlvs = ON_MINING_LINK.decode(await self.link.receive())
+        self.token = next((tlv.value for tlv in tlvs if tlv.field == TLV_RESUME_TOKEN), self.token)
         self._note(message)
         return message
 
@@ -242,8 +245,10 @@ class Miner:
         max_target: int = ANY_TARGET,
         key: bytes | None = None,
         least: int = 8,
+        token: bytes | None = None,
     ) -> "Channel":
         tlvs = [Tlv(EXTENSION, 0x01, key)] if key is not None else []
+        tlvs += [Tlv(EXTENSION, TLV_RESUME_TOKEN, token)] if token is not None else []
         request: Any = (
             OpenStandardMiningChannel(9, user, rate, max_target)
             if standard

@@ -63,7 +63,8 @@ class Keeper:
         self.left: list[bytes] = []
         self.lines: list[Intercom] = []
         blocks: Any = self.blocks
-        self.books = KeptBooks(ledger, blocks, prefixes, Difficulties(10))
+        nothing: Any = None
+        self.books = KeptBooks(ledger, blocks, prefixes, Difficulties(10), nothing)
 
     async def branch(self) -> "Branch":
         near, far = socket.socketpair()
