@@ -7,6 +7,7 @@ from pydantic import Field
 
 from protocols.bitcoin.descriptor import script_from_text
 from protocols.bitcoin.errors import BitcoinError
+from shared_config.ban import BanSettings
 from shared_config.limits import MiningLimits
 from shared_config.pool_side import PoolSide
 from shared_config.settings import DaemonSettings, Finding, Settings, Side, needs_key
@@ -77,6 +78,7 @@ class PoolSettings(DaemonSettings):
     vardiff: VardiffSettings = VardiffSettings()
     acknowledgement: AcknowledgementSettings = AcknowledgementSettings()
     limits: PoolLimits = PoolLimits()
+    ban: BanSettings = BanSettings()
 
     def review(self, shared: PoolSide) -> Iterator[Finding]:
         """The reward script must be one of the network, and peers must be known by their keys."""

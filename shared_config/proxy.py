@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from shared_config.ban import BanSettings
 from shared_config.limits import MiningLimits
 from shared_config.miner_side import MinerSide
 from shared_config.settings import DaemonSettings, Finding, Settings, Side
@@ -74,6 +75,7 @@ class ProxySettings(DaemonSettings):
     """How long a better pool has to be back until it is mined at again; None: not while another one lasts."""
     wallet: WalletSettings = WalletSettings()
     limits: EdgeLimits = EdgeLimits()
+    ban: BanSettings = BanSettings()
 
     def review(self, shared: MinerSide) -> Iterator[Finding]:
         """Every pool must be known by its key."""

@@ -66,6 +66,8 @@ class DaemonSettings(Settings):
     drain_s: float = Field(default=10.0, ge=0, le=300)
     """How long a daemon that was told to stop may take to finish what it has begun."""
     log: LogSettings = LogSettings()
+    peer_addresses: Literal["full", "subnet", "hidden"] = "full"
+    """How much of miners' addresses logs and API show; a subnet is a /24 of IPv4 or a /64 of IPv6."""
 
     def review(self, shared: Any) -> Iterator[Finding]:
         """What is wrong with the file as a whole, given the valid shared file of its side."""

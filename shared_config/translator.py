@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from shared_config.ban import BanSettings
 from shared_config.limits import ConnectionLimits
 from shared_config.miner_side import MinerSide
 from shared_config.settings import DaemonSettings, Finding, Settings, Side, needs_key
@@ -116,6 +117,7 @@ class TranslatorSettings(DaemonSettings):
     keepalive_s: float = Field(default=45.0, ge=10, le=60)
     """After so long without other work a miner gets the present one anew; some leave after 90 s."""
     limits: LineLimits = LineLimits()
+    ban: BanSettings = BanSettings()
 
     def review(self, shared: MinerSide) -> Iterator[Finding]:
         """A proxy on another machine must be known by its key; a port with TLS needs a certificate."""

@@ -5,6 +5,7 @@
     MiningError                         carries `code`
     ├── OpenRefused                     for OpenMiningChannel.Error
     │   ├── UnknownUser
+    │   ├── BannedByOperator            a name or key that the operator turns away
     │   ├── InvalidUserIdentity
     │   ├── InvalidNominalHashrate
     │   ├── MaxTargetOutOfRange         the client asks for shares harder than a block, or than any amount
@@ -46,6 +47,12 @@ class UnknownUser(OpenRefused):
     """The operator does not serve this user."""
 
     code = "unknown-user"
+
+
+class BannedByOperator(OpenRefused):
+    """The operator turns this user or this locking key away."""
+
+    code = "banned-by-operator"
 
 
 class InvalidUserIdentity(OpenRefused):

@@ -34,6 +34,7 @@ from roles.runtime.health import HealthServer
 from roles.runtime.kernel import BUILD, Kernel, kernel
 from roles.runtime.process import die_with_parent, harden
 from roles.runtime.readiness import Readiness
+from roles.runtime.redaction import shown
 from roles.runtime.reload import Reloads, Rereading
 from roles.runtime.state import checkout, role_state, state_root
 from shared_config.errors import ConfigInvalid, Problem
@@ -77,6 +78,10 @@ class Daemon(Generic[C, S]):
         _log.info("the configuration was read again", extra={"settings": ", ".join(change.taken) or "none"})
         for key in change.kept:
             _log.warning("a changed setting needs a restart", extra={"setting": key})
+
+    def show_peer(self, peer: str) -> str | None:
+        """As much of a peer's address as people may see."""
+        return shown(peer, self.config.peer_addresses)
 
     def resolve(self, path: Path) -> Path:
         """A path of the configuration: a relative one is in the state directory that all daemons share."""
@@ -192,7 +197,7 @@ def _load(spec: DaemonSpec[C, S], arguments: argparse.Namespace) -> Loaded[C, S]
 
 
 def _configure_log(name: str, config: DaemonSettings) -> None:
-    log.configure(name, config.log.format, config.log.level)
+    log.configure(name, config.log.format, config.log.level, config.peer_addresses)
 
 
 def _invalid(name: str, problems: tuple[Problem, ...]) -> int:
@@ -234,7 +239,7 @@ async def _work(
     service: Callable[[Daemon[C, S]], Awaitable[None]],
     read_again: Callable[[], None] = lambda: None,
 ) -> int:
-    daemon.reloads.on(["log"], lambda config, _: _configure_log(daemon.name, config))
+    daemon.reloads.on(["log", "peer_addresses"], lambda config, _: _configure_log(daemon.name, config))
     daemon.reloads.on(["drain_s"], lambda *_: None)
     # What start-up made stays: the collector need not look at it again and again.
     gc.collect()

@@ -4,7 +4,7 @@ import ipaddress
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from roles.runtime.peer_server import subnet_of
+from roles.runtime.subnet import subnet_of
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

@@ -13,16 +13,19 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Literal
 
+from roles.runtime.redaction import PEER_FIELDS, Shown, shown
+
 Format = Literal["logfmt", "json"]
 Level = Literal["debug", "info", "warning", "error"]
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "exc_text"}
 
 
-def configure(name: str, form: Format, level: Level) -> None:
-    """Send all logs of this process to stderr under the daemon's name."""
+def configure(name: str, form: Format, level: Level, addresses: Shown = "full") -> None:
+    """Send all logs of this process to stderr under the daemon's name, with so much of peers' addresses."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LineFormatter(name, form, full_traceback=bool(os.environ.get("HASHPOOL_BACKTRACE"))))
+    backtrace = bool(os.environ.get("HASHPOOL_BACKTRACE"))
+    handler.setFormatter(LineFormatter(name, form, full_traceback=backtrace, addresses=addresses))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -35,11 +38,14 @@ def configure(name: str, form: Format, level: Level) -> None:
 class LineFormatter(logging.Formatter):
     """One record as one line: time (UTC), level, daemon, message, the record's own fields, error."""
 
-    def __init__(self, name: str, form: Format, *, full_traceback: bool = False) -> None:
+    def __init__(
+        self, name: str, form: Format, *, full_traceback: bool = False, addresses: Shown = "full"
+    ) -> None:
         super().__init__()
         self._name = name
         self._form = form
         self._full = full_traceback
+        self._addresses = addresses
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without its end."""
@@ -55,7 +61,9 @@ class LineFormatter(logging.Formatter):
         yield "daemon", self._name
         yield "msg", record.getMessage()
         for key, value in record.__dict__.items():
-            if key not in _STANDARD:
+            if key in PEER_FIELDS:
+                yield key, shown(str(value), self._addresses) or "hidden"
+            elif key not in _STANDARD:
                 yield key, value
         if record.exc_info and record.exc_info[1] is not None:
             error = record.exc_info[1]

@@ -1,7 +1,6 @@
 """A listener that gives each peer a task, and bounds their number and the time they take to begin."""
 
 import asyncio
-import ipaddress
 import logging
 import socket
 from collections import Counter as Counts
@@ -16,6 +15,7 @@ from protocols.sv2.errors import Sv2Error
 from roles.runtime.errors import ConnectionLost
 from roles.runtime.listen import BACKLOG, bound
 from roles.runtime.peer_stream import PeerStream, StreamOwner
+from roles.runtime.subnet import subnet_of
 from shared_config.address import Address
 from shared_config.limits import ConnectionLimits
 
@@ -24,6 +24,16 @@ ORDINARY = frozenset({"peer-closed", "closed", "reset"})
 _log = logging.getLogger(__name__)
 
 S = TypeVar("S", bound=PeerStream[Any])
+
+
+SERVER_LIMITS = (
+    "limits.connections",
+    "limits.connections_per_host",
+    "limits.connections_per_subnet",
+    "limits.handshakes_at_once",
+    "limits.handshake_s",
+)
+"""The settings of which `ServerLimits` are made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,7 @@ class PeerServer(Generic[S]):
     """Serves a listening socket: `handler` runs once for each peer that has begun, until either ends.
 
     A handler that raises ends its own connection only. Cancel `run` to close the socket and all connections.
+    Both `limits` and `bars`, which says whether a host is turned away, may be others from one moment on.
     """
 
     def __init__(
@@ -83,7 +94,8 @@ class PeerServer(Generic[S]):
         self._sock = sock
         self._make = make
         self._handler = handler
-        self._limits = limits
+        self.limits = limits
+        self.bars: Callable[[str], bool] = _nobody
         self._metrics = metrics
         self._streams: set[PeerStream[Any]] = set()
         self._hosts: Counts[str] = Counts()
@@ -124,24 +136,31 @@ class PeerServer(Generic[S]):
         """Listen no more, where `run` has not begun; it closes the socket itself."""
         self._sock.close()
 
+    def cut_barred(self) -> None:
+        """End the connections of hosts that are turned away by now."""
+        for stream in tuple(self._streams):
+            self._bar(stream)
+
     def made(self, stream: PeerStream[Any]) -> None:
         self._streams.add(stream)
         self._metrics.open.inc()
         subnet = subnet_of(stream.host)
         self._hosts[stream.host] += 1
         self._subnets[subnet] += 1
-        if len(self._streams) > self._limits.connections:
+        if self._bar(stream):
+            return
+        if len(self._streams) > self.limits.connections:
             stream.abort("too many connections", code="too-many-connections")
             return
-        if self._hosts[stream.host] > self._limits.per_host:
+        if self._hosts[stream.host] > self.limits.per_host:
             stream.abort("too many connections from this host", code="too-many-of-host")
             return
-        if self._subnets[subnet] > self._limits.per_subnet:
+        if self._subnets[subnet] > self.limits.per_subnet:
             stream.abort("too many connections from this subnet", code="too-many-of-subnet")
             return
         loop = asyncio.get_running_loop()
-        self._make_room(loop.time() - self._limits.patience_s)
-        timer = loop.call_later(self._limits.begin_s, self._too_late, stream)
+        self._make_room(loop.time() - self.limits.patience_s)
+        timer = loop.call_later(self.limits.begin_s, self._too_late, stream)
         self._beginners[stream] = (loop.time(), timer)
 
     def opened(self, stream: Any) -> None:
@@ -169,13 +188,19 @@ class PeerServer(Generic[S]):
             extra={"peer": stream.peer, "reason": text},
         )
 
+    def _bar(self, stream: PeerStream[Any]) -> bool:
+        is_barred = self.bars(stream.host)
+        if is_barred:
+            stream.abort("the operator turns this host away", code="banned")
+        return is_barred
+
     def _begun(self, stream: PeerStream[Any]) -> None:
         entry = self._beginners.pop(stream, None)
         if entry:
             entry[1].cancel()
 
     def _make_room(self, before: float) -> None:
-        while len(self._beginners) >= self._limits.beginners:
+        while len(self._beginners) >= self.limits.beginners:
             slowest, (since, _) = next(iter(self._beginners.items()))
             if since > before:
                 return
@@ -183,7 +208,7 @@ class PeerServer(Generic[S]):
             self._begun(slowest)
 
     def _too_late(self, stream: PeerStream[Any]) -> None:
-        stream.abort(f"nothing to serve within {self._limits.begin_s:g} s", code="begin-timeout")
+        stream.abort(f"nothing to serve within {self.limits.begin_s:g} s", code="begin-timeout")
 
     async def _handle(self, stream: S) -> None:
         try:
@@ -207,17 +232,8 @@ class PeerServer(Generic[S]):
         stream.close()
 
 
-def subnet_of(host: str) -> str:
-    """The /24 of an IPv4 address, the /64 of an IPv6 one; what is no address stands for itself."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return host
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is None:
-            return str(ipaddress.IPv6Network((address, 64), strict=False))
-        address = address.ipv4_mapped
-    return str(ipaddress.IPv4Network((address, 24), strict=False))
+def _nobody(_host: str) -> bool:
+    return False
 
 
 def _take_off(counts: Counts[str], name: str) -> None:

@@ -1,6 +1,7 @@
 """What the translator tells of its miners and of the proxy, under its health address."""
 
 import asyncio
+from collections.abc import Callable
 
 from roles.runtime.api import Api, Endpoint
 from roles.runtime.readiness import Readiness
@@ -14,9 +15,16 @@ from roles.translator.translator import Translator
 
 
 class Overview:
-    """The translator as people see it; `miner`s are connections that have been let in."""
+    """The translator as people see it; `show_peer` says how much they see of an address."""
 
-    def __init__(self, translator: Translator, client: MiningClient, readiness: Readiness) -> None:
+    def __init__(
+        self,
+        translator: Translator,
+        client: MiningClient,
+        readiness: Readiness,
+        show_peer: Callable[[str], str | None],
+    ) -> None:
+        self._show_peer = show_peer
         self._translator = translator
         self._client = client
         self._readiness = readiness
@@ -65,7 +73,7 @@ class Overview:
             id=name_of(key),
             worker=text(identity.user if identity else ""),
             user_agent=text(miner.agent) or None,
-            address=session.peer,
+            address=self._show_peer(session.peer),
             connected_since=unix(session.since, now),
             known_since=unix(tally.rate.began, now),
             difficulty=session.told or None,

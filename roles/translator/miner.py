@@ -4,6 +4,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Protocol
 
 from protocols.bitcoin.target import MAX_TARGET, from_difficulty
@@ -18,6 +19,7 @@ from protocols.translation.errors import TranslationError
 from protocols.translation.extranonce import Layout
 from protocols.translation.share import JudgedShare
 from protocols.translation.work import ChannelWork, Work
+from roles.runtime.ban_list import BANNED
 from roles.stratum.errors import StratumError
 from roles.stratum.handshake import Answer
 from roles.stratum.miner_roll import MinerRoll
@@ -58,6 +60,9 @@ class Landlord(Protocol):
     def too_small(self) -> None:
         """Upstream's extranonce does not suffice."""
 
+    def is_barred(self, identity: MinerIdentity) -> bool:
+        """Whether the operator turns this miner away."""
+
     def resume(self, miner: "Miner", session: str) -> bool:
         """Give the miner what is kept of this session, if there is any."""
 
@@ -92,7 +97,7 @@ class Miner:
         self.port_class = port_class
         self._client = client
         self._layout = layout
-        self._terms = terms
+        self.terms = terms
         self._landlord = landlord
         self._roll = roll
         self._former: MinerIdentity | None = None
@@ -180,6 +185,11 @@ class Miner:
     def authorize(self, request: Authorize, answer: Answer) -> None:
         """The first name opens the channel, and is let in when that is open; later names share it."""
         identity = read_identity(request)
+        if self._landlord.is_barred(identity):
+            # Behind the answer.
+            close = partial(self.session.close, "the operator turns this miner away", code=BANNED)
+            self._loop.call_soon(close)
+            raise Rejection(ErrorCode.UNAUTHORIZED, "Turned away by the operator of this address")
         if self.identity is not None and identity.key not in {None, self.identity.key}:
             raise Rejection(ErrorCode.UNAUTHORIZED, "Another key on the same connection")
         if self.identity is None and self.channel is not None:
@@ -190,14 +200,14 @@ class Miner:
         self._answers.append(answer)
         if self.channel is not None:
             if not self.is_held:
-                self._wait(self._terms.open_s, "no channel in time")
+                self._wait(self.terms.open_s, "no channel in time")
             return
         self._named(identity)
         self._landlord.came_back_anew(self)
         if identity.floor is not None:
             self._floor = min(identity.floor, Fraction(_HARDEST_FLOOR))
         self._ask()
-        self._wait(self._terms.open_s, "no channel in time")
+        self._wait(self.terms.open_s, "no channel in time")
 
     def suggested(self, difficulty: Fraction) -> None:
         """Where to start, and a floor for the difficulty, unless the password has set one."""
@@ -298,7 +308,7 @@ class Miner:
         self._work = None
         self._is_fresh = False
         given_up = self.channel is not None and self.channel.closed_for == UPSTREAM_LOST
-        hold = 0.0 if given_up else self._terms.hold_s
+        hold = 0.0 if given_up else self.terms.hold_s
         if hold is not None:
             self._wait(hold, "no upstream for too long")
 
@@ -316,7 +326,7 @@ class Miner:
 
     def _hash_rate(self) -> float:
         """What the miner is taken to have, in hashes a second, from the difficulty that it starts from."""
-        start = self._terms.start_difficulty
+        start = self.terms.start_difficulty
         if self._floor is not None:
             start = float(self._floor)
         elif start is None:
@@ -325,7 +335,7 @@ class Miner:
 
     def _max_target(self) -> int:
         least = self._floor or Fraction(0)
-        if self._terms.start_difficulty is None and not self._is_spoilt:
+        if self.terms.start_difficulty is None and not self._is_spoilt:
             least = max(least, Fraction(self.session.handshake.firmware.least_difficulty))
         return max(1, from_difficulty(least)) if least else MAX_TARGET
 

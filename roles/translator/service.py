@@ -1,16 +1,17 @@
 """The composition root of the translator."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from protocols.ehash.messages import EXTENSION, MINING_MESSAGES
 from protocols.sv2.codec import MINING
 from protocols.sv2.limits import FrameLimits
 from roles.runtime import line_connection, sv2_connection
+from roles.runtime.ban_list import BanList, open_bans, watch_over
 from roles.runtime.daemon import Daemon
-from roles.runtime.line_connection import Door
-from roles.runtime.peer_server import ServerLimits, ServerMetrics
+from roles.runtime.line_connection import Door, ServedLines
+from roles.runtime.peer_server import SERVER_LIMITS, PeerServer, ServerLimits, ServerMetrics
 from roles.runtime.peer_stream import StreamLimits
 from roles.runtime.sv2_connection import Sv2Connection
 from roles.runtime.tls_identity import TlsIdentity, TlsMetrics
@@ -27,6 +28,16 @@ from shared_config.address import Address
 from shared_config.miner_side import MinerSide
 from shared_config.translator import TranslatorSettings
 
+MINER_SETTINGS = (
+    "shared.hold_s",
+    "start_difficulty",
+    "keepalive_s",
+    "verdict_s",
+    "limits.authorize_s",
+    "limits.idle_s",
+    "limits.shares_per_s",
+)
+"""Those that are taken over while the daemon runs: the first by all, the others by miners to come."""
 UPSTREAM = "proxy"
 LISTENER = "listener"
 _DRAIN_S = 2.0
@@ -65,16 +76,18 @@ async def service(daemon: Daemon[TranslatorSettings, MinerSide]) -> None:
         channel_limit=config.limits.connections + 2 * config.limits.parked_sessions,
         submission_limit=config.limits.open_submits,
     )
+    bans = open_bans(daemon, daemon.metrics)
     translator = Translator(
         client,
         extranonce2_size=config.extranonce2_size,
-        terms=MinerTerms(config.start_difficulty, config.verdict_s, daemon.shared.hold_s),
+        terms=_terms(config, daemon.shared),
         limits=_session_limits(config),
+        bans=bans,
         session_s=config.session_s,
         parked_sessions=config.limits.parked_sessions,
     )
     daemon.metrics.register(TranslatorMetrics(translator))
-    Overview(translator, client, readiness).serve(daemon.api)
+    Overview(translator, client, readiness, daemon.show_peer).serve(daemon.api)
     server_metrics = ServerMetrics(daemon.metrics, "sv1")
     identity = _identity(daemon)
     servers = [
@@ -90,6 +103,7 @@ async def service(daemon: Daemon[TranslatorSettings, MinerSide]) -> None:
         )
         for setting, address, port_class, tls in _ports(config)
     ]
+    _follow_configuration(daemon, bans, servers, translator)
     async with asyncio.TaskGroup() as group:
         mining = group.create_task(client.run())
         listening = [group.create_task(server.run()) for server in servers]
@@ -101,6 +115,28 @@ async def service(daemon: Daemon[TranslatorSettings, MinerSide]) -> None:
             task.cancel()
         await asyncio.wait(listening)
         mining.cancel()
+
+
+def _follow_configuration(
+    daemon: Daemon[TranslatorSettings, MinerSide],
+    bans: BanList,
+    servers: Sequence[PeerServer[ServedLines]],
+    translator: Translator,
+) -> None:
+    """What listeners and miners take over while the daemon runs."""
+
+    def take_over(config: TranslatorSettings, shared: MinerSide) -> None:
+        for server in servers:
+            server.limits = ServerLimits.of(config.limits)
+        translator.bind(_terms(config, shared), _session_limits(config))
+
+    watch_over(bans, servers)
+    bans.changed.append(translator.cut_barred)
+    daemon.reloads.on([*SERVER_LIMITS, *MINER_SETTINGS], take_over)
+
+
+def _terms(config: TranslatorSettings, shared: MinerSide) -> MinerTerms:
+    return MinerTerms(config.start_difficulty, config.verdict_s, shared.hold_s)
 
 
 def _ports(config: TranslatorSettings) -> Iterator[tuple[str, Address, str | None, bool | None]]:

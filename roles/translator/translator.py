@@ -5,9 +5,12 @@ import logging
 import secrets
 from collections.abc import Iterator
 
+from prometheus_client import CollectorRegistry
+
 from protocols.sv1.results import Subscription
 from protocols.translation.errors import SlicesExhausted
 from protocols.translation.extranonce import Layout, Slices
+from roles.runtime.ban_list import BANNED, BanList
 from roles.runtime.line_connection import LineConnection
 from roles.stratum.firmware import classify
 from roles.stratum.latencies import Latencies
@@ -17,6 +20,7 @@ from roles.stratum.mining_client import MiningClient
 from roles.stratum.parking import Parking
 from roles.stratum.tally import Tally
 from roles.stratum.work_rate import WorkRate
+from roles.translator.identity import MinerIdentity
 from roles.translator.miner import Miner, MinerTerms
 
 _log = logging.getLogger(__name__)
@@ -24,7 +28,7 @@ _log = logging.getLogger(__name__)
 SMALLEST_EXTRANONCE2 = 4
 """Below it firmware runs out of work; an upstream that grants less than slice and this cannot be used."""
 SESSION_ID_BYTES = 16
-CUT_FOR_CAUSE = frozenset({"too-costly", "banned"})
+CUT_FOR_CAUSE = frozenset({"too-costly", BANNED})
 """Ends of connections after which nothing is kept."""
 STRANGERS = 8
 """One in so many sessions that are kept may be of a miner that has shown no work."""
@@ -46,6 +50,7 @@ class Translator:
         extranonce2_size: int,
         terms: MinerTerms,
         limits: SessionLimits,
+        bans: BanList | None = None,
         remembered: int = 10_000,
         session_s: float = 180.0,
         parked_sessions: int = 1_000,
@@ -56,6 +61,7 @@ class Translator:
         self.turned_away = 0
         self.resumed = 0
         self.layout = Layout(extranonce2_size)
+        self.bans = bans or BanList(CollectorRegistry())
         self._client = client
         self._terms = terms
         self._limits = limits
@@ -87,6 +93,18 @@ class Translator:
         """Sessions that nobody came back for: in time, or before others needed the room."""
         both = (self._parked, self._strangers)
         return {"expired": sum(each.expired for each in both), "evicted": sum(each.evicted for each in both)}
+
+    def bind(self, terms: MinerTerms, limits: SessionLimits) -> None:
+        """Have other terms from now on, also for those that are here, and other limits for those to come."""
+        self._terms, self._limits = terms, limits
+        for miner in self._miners:
+            miner.terms = terms
+
+    def cut_barred(self) -> None:
+        """Let go of miners that the operator turns away by now."""
+        for miner in tuple(self._miners):
+            if miner.identity is not None and self.is_barred(miner.identity):
+                miner.session.close("the operator turns this miner away", code=BANNED)
 
     def close(self) -> None:
         """The service ends: no session is kept any more."""
@@ -133,6 +151,10 @@ class Translator:
                 self._release(miner)
 
     # What miners ask
+
+    def is_barred(self, identity: MinerIdentity) -> bool:
+        """Whether the operator turns a miner away."""
+        return self.bans.bars_miner(identity.user, identity.key)
 
     def resume(self, miner: Miner, session: str) -> bool:
         """A miner that comes to a port of the same class, with the same firmware, goes on where it was."""

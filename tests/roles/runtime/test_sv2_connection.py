@@ -16,8 +16,9 @@ from protocols.sv2.frame import Frame
 from roles.runtime import peer_stream
 from roles.runtime.errors import AuthorityRequired, ConnectFailed, ConnectionLost, PortInUse
 from roles.runtime.noise_identity import NoiseIdentity
-from roles.runtime.peer_server import ServerLimits, ServerMetrics, subnet_of
+from roles.runtime.peer_server import ServerLimits, ServerMetrics
 from roles.runtime.peer_stream import StreamLimits
+from roles.runtime.subnet import subnet_of
 from roles.runtime.sv2_connection import Sv2Connection, connect, serve
 from shared_config.address import Address
 from tests.roles.runtime.noise_peers import (
@@ -226,6 +227,29 @@ def test_more_connections_than_allowed_are_turned_away(
             first.close()
             await until(lambda: server.connections == 0)
             await dial(server)
+
+    run(scenario)
+
+
+def test_a_host_that_is_barred_is_turned_away_and_cut_where_it_is_there(
+    run: Callable[[Scenario], None],
+) -> None:
+    async def scenario() -> None:
+        registry = CollectorRegistry()
+        async with serving(metrics=ServerMetrics(registry, "t")) as server:
+            first = await dial(server)
+            server.bars = lambda host: host == "127.0.0.1"
+            with pytest.raises(ConnectFailed):
+                await dial(server)
+            first.send(SHARE)
+            assert await first.receive() == SHARE
+            server.cut_barred()
+            await until(lambda: ended(registry) == {"banned": 2.0})
+            server.bars = lambda host: host == "192.0.2.7"
+            server.limits = ServerLimits(connections=1)
+            await dial(server)
+            with pytest.raises(ConnectFailed):
+                await dial(server)
 
     run(scenario)
 

@@ -3,12 +3,14 @@
 import json
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from roles.runtime.api import Api
 from roles.runtime.readiness import Readiness
+from roles.runtime.redaction import Shown, shown
 from roles.translator.api import Overview
 from tests.openapi import check_all
 from tests.roles.translator.fake_miners import FakeMiner
@@ -20,9 +22,9 @@ Eventually = Callable[[Callable[[], object]], Awaitable[None]]
 class Reader:
     """Reads the API of a translator."""
 
-    def __init__(self, house: Any) -> None:
+    def __init__(self, house: Any, show_peer: Callable[[str], str | None] = str) -> None:
         self._api = Api("translator")
-        Overview(house.translator, house.client, Readiness()).serve(self._api)
+        Overview(house.translator, house.client, Readiness(), show_peer).serve(self._api)
 
     async def ask(self, path: str) -> tuple[int, str]:
         path, _, query = path.partition("?")
@@ -125,3 +127,13 @@ async def test_a_lost_upstream_shows_in_its_state(build: Build, eventually: Even
     told = await reader.read("upstream")
     assert told["upstreams"][0]["turns"] == 2
     assert told["failovers"] == 0
+
+
+async def test_addresses_are_shown_as_the_setting_says(build: Build) -> None:
+    house = await build()
+    await house.miner()
+    cases: list[tuple[Shown, str | None]] = [("subnet", "127.0.0.0/24"), ("hidden", None)]
+    for how, told in cases:
+        reader = Reader(house, partial(shown, how=how))
+        address = (await reader.read("miners"))["miners"][0]["address"]
+        assert address == told
