@@ -11,7 +11,7 @@ class BanSettings(Settings):
 
     hosts: tuple[IpNetwork, ...] = Field(default=(), strict=False, max_length=10_000)
     """Addresses and networks."""
-    miners: tuple[str, ...] = Field(default=(), strict=False, max_length=10_000)
+    names: tuple[str, ...] = Field(default=(), strict=False, max_length=10_000)
     """User names: the whole, or what precedes the first full stop, for all workers of it; or locking keys."""
     file: FilePath | None = None
     """More of both, one in a line; what follows a # is for people."""

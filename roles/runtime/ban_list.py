@@ -124,7 +124,7 @@ def watch_over(bans: BanList, servers: Sequence[PeerServer[Any]]) -> None:
 def read_bans(settings: BanSettings, resolve: Callable[[Path], Path]) -> Bans:
     """What the settings and their file say; raises OperatorError that names the line that is wrong."""
     hosts: list[Network] = [*settings.hosts]
-    miners = [("ban.miners", text) for text in settings.miners]
+    miners = [("ban.names", text) for text in settings.names]
     if settings.file is not None:
         for place, text in _lines(resolve(settings.file)):
             network = _network(place, text)

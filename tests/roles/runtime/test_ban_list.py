@@ -31,7 +31,7 @@ def test_hosts_are_turned_away_by_address_and_by_network() -> None:
 
 def test_miners_are_turned_away_by_name_account_or_key() -> None:
     registry = CollectorRegistry()
-    listed = BanList(registry, bans(miners=["alice", "bob.rig", KEY.hex()]))
+    listed = BanList(registry, bans(names=["alice", "bob.rig", KEY.hex()]))
     assert listed.entries == 3
     for user in ("alice", "alice.rig", "bob.rig"):
         assert listed.bars_miner(user, None), user
@@ -102,6 +102,6 @@ def test_the_list_is_read_again_with_the_configuration_and_kept_if_it_is_wrong(t
     with pytest.raises(OperatorError):
         daemon.take(config, SHARED)
     assert listed.bars_host("192.0.2.8")
-    daemon.take(settings(ban={"miners": ["mallory"]}), SHARED)
+    daemon.take(settings(ban={"names": ["mallory"]}), SHARED)
     assert (listed.bars_host("192.0.2.8"), listed.bars_miner("mallory.1", None)) == (False, True)
-    assert daemon.config.ban.miners == ("mallory",)
+    assert daemon.config.ban.names == ("mallory",)
