@@ -165,6 +165,7 @@ async def _steady(
         await asyncio.sleep(LOOK_S)
     cpu = [cpu_seconds([pid]) - before for pid, before in zip(pids, cpu, strict=True)]
     await renewing
+    _account(pool, miners)
     latencies = [
         latency - wait
         for miner, before in zip(miners, told, strict=True)
@@ -220,9 +221,10 @@ def _account(pool: YesPool, miners: Sequence[Sv1Miner]) -> None:
     for miner in miners:
         if miner.failure is not None:
             raise miner.failure
-    rejected, unanswered = sum(m.rejected for m in miners), sum(m.unanswered for m in miners)
+    rejected, unanswered = sum(len(m.refusals) for m in miners), sum(m.unanswered for m in miners)
     if rejected or unanswered:
-        raise SharesLost(f"{rejected} shares are rejected, {unanswered} not answered")
+        texts = ", ".join(sorted({text for miner in miners for text in miner.refusals}))
+        raise SharesLost(f"{rejected} shares are rejected ({texts}), {unanswered} not answered")
     told = sum(miner.answered for miner in miners)
     if told != pool.accepted:
         raise SharesLost(f"{told} shares are told to be accepted, the pool has seen {pool.accepted}")

@@ -16,7 +16,8 @@ class Sv1Miner(Sv1Link):
     def __init__(self, user: str, sock: socket.socket) -> None:
         self.latencies: list[float] = []
         """Seconds from each share to its answer."""
-        self.rejected = 0
+        self.refusals: list[str] = []
+        """Answers other than success."""
         self.told_at = 0.0
         """When the newest work that makes all earlier stale came, in Unix seconds."""
         self._shares: list[list[str]] = []
@@ -45,7 +46,8 @@ class Sv1Miner(Sv1Link):
     def judged(self, number: int, refusal: str) -> None:
         """Note how long it took, and whether it was taken."""
         self.latencies.append(self.arrived - self._asked.pop(number))
-        self.rejected += refusal != ""
+        if refusal:
+            self.refusals.append(refusal)
 
 
 async def connect(address: Address, user: str) -> Sv1Miner:

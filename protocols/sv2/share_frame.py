@@ -1,4 +1,4 @@
-"""Extended shares and their answers as a busy server reads and writes them: a few calls each, no layout.
+"""Extended shares and their answers as busy peers read and write them: a few calls each, no layout.
 
 What the catalogue would make of the same bytes, at a tenth of the cost.
 """
@@ -6,7 +6,7 @@ What the catalogue would make of the same bytes, at a tenth of the cost.
 from struct import Struct, error
 from typing import NamedTuple
 
-from protocols.sv2.errors import MalformedMessage
+from protocols.sv2.errors import EncodeError, MalformedMessage
 from protocols.sv2.frame import CHANNEL_BIT, HEADER
 from protocols.sv2.mining import SubmitSharesExtended, SubmitSharesSuccess
 
@@ -17,7 +17,12 @@ MAX_EXTRANONCE = 32
 
 _SHARE = Struct("<6IB")
 _SUCCESS = Struct("<3IQ")
-_SUCCESS_HEADER = HEADER.pack(CHANNEL_BIT, SubmitSharesSuccess.msg_type, _SUCCESS.size, 0)
+SUCCESS = HEADER.pack(CHANNEL_BIT, SubmitSharesSuccess.msg_type, _SUCCESS.size, 0)
+"""The header of SubmitSharesSuccess."""
+_SHARE_HEADERS = tuple(
+    HEADER.pack(CHANNEL_BIT, SubmitSharesExtended.msg_type, _SHARE.size + size, 0)
+    for size in range(MAX_EXTRANONCE + 1)
+)
 
 
 class ExtendedShare(NamedTuple):
@@ -51,4 +56,27 @@ def success(channel_id: int, last: int, count: int, total: int) -> tuple[bytes, 
     """SubmitSharesSuccess as header and payload: the last of `count` accepted shares, whose difficulties sum
     to `total`.
     """
-    return _SUCCESS_HEADER, _SUCCESS.pack(channel_id, last, count, total)
+    return SUCCESS, _SUCCESS.pack(channel_id, last, count, total)
+
+
+def read_success(payload: bytes) -> tuple[int, int, int]:
+    """Channel, last sequence number and count of the SubmitSharesSuccess in a payload that its header says
+    is one of `SUCCESS`.
+    """
+    channel_id, last, count, _ = _SUCCESS.unpack(payload)
+    return channel_id, last, count
+
+
+def write_share(numbers: tuple[int, int, int, int, int, int], extranonce: bytes) -> tuple[bytes, bytes]:
+    """SubmitSharesExtended as header and payload; `numbers` are all fields before the extranonce, in order.
+
+    Raises EncodeError for what does not fit.
+    """
+    size = len(extranonce)
+    if size > MAX_EXTRANONCE:
+        raise EncodeError(f"an extranonce of {size} bytes does not fit a share")
+    try:
+        fixed = _SHARE.pack(*numbers, size)
+    except error as reason:
+        raise EncodeError(f"SubmitSharesExtended: {reason}") from reason
+    return _SHARE_HEADERS[size], fixed + extranonce

@@ -18,15 +18,14 @@ from protocols.ehash.messages import EXTENSION, TLV_MINT_URL, TLV_SHARE_KEY, Cre
 from protocols.mining.announcement import Announcement
 from protocols.mining.credit_target import CreditRule
 from protocols.mining.errors import MinExtranonceSizeTooLarge
-from protocols.mining.job import Job, Work
-from protocols.mining.share import Verdict
+from protocols.mining.job import Work
 from protocols.mining.vardiff import hashes_for
 from protocols.sv2.layout import Message
 from protocols.sv2.mining import NewExtendedMiningJob, SetNewPrevHash
 from protocols.sv2.tlv import Tlv
 from roles.proxy.attribution import Attribution
 from roles.proxy.downstream_channel import Edge, Share
-from roles.proxy.jobs import EdgeJobs, FutureJob, origin_of, work_from
+from roles.proxy.jobs import EdgeJob, EdgeJobs, FutureJob, work_from
 from roles.proxy.slices import SLICE_SIZE
 from roles.runtime import crash
 from roles.runtime.task_group import TaskGroup
@@ -150,38 +149,47 @@ class Aggregate:
         if (home := self._homes.get(member)) is not None:
             home.adjust_one(member, now)
 
-    def again(self, job: Job, after: int) -> Job:
+    def again(self, job: EdgeJob, after: int) -> EdgeJob:
         """The present job under an id that is newer than this one, for who has had it before."""
         if job.job_id <= after:
-            job = Job(self.jobs.next_id(), job.work, job.tip, job.target)
+            job = EdgeJob(self.jobs.next_id(), job.work, job.tip, job.target, None, job.head, job.origin)
             self.jobs.follow(job)
         return job
 
-    def announcement(self, job: Job, size: int, *, future: bool) -> Announcement:
+    def announcement(self, job: EdgeJob, size: int, *, future: bool) -> Announcement:
         """The present job for channels that take so many bytes of the extranonce."""
         made = self._announcements.get((size, future))
         if made is None:
             work = job.work
             tail = bytes(max(0, SLICE_SIZE + self.behind - size))
-            fitting = Work(work.origin, 0, work.version, work.prefix, tail + work.suffix, work.merkle_path)
+            prefix, suffix = work.prefix + job.head, tail + work.suffix
+            fitting = Work(work.origin, 0, work.version, prefix, suffix, work.merkle_path)
             made = self._announcements[size, future] = Announcement(
                 fitting,
                 job.tip,
                 future=future,
                 min_ntime=self.min_ntime,
-                version_rolling=origin_of(work).version_rolling,
+                version_rolling=work.version_rolling,
             )
         return made
 
     def submit(
-        self, share: Share, verdict: Verdict, *, owner: "Member", rolled: bytes, key: bytes, settle: Settle
+        self,
+        share: Share,
+        job: EdgeJob,
+        share_hash: bytes,
+        *,
+        owner: "Member",
+        rolled: bytes,
+        key: bytes,
+        settle: Settle,
     ) -> None:
         """Send a share for a locking key upstream; raises ChannelNotOpen and SubmissionsFull."""
         if self._upstream is None or not self.jobs.is_live:
             raise ChannelNotOpen("the upstream channel of this job is gone")
         knows_keys = EXTENSION in self._upstream.extensions
         self._upstream.submit(
-            job_id=origin_of(verdict.job.work).job_id,
+            job_id=job.origin,
             nonce=share.nonce,
             ntime=share.ntime,
             version=share.version,
@@ -190,7 +198,7 @@ class Aggregate:
             tlvs=(Tlv(EXTENSION, TLV_SHARE_KEY, key),) if knows_keys else (),
         )
         if knows_keys:
-            self._owners[verdict.share_hash] = (owner, key)
+            self._owners[share_hash] = (owner, key)
             if len(self._owners) > MOST_OWNERS:
                 del self._owners[next(iter(self._owners))]
 
@@ -278,15 +286,15 @@ class Aggregate:
             log.warning("the upstream sent a job before its first tip")
             return
         try:
-            work = work_from(message, upstream.extranonce_prefix)
+            work = work_from(message)
         except CoinbaseError as error:
             log.warning("the upstream sent a job that is none", extra={"reason": str(error)})
             return
-        job_id = self.jobs.next_id()
+        job_id, head = self.jobs.next_id(), upstream.extranonce_prefix
         if message.min_ntime is None or tip is None:
-            self.jobs.queue(FutureJob(job_id, work, None))
+            self.jobs.queue(FutureJob(job_id, work, None, head, message.job_id))
             return
-        self.jobs.follow(Job(job_id, work, tip, upstream.target))
+        self.jobs.follow(EdgeJob(job_id, work, tip, upstream.target, None, head, message.job_id))
         self._tell(message.min_ntime)
 
     def _new_tip(self, message: SetNewPrevHash) -> None:

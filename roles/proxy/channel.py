@@ -10,13 +10,12 @@ import asyncio
 import logging
 from abc import abstractmethod
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 
 from protocols.bitcoin.errors import CoinbaseError
 from protocols.bitcoin.target import work as work_of
 from protocols.ehash.messages import EXTENSION, TLV_MINT_URL, TLV_SHARE_KEY, CreditRefused, QuoteNotice
 from protocols.mining.errors import InvalidUserIdentity, ShareRefused
-from protocols.mining.job import Job, Work
 from protocols.mining.share import Verdict, check_time, check_version, judge
 from protocols.sv2.errors import MalformedTlv
 from protocols.sv2.layout import Message
@@ -31,15 +30,17 @@ from protocols.sv2.tlv import Tlv, find_tlv
 from roles.proxy.attribution import Attribution
 from roles.proxy.downstream_channel import DownstreamChannel, Edge, Line, OpenRequest, Share
 from roles.proxy.errors import Overloaded
-from roles.proxy.jobs import EdgeJobs, FutureJob, alike, origin_of, work_from
+from roles.proxy.jobs import ALIKE, EdgeJob, EdgeJobs, EdgeWork, FutureJob, alike, work_from
 from roles.proxy.slices import SLICE_SIZE
 from roles.runtime import crash
 from roles.stratum.errors import ChannelNotOpen, SubmissionsFull
-from roles.stratum.submissions import Outcome
+from roles.stratum.submissions import Outcome, Settle
 from roles.stratum.submissions import Verdict as UpstreamVerdict
 from roles.stratum.upstream_channel import UPSTREAM_LOST, OpenTerms, UpstreamChannel
 
 log = logging.getLogger(__name__)
+
+_work_of = lru_cache(maxsize=ALIKE)(work_of)
 
 UPDATE_INTERVAL = 1.0
 MAX_FOREIGN_SHARES = 1_024
@@ -89,15 +90,15 @@ class EdgeChannel(DownstreamChannel):
         """The answer that opens the channel downstream."""
 
     @abstractmethod
-    def _root(self, work: Work) -> bytes | None:
+    def _root(self, work: EdgeWork, head: bytes) -> bytes | None:
         """The merkle root of work, where it is the same for all shares."""
 
     @abstractmethod
-    def _announce(self, job_id: int, min_ntime: int | None, work: Work, root: bytes | None) -> Message:
+    def _announce(self, job: FutureJob, min_ntime: int | None) -> Message:
         """The message for a job."""
 
     @abstractmethod
-    def _roll(self, share: Share, job: Job) -> tuple[bytes, bytes]:
+    def _roll(self, share: Share, job: EdgeJob) -> tuple[bytes, bytes]:
         """What the miner rolled, and the merkle root of its share; raises ShareRefused."""
 
     # The upstream channel's owner
@@ -134,6 +135,11 @@ class EdgeChannel(DownstreamChannel):
         if not self._fits and not self.upstream.forsake(reason):
             # The one exception to keeping the miner: its extranonce does not fit any more, nor anywhere else.
             self._line.release(self, "extranonce-too-small")
+
+    @property
+    def _head(self) -> bytes:
+        """What stands before the slice."""
+        return self.upstream.extranonce_prefix + self._padding
 
     @property
     def _fits(self) -> bool:
@@ -179,18 +185,19 @@ class EdgeChannel(DownstreamChannel):
             log.warning("the upstream sent a job before its first tip", extra={"channel": self.channel_id})
             return
         try:
-            work = work_from(message, self.upstream.extranonce_prefix + self._padding)
+            work = work_from(message)
         except CoinbaseError as error:
             log.warning("the upstream sent a job that is none", extra={"reason": str(error)})
             return
-        job_id, root = self._jobs.next_id(), self._root(work)
+        head = self._head
+        job = FutureJob(self._jobs.next_id(), work, self._root(work, head), head, message.job_id)
         if message.min_ntime is None or tip is None:
-            self._jobs.queue(FutureJob(job_id, work, root))
-            self._line.transmit(self._announce(job_id, None, work, root))
+            self._jobs.queue(job)
+            self._line.transmit(self._announce(job, None))
             return
         self._tell_target()
-        self._jobs.follow(Job(job_id, work, tip, self._told_target, root))
-        self._line.transmit(self._announce(job_id, message.min_ntime, work, root))
+        self._jobs.follow(EdgeJob(job.job_id, work, tip, self._told_target, job.root, head, job.origin))
+        self._line.transmit(self._announce(job, message.min_ntime))
 
     def _new_tip(self, message: SetNewPrevHash) -> None:
         job = self._jobs.activate(message, target=self.upstream.target, now=int(self._edge.clock()))
@@ -224,12 +231,13 @@ class EdgeChannel(DownstreamChannel):
             self.verdicts.refused(sequence, InvalidUserIdentity.code, "edge")
             return
         try:
-            verdict, rolled = self._judge(share)
+            job = self._jobs.find(share.job_id)
+            verdict, rolled = self._judge(share, job)
         except ShareRefused as refusal:
             self.verdicts.refused(sequence, refusal.code, "edge")
             return
         try:
-            self._forward(share, verdict, rolled, key)
+            self._forward(share, job, verdict, rolled, key)
         except ChannelNotOpen:
             self._jobs.seen.forget(verdict.share_hash)
             self.verdicts.lost(sequence)
@@ -241,16 +249,18 @@ class EdgeChannel(DownstreamChannel):
         """Whether a share may have this key: an upstream that does not hear of it credits the channel's."""
         return key == self._attribution.key or EXTENSION in self.upstream.extensions
 
-    def _forward(self, share: Share, verdict: Verdict, rolled: bytes, key: bytes | None) -> None:
+    def _forward(
+        self, share: Share, job: EdgeJob, verdict: Verdict, rolled: bytes, key: bytes | None
+    ) -> None:
         if not self._jobs.is_live:
             raise ChannelNotOpen("the upstream channel of this job is gone")
         self.upstream.submit(
-            job_id=origin_of(verdict.job.work).job_id,
+            job_id=job.origin,
             nonce=share.nonce,
             ntime=share.ntime,
             version=share.version,
             extranonce=self._padding + rolled,
-            settle=partial(self._settle, share.sequence_number, verdict, asyncio.get_running_loop().time()),
+            settle=self._settler(share.sequence_number, verdict.share_hash, job.target),
             tlvs=() if key is None else (Tlv(EXTENSION, TLV_SHARE_KEY, key),),
         )
         crash.once_sent("proxy.share-forwarded")
@@ -261,31 +271,35 @@ class EdgeChannel(DownstreamChannel):
             if len(self._foreign_shares) > MAX_FOREIGN_SHARES:
                 del self._foreign_shares[next(iter(self._foreign_shares))]
 
-    def _judge(self, share: Share) -> tuple[Verdict, bytes]:
-        job = self._jobs.find(share.job_id)
+    def _judge(self, share: Share, job: EdgeJob) -> tuple[Verdict, bytes]:
         rolled, root = self._roll(share, job)
         check_time(share.ntime, job.tip, int(self._edge.clock()))
-        check_version(share.version, job.work.version, rolling=origin_of(job.work).version_rolling)
+        check_version(share.version, job.work.version, rolling=job.work.version_rolling)
         extranonce = self.slice + rolled
         verdict = judge(job, root, extranonce, share=share, key=None, seen=self._jobs.seen)
         return verdict, extranonce
 
-    def _settle(self, sequence: int, verdict: Verdict, since: float, word: UpstreamVerdict) -> None:
+    def _settler(self, sequence: int, share_hash: bytes, target: int) -> Settle:
+        return partial(self._settle, sequence, share_hash, target, self._edge.monotonic())
+
+    def _settle(
+        self, sequence: int, share_hash: bytes, target: int, since: float, word: UpstreamVerdict
+    ) -> None:
         """The upstream's word on a share, or its silence."""
         if word.outcome is Outcome.LOST:
             if self.upstream.is_open:
                 # One that is gone may have had it: should the same work come again, it is a repetition.
-                self._jobs.seen.forget(verdict.share_hash)
+                self._jobs.seen.forget(share_hash)
             self.verdicts.lost(sequence)
             return
         crash.at("proxy.verdict-heard")
-        self._edge.meters.verdict.observe(asyncio.get_running_loop().time() - since)
+        self._edge.meters.verdict.observe(self._edge.monotonic() - since)
         if word.outcome is Outcome.REFUSED:
             # The upstream may have had no room for it; that it is a repetition is the upstream's to say then.
-            self._jobs.seen.forget(verdict.share_hash)
+            self._jobs.seen.forget(share_hash)
             self.verdicts.refused(sequence, word.code, "upstream")
         else:
-            self.verdicts.accepted(sequence, work_of(verdict.job.target))
+            self.verdicts.accepted(sequence, _work_of(target))
 
     # Ehash
 

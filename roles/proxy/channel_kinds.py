@@ -1,7 +1,9 @@
 """The two kinds of downstream channel: header-only ones, and those whose miner rolls an extranonce."""
 
+from typing import Final
+
+from protocols.bitcoin.header import ROLLABLE_VERSION_BITS
 from protocols.mining.errors import BadExtranonceSize, InvalidShare
-from protocols.mining.job import Job, Work
 from protocols.mining.share import extended_root
 from protocols.sv2.layout import Message
 from protocols.sv2.mining import (
@@ -12,9 +14,13 @@ from protocols.sv2.mining import (
     SubmitSharesExtended,
     SubmitSharesStandard,
 )
+from protocols.sv2.share_frame import ExtendedShare
 from roles.proxy.channel import EdgeChannel
 from roles.proxy.downstream_channel import Share
-from roles.proxy.jobs import origin_of
+from roles.proxy.jobs import EdgeJob, EdgeWork, FutureJob
+from roles.runtime import crash
+
+_FIXED_VERSION_BITS: Final = 0xFFFFFFFF ^ ROLLABLE_VERSION_BITS
 
 GROUP_ID = 1
 """Every channel's group; jobs are never sent to it, because each channel's coinbase is its own."""
@@ -33,13 +39,13 @@ class StandardEdgeChannel(EdgeChannel):
             self._request.request_id, self.channel_id, target, self.slice, GROUP_ID
         )
 
-    def _root(self, work: Work) -> bytes:
-        return extended_root(work, self.slice + bytes(self.extranonce_size))
+    def _root(self, work: EdgeWork, head: bytes) -> bytes:
+        return extended_root(work, head + self.slice + bytes(self.extranonce_size))
 
-    def _announce(self, job_id: int, min_ntime: int | None, work: Work, root: bytes | None) -> Message:
-        return NewMiningJob(self.channel_id, job_id, min_ntime, work.version, root or b"")
+    def _announce(self, job: FutureJob, min_ntime: int | None) -> Message:
+        return NewMiningJob(self.channel_id, job.job_id, min_ntime, job.work.version, job.root or b"")
 
-    def _roll(self, share: Share, job: Job) -> tuple[bytes, bytes]:
+    def _roll(self, share: Share, job: EdgeJob) -> tuple[bytes, bytes]:
         if not isinstance(share, SubmitSharesStandard):
             raise InvalidShare("an extended share on a standard channel")
         return bytes(self.extranonce_size), job.root or b""
@@ -56,26 +62,61 @@ class ExtendedEdgeChannel(EdgeChannel):
             self._request.request_id, self.channel_id, target, self.extranonce_size, self.slice, GROUP_ID
         )
 
-    def _root(self, _work: Work) -> None:
+    def _root(self, _work: EdgeWork, _head: bytes) -> None:
         return None
 
-    def _announce(self, job_id: int, min_ntime: int | None, work: Work, _root: bytes | None) -> Message:
+    def _announce(self, job: FutureJob, min_ntime: int | None) -> Message:
+        work = job.work
         return NewExtendedMiningJob(
             self.channel_id,
-            job_id,
+            job.job_id,
             min_ntime,
             work.version,
-            origin_of(work).version_rolling,
+            work.version_rolling,
             work.merkle_path,
-            work.prefix,
+            work.prefix + job.head,
             work.suffix,
         )
 
-    def _roll(self, share: Share, job: Job) -> tuple[bytes, bytes]:
+    def _roll(self, share: Share, job: EdgeJob) -> tuple[bytes, bytes]:
         if not isinstance(share, SubmitSharesExtended):
             raise InvalidShare("a standard share on an extended channel")
         if len(share.extranonce) != self.extranonce_size:
             raise BadExtranonceSize(
                 f"{len(share.extranonce)} bytes of extranonce, {self.extranonce_size} agreed"
             )
-        return share.extranonce, extended_root(job.work, self.slice + share.extranonce)
+        return share.extranonce, extended_root(job.work, job.head + self.slice + share.extranonce)
+
+    def take(self, share: ExtendedShare, clock: int, now: float) -> bool:
+        """The short way of a share that nothing is unusual about, at `clock` of Unix time and `now` of the
+        loop's; False if it must go the long way, which comes to the same verdict.
+        """
+        jobs = self._jobs
+        job = jobs.live(share.job_id)
+        if job is None or len(share.extranonce) != self.extranonce_size:
+            return False
+        work, tip = job.work, job.tip
+        if not tip.min_ntime <= share.ntime <= clock:
+            return False
+        if share.version != work.version and not (
+            work.version_rolling and (share.version ^ work.version) & _FIXED_VERSION_BITS == 0
+        ):
+            return False
+        rolled = self.slice + share.extranonce
+        prove = work.prover(tip).prove
+        _, share_hash = prove(job.head + rolled, share.version, share.ntime, share.nonce)
+        if int.from_bytes(share_hash, "little") > job.target or share_hash in jobs.seen:
+            return False
+        if not self.upstream.has_room or not self.admits(now):
+            return False
+        jobs.seen.repeats(share_hash, None)
+        self.upstream.submit(
+            job_id=job.origin,
+            nonce=share.nonce,
+            ntime=share.ntime,
+            version=share.version,
+            extranonce=self._padding + rolled if self._padding else rolled,
+            settle=self._settler(share.sequence_number, share_hash, job.target),
+        )
+        crash.once_sent("proxy.share-forwarded")
+        return True

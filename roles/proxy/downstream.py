@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -21,7 +21,7 @@ from protocols.sv2.codec import MINING, encode
 from protocols.sv2.connection import PROTOCOL_MINING, SetupConnection, SetupConnectionError
 from protocols.sv2.errors import InvalidFloat, SetupRefused, UnknownMessage
 from protocols.sv2.extensions import EXTENSION_NEGOTIATION
-from protocols.sv2.frame import Frame
+from protocols.sv2.frame import Frame, frame_from
 from protocols.sv2.layout import Message
 from protocols.sv2.mining import (
     CloseChannel,
@@ -42,6 +42,7 @@ from protocols.sv2.setup import (
     ServerSetup,
     refusal,
 )
+from protocols.sv2.share_frame import SHARE, read_share
 from protocols.sv2.tlv import Tlv
 from roles.proxy.attribution import Attribution, Registrar
 from roles.proxy.channel_kinds import GROUP_ID
@@ -49,10 +50,10 @@ from roles.proxy.downstream_channel import BURST_S, DownstreamChannel, Edge, Ope
 from roles.proxy.errors import Overloaded, ProxyError, UpstreamAway
 from roles.proxy.modes import Mode
 from roles.proxy.slices import SLICE_SIZE, Slices
-from roles.proxy.verdicts import printable
+from roles.proxy.verdicts import Verdicts, printable
 from roles.proxy.watch import UpstreamWatch
 from roles.runtime.errors import ConnectionLost
-from roles.runtime.sv2_connection import Sv2Connection
+from roles.runtime.sv2_connection import Plain, Sv2Connection
 from roles.stratum.errors import ChannelsFull
 from roles.stratum.hash_rate import refuse_hash_rate
 from roles.stratum.pace import Pace
@@ -65,6 +66,7 @@ MAX_EXTRANONCE = 32
 """Bytes of a full extranonce that any server may grant."""
 BREATH = 32
 """Frames taken, or channels given up, before other connections have their turn."""
+MOMENT_S = 0.05
 REQUEST_COST = 5
 """What an open request, or a share that is not looked at, takes of a connection's pace, in shares."""
 
@@ -113,10 +115,14 @@ class Downstream:
         self._ids = count(FIRST_CHANNEL)
         self._berth = mode(self, lambda: next(self._ids))
         self._openings: set[asyncio.Task[None]] = set()
-        self._outbox: list[Frame] = []
-        loop = asyncio.get_running_loop()
-        self._pace = Pace(bounds.shares_per_s, bounds.shares_per_s * BURST_S, loop.time())
+        self._outbox: list[Plain] = []
+        self._unsaid: list[Verdicts] = []
+        self._is_flushing = False
+        self._loop = asyncio.get_running_loop()
+        self._heard = edge.monotonic()
+        self._pace = Pace(bounds.shares_per_s, bounds.shares_per_s * BURST_S, self._heard)
         self._owed = 0.0
+        self._idle: asyncio.TimerHandle | None = None
 
     @property
     def extensions(self) -> frozenset[int]:
@@ -126,41 +132,39 @@ class Downstream:
     async def run(self) -> None:
         """Serve; raises ConnectionLost at the end, and Sv2Error for what is no SV2 at all."""
         try:
-            while True:
-                frames = await self._await_frames()
-                for number, frame in enumerate(frames, 1):
-                    self._receive(frame)
-                    if self._leaving:
-                        await self._drop_leaving()
-                    if number % BREATH == 0:
-                        await asyncio.sleep(0)
-                if self._owed:
-                    # Who hands in more than its pace is not read from until it has caught up.
-                    pause, self._owed = self._owed, 0.0
-                    self._edge.meters.throttled.inc()
-                    await asyncio.sleep(pause)
+            self._receive(await self._first_frame())
+            self._look_for_channels()
+            await self._connection.hand_over(self._take)
         finally:
+            if self._idle is not None:
+                self._idle.cancel()
             for task in self._openings:
                 task.cancel()
             self._berth.end()
-            self._leaving = deque((channel, "the miner has gone") for channel in self._channels.values())
-            await self._drop_leaving()
+            self._leaving.clear()
+            for number, channel in enumerate(tuple(self._channels.values()), 1):
+                self._drop(channel, "the miner has gone")
+                if number % BREATH == 0:
+                    await asyncio.sleep(0)
 
-    async def _await_frames(self) -> list[Frame]:
-        """What has arrived; raises ConnectionLost after too long without set-up, or without a channel."""
-        if self._channels:
-            return await self._connection.receive_batch()
-        is_set_up = self._setup.client is not None
+    async def _first_frame(self) -> Frame:
+        """What sets the connection up; raises ConnectionLost after too long without it."""
         try:
-            async with asyncio.timeout(self._bounds.idle_s if is_set_up else self._bounds.setup_s):
-                return await self._connection.receive_batch()
+            async with asyncio.timeout(self._bounds.setup_s):
+                return await self._connection.receive()
         except TimeoutError:
-            if self._channels:
-                # It was still being opened when the waiting began.
-                return []
-            code, text = ("idle", "no channel") if is_set_up else ("setup-timeout", "no SetupConnection")
-            self._connection.close(f"{text} for too long", code=code)
-            raise ConnectionLost(f"{text} for too long", code=code) from None
+            text = "no SetupConnection for too long"
+            self._connection.close(text, code="setup-timeout")
+            raise ConnectionLost(text, code="setup-timeout") from None
+
+    def _look_for_channels(self) -> None:
+        """Cut a miner that says nothing, and has no channel, for too long."""
+        silent = self._edge.monotonic() - self._heard
+        if self._channels or self._openings or silent < self._bounds.idle_s:
+            wait = self._bounds.idle_s if self._channels else max(MOMENT_S, self._bounds.idle_s - silent)
+            self._idle = self._loop.call_later(wait, self._look_for_channels)
+        else:
+            self._connection.close("no channel for too long", code="idle")
 
     # What a channel uses
 
@@ -172,6 +176,16 @@ class Downstream:
         """Send messages that have been encoded, likewise."""
         for frame in frames:
             self._queue(frame)
+
+    def transmit_plain(self, frame: Plain) -> None:
+        """The same for a frame as header and payload."""
+        self._outbox.append(frame)
+        self._flush_soon()
+
+    def acknowledge(self, verdicts: Verdicts) -> None:
+        """Send the answer that waits there behind everything else of this turn."""
+        self._unsaid.append(verdicts)
+        self._flush_soon()
 
     def release(self, channel: DownstreamChannel, reason: str) -> None:
         """Give a channel up; a connection that has no other is closed, so that the miner looks elsewhere."""
@@ -186,6 +200,36 @@ class Downstream:
             self._connection.close()
 
     # What arrives
+
+    def _take(self, frames: Sequence[Plain]) -> int:
+        """Serve frames, up to the request after which others have their turn; returns how many."""
+        edge, channels = self._edge, self._channels
+        clock, now = int(edge.clock()), edge.monotonic()
+        self._heard = now
+        plain = requests = 0
+        for header, payload in frames:
+            if header[:3] == SHARE:
+                share, end = read_share(payload)
+                channel = channels.get(share.channel_id)
+                if channel is not None and end == len(payload) and channel.take(share, clock, now):
+                    plain += 1
+                    continue
+            self._receive(frame_from(header, payload))
+            requests += 1
+            if requests == BREATH or self._leaving:
+                break
+        if self._leaving:
+            self._connection.hold()
+            self._drop_some()
+        if plain:
+            self._owed = self._pace.take(now, plain)
+        if self._owed:
+            # Who hands in more than its pace is not read from until it has caught up.
+            pause, self._owed = self._owed, 0.0
+            edge.meters.throttled.inc()
+            self._connection.hold()
+            self._loop.call_later(pause, self._connection.release)
+        return plain + requests
 
     def _receive(self, frame: Frame) -> None:
         is_setup = not self._setup.ready or frame.extension == EXTENSION_NEGOTIATION or frame.msg_type == 0
@@ -239,7 +283,7 @@ class Downstream:
         return True
 
     def _share(self, share: SubmitSharesExtended | SubmitSharesStandard, tlvs: tuple[Tlv, ...]) -> None:
-        now = asyncio.get_running_loop().time()
+        now = self._edge.monotonic()
         self._owed = self._pace.take(now)
         channel = self._channels.get(share.channel_id)
         if channel is None:
@@ -268,16 +312,19 @@ class Downstream:
         closing = self._channels.values() if group is None else group
         self._leaving.extend((channel, reason) for channel in closing)
 
-    async def _drop_leaving(self) -> None:
-        while self._leaving:
-            for _ in range(min(BREATH, len(self._leaving))):
-                self._drop(*self._leaving.popleft())
-            await asyncio.sleep(0)
+    def _drop_some(self) -> None:
+        """Drop those that leave in turns with others, and read on when it is done."""
+        for _ in range(min(BREATH, len(self._leaving))):
+            self._drop(*self._leaving.popleft())
+        if self._leaving:
+            self._loop.call_soon(self._drop_some)
+        else:
+            self._connection.release()
 
     # Opening
 
     def _open(self, request: OpenRequest, tlvs: tuple[Tlv, ...]) -> None:
-        self._owed = self._pace.take(asyncio.get_running_loop().time(), REQUEST_COST)
+        self._owed = self._pace.take(self._edge.monotonic(), REQUEST_COST)
         try:
             self._check(request)
         except (OpenRefused, ProxyError) as error:
@@ -363,19 +410,27 @@ class Downstream:
     # Output
 
     def _queue(self, frame: Frame) -> None:
-        if not self._outbox:
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._outbox.append(frame)
+        self._outbox.append((frame.header(), frame.payload))
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        if not self._is_flushing:
+            self._is_flushing = True
+            self._loop.call_soon(self._flush)
 
     def _send_now(self, frame: Frame) -> None:
-        self._outbox.append(frame)
+        self._outbox.append((frame.header(), frame.payload))
         self._flush()
 
     def _flush(self) -> None:
+        self._is_flushing = False
         frames, self._outbox = self._outbox, []
+        if self._unsaid:
+            frames += [answer for verdicts in self._unsaid if (answer := verdicts.due()) is not None]
+            self._unsaid.clear()
         if frames:
             try:
-                self._connection.send(*frames)
+                self._connection.send_plain(frames)
             except ConnectionLost:
                 # The reader hears of it, too, and ends the connection.
                 pass

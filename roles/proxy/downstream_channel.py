@@ -1,6 +1,7 @@
 """A channel as its miner knows it: whose its work is, how fast shares may come, what has been answered."""
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -8,7 +9,6 @@ from typing import Protocol
 
 from protocols.mining.errors import TooManyShares
 from protocols.sv2.frame import Frame
-from protocols.sv2.layout import Message
 from protocols.sv2.mining import (
     OpenExtendedMiningChannel,
     OpenStandardMiningChannel,
@@ -16,11 +16,12 @@ from protocols.sv2.mining import (
     SubmitSharesStandard,
     UpdateChannel,
 )
+from protocols.sv2.share_frame import ExtendedShare
 from protocols.sv2.tlv import Tlv
 from roles.proxy.attribution import Attribution
 from roles.proxy.meters import Meters
 from roles.proxy.pools_mint import PoolsMint
-from roles.proxy.verdicts import Verdicts
+from roles.proxy.verdicts import Hearer, Verdicts
 from roles.stratum.mining_client import MiningClient
 from roles.stratum.pace import Pace
 
@@ -31,15 +32,12 @@ Share = SubmitSharesStandard | SubmitSharesExtended
 OpenRequest = OpenStandardMiningChannel | OpenExtendedMiningChannel
 
 
-class Line(Protocol):
+class Line(Hearer, Protocol):
     """What a channel needs of its miner's connection."""
 
     @property
     def extensions(self) -> frozenset[int]:
         """The extensions that the miner's connection has."""
-
-    def transmit(self, message: Message, tlvs: Iterable[Tlv] = ()) -> None:
-        """Send with everything else of this turn of the loop."""
 
     def send_frames(self, frames: Iterable[Frame]) -> None:
         """Send messages that have been encoded, likewise."""
@@ -62,6 +60,7 @@ class Edge:
     mint: PoolsMint
     shares_per_s: float = 100.0
     """Of one channel, over `BURST_S`."""
+    monotonic: Callable[[], float] = time.monotonic
 
 
 class DownstreamChannel(ABC):
@@ -110,7 +109,7 @@ class DownstreamChannel(ABC):
     def verdicts(self) -> Verdicts:
         """What the miner hears of its shares."""
         if self._verdicts is None:
-            self._verdicts = Verdicts(self.channel_id, self._line.transmit, self._edge.meters)
+            self._verdicts = Verdicts(self.channel_id, self._line, self._edge.meters)
         return self._verdicts
 
     async def answered(self) -> str:
@@ -122,14 +121,22 @@ class DownstreamChannel(ABC):
             self._answer.set_result(code)
             self._answer = code
 
+    def admits(self, now: float) -> bool:
+        """Whether a share comes no faster than the channel may submit; one that does not is owed nothing."""
+        if self._pace is None:
+            self._pace = Pace(self._edge.shares_per_s, self._edge.shares_per_s * BURST_S, now)
+        return self._pace.admits(now)
+
+    def take(self, _share: ExtendedShare, _clock: int, _now: float) -> bool:
+        """The short way of a share that nothing is unusual about; False where there is none."""
+        return False
+
     def refuses(self, share: Share, now: float) -> bool:
         """Whether the channel submits too fast, at `now` of the loop's clock; the share is answered then.
 
         With an error, and not by reading slower, because a connection may carry channels of many miners.
         """
-        if self._pace is None:
-            self._pace = Pace(self._edge.shares_per_s, self._edge.shares_per_s * BURST_S, now)
-        if self._pace.admits(now):
+        if self.admits(now):
             return False
         self.verdicts.refused(share.sequence_number, TooManyShares.code, "edge")
         return True

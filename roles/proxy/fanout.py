@@ -8,9 +8,9 @@ is addressed itself, for clients that know no groups. Standard channels are sent
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from protocols.mining.job import Job
 from roles.proxy.aggregate import Aggregate
 from roles.proxy.downstream_channel import Line
+from roles.proxy.jobs import EdgeJob
 from roles.proxy.member import Member
 
 SLICE = 64
@@ -129,7 +129,7 @@ class Fanout:
                     for member in group.members.values():
                         member.tip_number = aggregate.tip_number
 
-    def _fit(self, job: Job) -> None:
+    def _fit(self, job: EdgeJob) -> None:
         """New targets go before the job that asks for them; most jobs ask for none."""
         before, self._credit = self._credit, job.target
         if job.target != before:

@@ -1,17 +1,23 @@
 """The upstream's jobs as one downstream channel sees them: around its own slice, with their targets frozen.
 
+What all channels have the same of is held once: their jobs differ in what stands between the coinbase and the
+slice, and in ids and targets.
+
 A future job waits for its SetNewPrevHash; from then on it has a tip and the target that the upstream judges
 it by. Jobs of an upstream channel that is gone stay known until the next tip, but nobody judges their shares.
 """
 
 from collections.abc import Hashable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, TypeVar, cast
 
 from protocols.bitcoin.coinbase import strip_witness
+from protocols.mining.errors import ShareRefused
 from protocols.mining.job import MAX_FUTURE, Job, JobStore, Tip, Work
 from protocols.mining.share import SeenShares
 from protocols.sv2.mining import NewExtendedMiningJob, SetNewPrevHash
+from roles.runtime.kernel import kernel
 
 ALIKE = 64
 """Values that are remembered, so that what all channels have the same of is held once."""
@@ -29,38 +35,55 @@ def alike(value: H) -> H:
     return cast("H", _first(value))
 
 
-class Origin(NamedTuple):
-    """What a piece of work is upstream: its job id, and whether its version may be rolled."""
+@dataclass(frozen=True, slots=True)
+class EdgeWork(Work):
+    """The work of an upstream job, for all channels that are given the same; its version may be rolled or
+    not.
+    """
 
-    job_id: int
-    version_rolling: bool
+    version_rolling: bool = True
 
 
 class FutureJob(NamedTuple):
-    """A job that waits for its tip, under its downstream id; `root` where the extranonce is fixed."""
+    """A job that waits for its tip, under its downstream id and, `origin`, its upstream one.
+
+    `head` stands before the slice: the upstream's prefix, and padding; `root` where the extranonce is fixed.
+    """
 
     job_id: int
-    work: Work
+    work: EdgeWork
     root: bytes | None
+    head: bytes
+    origin: int
 
 
-def work_from(message: NewExtendedMiningJob, extranonce_head: bytes) -> Work:
-    """The work of an upstream job; `extranonce_head` is what stands before the slice: prefix and padding.
+@dataclass(frozen=True, slots=True, eq=False)
+class EdgeJob(Job):
+    """A job on a tip; `head`, `root` and `origin` as before it had one."""
 
-    Raises CoinbaseError for a coinbase that carries half a witness.
-    """
-    prefix, suffix = strip_witness(message.coinbase_tx_prefix, message.coinbase_tx_suffix)
-    origin = Origin(message.job_id, message.version_rolling_allowed)
-    path = alike(message.merkle_path)
-    return Work(origin, 0, message.version, prefix + extranonce_head, alike(suffix), path)
+    work: EdgeWork
+    head: bytes = b""
+    origin: int = 0
 
 
-def origin_of(work: Work) -> Origin:
-    """What a piece of work that `work_from` made is upstream."""
-    origin = work.origin
-    if not isinstance(origin, Origin):
-        raise TypeError("work of another origin")
-    return origin
+def work_from(message: NewExtendedMiningJob) -> EdgeWork:
+    """The work of an upstream job; raises CoinbaseError for a coinbase that carries half a witness."""
+    return _work(
+        message.coinbase_tx_prefix,
+        message.coinbase_tx_suffix,
+        message.merkle_path,
+        message.version,
+        message.version_rolling_allowed,
+    )
+
+
+@lru_cache(maxsize=ALIKE)
+def _work(
+    before: bytes, behind: bytes, path: tuple[bytes, ...], version: int, version_rolling: bool
+) -> EdgeWork:
+    prefix, suffix = strip_witness(before, behind)
+    maker = kernel().prover
+    return EdgeWork(None, 0, version, prefix, suffix, path, maker, version_rolling=version_rolling)
 
 
 class EdgeJobs:
@@ -70,7 +93,7 @@ class EdgeJobs:
 
     def __init__(self) -> None:
         self._seen: SeenShares | None = None
-        self._store: JobStore[Job] = JobStore()
+        self._store: JobStore[EdgeJob] = JobStore()
         self._future: dict[int, FutureJob] | None = None
         self._is_live = False
 
@@ -92,7 +115,7 @@ class EdgeJobs:
         return self._store.active.tip if self._is_live and self._store.active else None
 
     @property
-    def active(self) -> Job | None:
+    def active(self) -> EdgeJob | None:
         """The newest job that the upstream would judge shares for."""
         return self._store.active if self._is_live else None
 
@@ -104,11 +127,11 @@ class EdgeJobs:
         """Keep a future job under its upstream id; the oldest goes when there are more than 8."""
         if self._future is None:
             self._future = {}
-        self._future[origin_of(job.work).job_id] = job
+        self._future[job.origin] = job
         if len(self._future) > MAX_FUTURE:
             del self._future[next(iter(self._future))]
 
-    def activate(self, message: SetNewPrevHash, *, target: int, now: int) -> Job | None:
+    def activate(self, message: SetNewPrevHash, *, target: int, now: int) -> EdgeJob | None:
         """Begin a tip with the future job that it names, whose target is now fixed; None if there is none."""
         future = self._future.get(message.job_id) if self._future else None
         if future is None:
@@ -118,13 +141,13 @@ class EdgeJobs:
             self._seen = None
         # The block target is not the edge's business: what is below the job's target goes upstream anyway.
         tip = alike(Tip(message.prev_hash, message.min_ntime, message.nbits, 0, now))
-        job = Job(future.job_id, future.work, tip, target, future.root)
+        job = EdgeJob(future.job_id, future.work, tip, target, future.root, future.head, future.origin)
         self._store.begin(job)
         self._future = None
         self._is_live = True
         return job
 
-    def follow(self, job: Job) -> None:
+    def follow(self, job: EdgeJob) -> None:
         """A job of the present tip."""
         self._store.replace(job)
 
@@ -133,6 +156,18 @@ class EdgeJobs:
         self._is_live = False
         self._future = None
 
-    def find(self, job_id: int) -> Job:
+    def live(self, job_id: int) -> EdgeJob | None:
+        """The job that a share is for, if the upstream would judge it."""
+        if not self._is_live:
+            return None
+        active = self._store.active
+        if active is not None and active.job_id == job_id:
+            return active
+        try:
+            return self._store.find(job_id)
+        except ShareRefused:
+            return None
+
+    def find(self, job_id: int) -> EdgeJob:
         """The job that a share is for; raises StaleShare and UnknownJob."""
         return self._store.find(job_id)

@@ -22,7 +22,7 @@ from protocols.mining.errors import (
     MinExtranonceSizeTooLarge,
     ShareRefused,
 )
-from protocols.mining.job import Job, Work
+from protocols.mining.job import Job
 from protocols.mining.share import SeenShares, Verdict, check_time, check_version, extended_root, judge
 from protocols.mining.vardiff import Vardiff, hashes_for, silence_s
 from protocols.sv2.errors import MalformedTlv
@@ -44,7 +44,7 @@ from roles.proxy.answers import Answers
 from roles.proxy.attribution import Attribution
 from roles.proxy.downstream_channel import DownstreamChannel, Line, OpenRequest, Share
 from roles.proxy.errors import Overloaded
-from roles.proxy.jobs import alike, origin_of
+from roles.proxy.jobs import EdgeJob, alike
 from roles.proxy.sieve import Sieve
 from roles.proxy.slices import SLICE_SIZE
 from roles.runtime import crash
@@ -106,11 +106,11 @@ class Member(DownstreamChannel):
         """The answer that opens the channel."""
 
     @abstractmethod
-    def announce(self, job: Job, min_ntime: int | None) -> Message:
+    def announce(self, job: EdgeJob, min_ntime: int | None) -> Message:
         """The message for a job of its own, a future one without `min_ntime`."""
 
     @abstractmethod
-    def _roll(self, share: Share, job: Job) -> tuple[bytes, bytes]:
+    def _roll(self, share: Share, job: EdgeJob) -> tuple[bytes, bytes]:
         """What stands behind the slice, and the merkle root of a share; raises ShareRefused."""
 
     # Opening
@@ -158,12 +158,12 @@ class Member(DownstreamChannel):
 
     # Work and targets
 
-    def fit(self, job: Job) -> None:
+    def fit(self, job: EdgeJob) -> None:
         """Tell a new target before a job whose credit asks for one."""
         if (target := self._aim(job.target)) != self._sieve.target:
             self._retarget(target, job)
 
-    def bring(self, job: Job, min_ntime: int) -> None:
+    def bring(self, job: EdgeJob, min_ntime: int) -> None:
         """Send a job to the channel itself: a future one and its tip, where it has not had the tip."""
         self._given = job.job_id
         if self.tip_number == self._aggregate.tip_number:
@@ -200,7 +200,7 @@ class Member(DownstreamChannel):
             self.wanted = wanted
             self._aim_anew(job, given)
 
-    def _aim_anew(self, job: Job, given: int) -> None:
+    def _aim_anew(self, job: EdgeJob, given: int) -> None:
         target = self._aim(job.target)
         if target == self._sieve.target:
             return
@@ -238,7 +238,8 @@ class Member(DownstreamChannel):
         if self._answers is None:
             self._answers = Answers(self.verdicts)
         try:
-            verdict, behind, credit = self._judge(share)
+            job = self._aggregate.jobs.find(share.job_id)
+            verdict, behind = self._judge(share, job)
         except ShareRefused as refusal:
             self.verdicts.refused(sequence, refusal.code, "edge")
             return
@@ -246,8 +247,8 @@ class Member(DownstreamChannel):
             self._forget(verdict)
             self.verdicts.refused(sequence, Overloaded.code, "edge")
             return
-        if int.from_bytes(verdict.share_hash, "little") <= credit:
-            self._forward(share, verdict, behind, key or self._attribution.key)
+        if int.from_bytes(verdict.share_hash, "little") <= job.target:
+            self._forward(share, job, verdict, behind, key or self._attribution.key)
         elif self._aggregate.jobs.is_live:
             self._answers.local(sequence, work_of(verdict.job.target))
             self._edge.meters.local.inc()
@@ -256,27 +257,28 @@ class Member(DownstreamChannel):
             self.verdicts.lost(sequence)
         self._measure(work_of(verdict.job.target))
 
-    def _judge(self, share: Share) -> tuple[Verdict, bytes, int]:
-        """The verdict by what the miner is asked for, what is behind its slice, and the upstream's target."""
-        job = self._aggregate.jobs.find(share.job_id)
+    def _judge(self, share: Share, job: EdgeJob) -> tuple[Verdict, bytes]:
+        """The verdict by what the miner is asked for, and what is behind its slice."""
         behind, root = self._roll(share, job)
         check_time(share.ntime, job.tip, int(self._edge.clock()))
-        check_version(share.version, job.work.version, rolling=origin_of(job.work).version_rolling)
+        check_version(share.version, job.work.version, rolling=job.work.version_rolling)
         if self._seen is None or self._seen_on != job.tip.previous:
             self._seen, self._seen_on = SeenShares(), job.tip.previous
         asked = self._sieve.at(job.job_id, self._aggregate.tip_number)
         own = Job(job.job_id, job.work, job.tip, asked)
         verdict = judge(own, root, self.slice + behind, share=share, key=None, seen=self._seen)
-        return verdict, behind, job.target
+        return verdict, behind
 
-    def _forward(self, share: Share, verdict: Verdict, behind: bytes, key: bytes) -> None:
+    def _forward(self, share: Share, job: EdgeJob, verdict: Verdict, behind: bytes, key: bytes) -> None:
         answers = self._answers
         assert answers is not None
         place = answers.forwarded(share.sequence_number)
         settle = partial(self._settle, place, verdict, asyncio.get_running_loop().time())
         try:
             rolled = self.slice + behind
-            self._aggregate.submit(share, verdict, owner=self, rolled=rolled, key=key, settle=settle)
+            self._aggregate.submit(
+                share, job, verdict.share_hash, owner=self, rolled=rolled, key=key, settle=settle
+            )
         except ChannelNotOpen:
             self._forget(verdict)
             answers.lost(place)
@@ -373,16 +375,16 @@ class StandardMember(Member):
             self._request.request_id, self.channel_id, self.target, self.slice, group_id
         )
 
-    def announce(self, job: Job, min_ntime: int | None) -> Message:
-        return NewMiningJob(self.channel_id, job.job_id, min_ntime, job.work.version, self._root(job.work))
+    def announce(self, job: EdgeJob, min_ntime: int | None) -> Message:
+        return NewMiningJob(self.channel_id, job.job_id, min_ntime, job.work.version, self._root(job))
 
-    def _roll(self, share: Share, job: Job) -> tuple[bytes, bytes]:
+    def _roll(self, share: Share, job: EdgeJob) -> tuple[bytes, bytes]:
         if not isinstance(share, SubmitSharesStandard):
             raise InvalidShare("an extended share on a standard channel")
-        return bytes(self._aggregate.behind), self._root(job.work)
+        return bytes(self._aggregate.behind), self._root(job)
 
-    def _root(self, work: Work) -> bytes:
-        return extended_root(work, self.slice + bytes(self._aggregate.behind))
+    def _root(self, job: EdgeJob) -> bytes:
+        return extended_root(job.work, job.head + self.slice + bytes(self._aggregate.behind))
 
 
 class ExtendedMember(Member):
@@ -401,16 +403,16 @@ class ExtendedMember(Member):
             group_id,
         )
 
-    def announce(self, job: Job, min_ntime: int | None) -> Message:
+    def announce(self, job: EdgeJob, min_ntime: int | None) -> Message:
         work = job.work
         return NewExtendedMiningJob(
             self.channel_id,
             job.job_id,
             min_ntime,
             work.version,
-            origin_of(work).version_rolling,
+            work.version_rolling,
             work.merkle_path,
-            work.prefix,
+            work.prefix + job.head,
             self._tail + work.suffix,
         )
 
@@ -418,7 +420,7 @@ class ExtendedMember(Member):
     def _tail(self) -> bytes:
         return bytes(max(0, self._aggregate.behind - self.extranonce_size))
 
-    def _roll(self, share: Share, job: Job) -> tuple[bytes, bytes]:
+    def _roll(self, share: Share, job: EdgeJob) -> tuple[bytes, bytes]:
         if not isinstance(share, SubmitSharesExtended):
             raise InvalidShare("a standard share on an extended channel")
         if len(share.extranonce) != self.extranonce_size:
@@ -426,4 +428,4 @@ class ExtendedMember(Member):
                 f"{len(share.extranonce)} bytes of extranonce, {self.extranonce_size} agreed"
             )
         behind = share.extranonce + self._tail
-        return behind, extended_root(job.work, self.slice + behind)
+        return behind, extended_root(job.work, job.head + self.slice + behind)

@@ -1,26 +1,42 @@
 """What a miner hears of its shares: the upstream's word, passed on in batches as it came."""
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Iterable
+from typing import Protocol
 
 from protocols.mining.acknowledgement import Acknowledgements
 from protocols.mining.errors import NoVerdict
 from protocols.sv2.layout import Message
-from protocols.sv2.mining import SubmitSharesError, SubmitSharesSuccess
+from protocols.sv2.mining import SubmitSharesError
+from protocols.sv2.share_frame import success
+from protocols.sv2.tlv import Tlv
 from roles.proxy.meters import Meters
+from roles.stratum.connection import Plain
+
+
+class Hearer(Protocol):
+    """The miner's connection, as answers need it."""
+
+    def transmit(self, message: Message, tlvs: Iterable[Tlv] = ()) -> None:
+        """Send with everything else of this turn of the loop."""
+
+    def transmit_plain(self, frame: Plain) -> None:
+        """The same for a frame as header and payload."""
+
+    def acknowledge(self, verdicts: "Verdicts") -> None:
+        """Ask for the answer that waits when everything else of this turn is sent."""
 
 
 class Verdicts:
     """Answers and counts the shares of one downstream channel, each exactly once."""
 
-    __slots__ = ("_acks", "_channel_id", "_flushing", "_meters", "_silent", "_transmit")
+    __slots__ = ("_acks", "_channel_id", "_is_waiting", "_line", "_meters", "_silent")
 
-    def __init__(self, channel_id: int, transmit: Callable[[Message], None], meters: Meters) -> None:
+    def __init__(self, channel_id: int, line: Hearer, meters: Meters) -> None:
         self._channel_id = channel_id
-        self._transmit = transmit
+        self._line = line
         self._meters = meters
         self._acks = Acknowledgements(channel_id)
-        self._flushing = False
+        self._is_waiting = False
         self._silent = False
 
     def accepted(self, sequence: int, work: int) -> None:
@@ -35,12 +51,14 @@ class Verdicts:
     def acknowledge(self, sequence: int, work: int) -> None:
         """Answer a share with success; those before it must have been answered."""
         full = self._acks.add(sequence, work)
+        if self._silent:
+            return
         if full is not None:
-            self._send(SubmitSharesSuccess(*full))
-        elif not self._flushing:
+            self._line.transmit_plain(success(*full))
+        elif not self._is_waiting:
             # The upstream settles in batches: what it accepted in this turn is passed on in one message.
-            self._flushing = True
-            asyncio.get_running_loop().call_soon(self._flush)
+            self._is_waiting = True
+            self._line.acknowledge(self)
 
     def refused(self, sequence: int, code: str, by: str) -> None:
         """A share is refused with `code`, by the edge or by the upstream."""
@@ -56,15 +74,15 @@ class Verdicts:
         """The miner has closed the channel: count on, and say no more."""
         self._silent = True
 
-    def _flush(self) -> None:
-        self._flushing = False
+    def due(self) -> Plain | None:
+        """The answer that waits, if there is one and somebody to hear it."""
+        self._is_waiting = False
         answer = self._acks.flush()
-        if answer is not None:
-            self._send(SubmitSharesSuccess(*answer))
+        return None if answer is None or self._silent else success(*answer)
 
     def _send(self, message: Message) -> None:
         if not self._silent:
-            self._transmit(message)
+            self._line.transmit(message)
 
 
 def printable(code: str) -> str:

@@ -1,10 +1,14 @@
 """What the sessions here need of an SV2 connection; the real one is in the runtime, tests script theirs."""
 
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Never, Protocol
 
 from protocols.sv2.frame import Frame
 
-__all__ = ["FrameConnection"]
+__all__ = ["FrameConnection", "Plain"]
+
+Plain = tuple[bytes, bytes]
+"""A frame's 6 header bytes and its payload."""
 
 
 class FrameConnection(Protocol):
@@ -13,11 +17,14 @@ class FrameConnection(Protocol):
     async def receive(self) -> Frame:
         """The next frame."""
 
-    async def receive_batch(self) -> list[Frame]:
-        """All frames of what has arrived, at least one."""
+    async def hand_over(self, take: Callable[[Sequence[Plain]], int]) -> Never:
+        """Give `take` all frames from now on as they arrive; it returns how many it has taken."""
 
     def send(self, *frames: Frame) -> None:
         """Write frames at once."""
+
+    def send_plain(self, frames: Sequence[Plain]) -> None:
+        """The same for frames as header and payload."""
 
     def close(self) -> None:
         """End the connection; harmless when it has ended."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -13,7 +13,7 @@ from protocols.mining.errors import NoVerdict
 from protocols.sv2.codec import Catalogue, encode
 from protocols.sv2.connection import Reconnect
 from protocols.sv2.errors import EncodeError, UnknownMessage
-from protocols.sv2.frame import Frame
+from protocols.sv2.frame import Frame, frame_from
 from protocols.sv2.layout import Message
 from protocols.sv2.mining import (
     CloseChannel,
@@ -24,10 +24,11 @@ from protocols.sv2.mining import (
     SubmitSharesError,
     SubmitSharesSuccess,
 )
+from protocols.sv2.share_frame import SUCCESS, read_success
 from protocols.sv2.tlv import Tlv
 from roles.runtime.errors import ConnectionLost
 from roles.stratum.client_metrics import ClientMetrics
-from roles.stratum.connection import FrameConnection
+from roles.stratum.connection import FrameConnection, Plain
 from roles.stratum.errors import UpstreamUnusable
 from roles.stratum.upstream_channel import OpenSuccess, OpenTerms, UpstreamChannel
 
@@ -46,6 +47,7 @@ class SessionTiming:
     """In seconds: how often to look, how long an open request may take, how long the upstream may be silent
     while shares wait, when a share counts as never to be answered, and the pauses before asking again for a
     channel that was refused or closed; where there are other upstreams the shorter one holds for both.
+    `gather`: how long a share waits for others to go up with.
     """
 
     watch: float = 5.0
@@ -54,6 +56,7 @@ class SessionTiming:
     verdict: float = 120.0
     refused: float = 5.0
     closed: float = 1.0
+    gather: float = 0.0
 
 
 class Surroundings(Protocol):
@@ -103,7 +106,9 @@ class MiningSession:
         self._open: dict[int, UpstreamChannel] = {}
         self._groups: dict[int, set[int]] = {}
         self._timers: set[asyncio.TimerHandle] = set()
-        self._outbox: list[Frame] = []
+        self._outbox: list[Plain] = []
+        self._flushing: asyncio.Handle | None = None
+        self._is_gathering = False
         self._heard = self._loop.time()
         self._failure = ""
 
@@ -123,9 +128,22 @@ class MiningSession:
 
     def transmit(self, frame: Frame) -> None:
         """Send with everything else of this turn of the loop, in one write."""
-        if not self._outbox:
-            self._loop.call_soon(self._flush)
-        self._outbox.append(frame)
+        self._outbox.append((frame.header(), frame.payload))
+        if self._flushing is None or self._is_gathering:
+            if self._flushing is not None:
+                self._flushing.cancel()
+            self._is_gathering = False
+            self._flushing = self._loop.call_soon(self._flush)
+
+    def submit(self, share: Plain) -> None:
+        """Send a share with those of the next moments, in one write."""
+        self._outbox.append(share)
+        if self._flushing is None:
+            if self._timing.gather:
+                self._is_gathering = True
+                self._flushing = self._loop.call_later(self._timing.gather, self._flush)
+            else:
+                self._flushing = self._loop.call_soon(self._flush)
 
     def want(self, channel: UpstreamChannel) -> None:
         """Open this channel when its turn comes."""
@@ -147,22 +165,20 @@ class MiningSession:
     async def run(self) -> None:
         """Serve until the connection is lost; raises ConnectionLost, Sv2Error or UpstreamUnusable."""
         self._later(self._timing.watch, self._watch)
-        while True:
-            try:
-                frames = await self._connection.receive_batch()
-            except ConnectionLost as error:
-                if self._failure:
-                    raise UpstreamUnusable(self._failure) from error
-                raise
-            self._heard = self._loop.time()
-            for frame in frames:
-                self._receive(frame)
+        try:
+            await self._connection.hand_over(self._take)
+        except ConnectionLost as error:
+            if self._failure:
+                raise UpstreamUnusable(self._failure) from error
+            raise
 
     def end(self) -> None:
         """The connection is gone: settle every share as lost and tell the owners."""
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
+        if self._flushing is not None:
+            self._flushing.cancel()
         self._outbox.clear()
         self._waiting.clear()
         self._opening.clear()
@@ -237,6 +253,22 @@ class MiningSession:
 
     # Routing
 
+    def _take(self, frames: Sequence[Plain]) -> int:
+        self._heard = self._loop.time()
+        accepted = 0
+        try:
+            for header, payload in frames:
+                if header == SUCCESS:
+                    accepted += self._accepted(*read_success(payload))
+                else:
+                    self._receive(frame_from(header, payload))
+        except UpstreamUnusable as error:
+            self._fail(str(error))
+        finally:
+            if accepted:
+                self._around.shares("accepted", accepted)
+        return len(frames)
+
     def _receive(self, frame: Frame) -> None:
         try:
             message, tlvs = self._catalogue.decode(frame)
@@ -245,7 +277,9 @@ class MiningSession:
             return
         match message:
             case SubmitSharesSuccess():
-                self._accepted(message)
+                count = message.new_submits_accepted_count
+                accepted = self._accepted(message.channel_id, message.last_sequence_number, count)
+                self._around.shares("accepted", accepted)
             case SubmitSharesError():
                 self._share_refused(message)
             case OpenExtendedMiningChannelSuccess() | OpenStandardMiningChannelSuccess():
@@ -263,15 +297,17 @@ class MiningSession:
             case _:
                 self._metrics.ignored.inc()
 
-    def _accepted(self, message: SubmitSharesSuccess) -> None:
-        channel = self._open.get(message.channel_id)
+    def _accepted(self, channel_id: int, last: int, count: int) -> int:
+        """Settle shares, and return how many."""
+        channel = self._open.get(channel_id)
         if channel is None:
             self._metrics.ignored.inc()
-            return
-        before = len(channel.submissions)
-        if not channel.submissions.accepted(message.last_sequence_number, message.new_submits_accepted_count):
+            return 0
+        submissions = channel.submissions
+        before = len(submissions)
+        if not submissions.accepted(last, count):
             self._metrics.mismatches.inc()
-        self._around.shares("accepted", before - len(channel.submissions))
+        return before - len(submissions)
 
     def _share_refused(self, message: SubmitSharesError) -> None:
         channel = self._open.get(message.channel_id)
@@ -341,10 +377,11 @@ class MiningSession:
         self._timers.add(timer)
 
     def _flush(self) -> None:
-        frames, self._outbox = self._outbox, []
+        frames, self._outbox, self._flushing = self._outbox, [], None
+        self._is_gathering = False
         if frames:
             try:
-                self._connection.send(*frames)
+                self._connection.send_plain(frames)
             except ConnectionLost:
                 # The reader hears of it, too, and ends the session.
                 pass

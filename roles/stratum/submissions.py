@@ -58,6 +58,11 @@ class Submissions:
         return len(self._pending or ())
 
     @property
+    def is_full(self) -> bool:
+        """Whether no more shares may wait."""
+        return self._pending is not None and len(self._pending) >= self._limit
+
+    @property
     def oldest(self) -> float | None:
         """When the oldest unanswered share was added, None if there is none."""
         return next(iter(self._pending.values()))[0] if self._pending else None
@@ -77,6 +82,10 @@ class Submissions:
         """Settle the `count` oldest up to `last_sequence_number` as accepted; False if they are not as
         many.
         """
+        pending = self._pending
+        if count == 1 and pending and next(iter(pending)) == last_sequence_number:
+            pending.popitem(last=False)[1][1](ACCEPTED)
+            return True
         due: list[Settle] = []
         while self._pending and len(due) < count:
             sequence = next(iter(self._pending))

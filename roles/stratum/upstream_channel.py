@@ -19,7 +19,9 @@ from protocols.sv2.mining import (
     SubmitSharesStandard,
     UpdateChannel,
 )
+from protocols.sv2.share_frame import write_share
 from protocols.sv2.tlv import Tlv
+from roles.stratum.connection import Plain
 from roles.stratum.errors import ChannelNotOpen
 from roles.stratum.submissions import Settle, Submissions
 
@@ -92,6 +94,9 @@ class Carrier(Protocol):
     def transmit(self, frame: Frame) -> None:
         """Send when the loop comes round."""
 
+    def submit(self, share: Plain) -> None:
+        """Send a share with others of about the same time."""
+
     def release(self, channel: "UpstreamChannel") -> None:
         """The owner has closed the channel, or another connection has it."""
 
@@ -142,6 +147,11 @@ class UpstreamChannel:
         return self._carrier is not None
 
     @property
+    def has_room(self) -> bool:
+        """Whether one more share could be submitted now."""
+        return self._carrier is not None and not self.submissions.is_full
+
+    @property
     def extensions(self) -> frozenset[int]:
         """What the connection that carries the channel has been granted."""
         return self._carrier.extensions if self._carrier else frozenset()
@@ -174,12 +184,16 @@ class UpstreamChannel:
         if carrier is None:
             raise ChannelNotOpen("the upstream channel is not open")
         sequence = self.submissions.add(carrier.now(), settle)
+        if extranonce is not None and not tlvs:
+            carrier.submit(write_share((self.id, sequence, job_id, nonce, ntime, version), extranonce))
+            return sequence
         message: Message
         if extranonce is None:
             message = SubmitSharesStandard(self.id, sequence, job_id, nonce, ntime, version)
         else:
             message = SubmitSharesExtended(self.id, sequence, job_id, nonce, ntime, version, extranonce)
-        carrier.transmit(encode(message, tlvs))
+        frame = encode(message, tlvs)
+        carrier.submit((frame.header(), frame.payload))
         return sequence
 
     def update(self, nominal_hash_rate: float, maximum_target: int) -> None:

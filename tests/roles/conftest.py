@@ -1,8 +1,8 @@
 """A scripted SV2 upstream in memory: the test reads what the client sends and decides each answer itself."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Never, TypeVar
 
 import pytest
 
@@ -10,11 +10,12 @@ from protocols.ehash.messages import MINING_MESSAGES
 from protocols.sv2.codec import MINING, encode
 from protocols.sv2.connection import SetupConnection, SetupConnectionSuccess
 from protocols.sv2.extensions import RequestExtensions, RequestExtensionsSuccess
-from protocols.sv2.frame import Frame
+from protocols.sv2.frame import Frame, frame_from
 from protocols.sv2.layout import Message
 from protocols.sv2.mining import OpenExtendedMiningChannel, OpenExtendedMiningChannelSuccess
 from protocols.sv2.tlv import Tlv
 from roles.runtime.errors import ConnectionLost
+from roles.stratum.connection import Plain
 
 M = TypeVar("M", bound=Message)
 
@@ -50,6 +51,15 @@ class ScriptedConnection:
             self.is_closed = True
             raise ConnectionLost("closed")
         return frames
+
+    async def hand_over(self, take: Callable[[Sequence[Plain]], int]) -> Never:
+        while True:
+            frames = [(frame.header(), frame.payload) for frame in await self.receive_batch()]
+            while frames:
+                frames = frames[take(frames) :]
+
+    def send_plain(self, frames: Sequence[Plain]) -> None:
+        self.send(*(frame_from(header, payload) for header, payload in frames))
 
     def send(self, *frames: Frame) -> None:
         if self.is_closed:

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.sv2.codec import encode
-from protocols.sv2.errors import MalformedMessage
+from protocols.sv2.errors import EncodeError, MalformedMessage
 from protocols.sv2.mining import SubmitSharesExtended, SubmitSharesSuccess
-from protocols.sv2.share_frame import SHARE, read_share, success
+from protocols.sv2.share_frame import SHARE, SUCCESS, read_share, read_success, success, write_share
 
 U32 = st.integers(0, (1 << 32) - 1)
 SHARES = st.builds(SubmitSharesExtended, U32, U32, U32, U32, U32, U32, st.binary(max_size=32))
@@ -43,3 +43,21 @@ def test_a_success_is_written_as_the_catalogue_writes_it(
 ) -> None:
     frame = encode(SubmitSharesSuccess(channel, last, shares, total))
     assert success(channel, last, shares, total) == (frame.header(), frame.payload)
+    assert read_success(frame.payload) == (channel, last, shares)
+    assert frame.header() == SUCCESS
+
+
+@settings(max_examples=100, deadline=None)
+@given(SHARES)
+def test_a_share_is_written_as_the_catalogue_writes_it(share: SubmitSharesExtended) -> None:
+    frame = encode(share)
+    *numbers, extranonce = astuple(share)
+    channel, sequence, job, nonce, ntime, version = numbers
+    written = write_share((channel, sequence, job, nonce, ntime, version), extranonce)
+    assert written == (frame.header(), frame.payload)
+
+
+@pytest.mark.parametrize(("job", "extranonce"), [(1 << 32, b""), (1, bytes(33))])
+def test_a_share_that_does_not_fit_is_not_written(job: int, extranonce: bytes) -> None:
+    with pytest.raises(EncodeError):
+        write_share((1, 1, job, 1, 1, 1), extranonce)
