@@ -56,41 +56,42 @@ class SeenShares:
     It spares the ledger most repetitions; the ledger's own uniqueness is what binds.
     """
 
-    __slots__ = ("_keys", "_older")
+    __slots__ = ("older", "recent")
 
     def __init__(self) -> None:
-        self._keys: dict[bytes, bytes | None] = {}
-        self._older: dict[bytes, bytes | None] = {}
+        self.recent: dict[bytes, bytes | None] = {}
+        """The newest, to which who knows that a share is new, and that there is room, may add it."""
+        self.older: dict[bytes, bytes | None] = {}
 
     def __len__(self) -> int:
-        return len(self._keys) + len(self._older)
+        return len(self.recent) + len(self.older)
 
     def __contains__(self, share_hash: bytes) -> bool:
-        return share_hash in self._keys or share_hash in self._older
+        return share_hash in self.recent or share_hash in self.older
 
     def repeats(self, share_hash: bytes, key: bytes | None) -> bool:
         """Record a share; True if it was there for the same key. Raises DuplicateShare for another."""
-        keys = self._keys
-        if share_hash not in keys and share_hash not in self._older:
+        keys = self.recent
+        if share_hash not in keys and share_hash not in self.older:
             if len(keys) >= GENERATION:
                 # Both at once: forgetting them one by one takes ever longer.
-                self._older, self._keys = keys, {}
-                keys = self._keys
+                self.older, self.recent = keys, {}
+                keys = self.recent
             keys[share_hash] = key
             return False
-        if key is None or keys.get(share_hash, self._older.get(share_hash)) != key:
+        if key is None or keys.get(share_hash, self.older.get(share_hash)) != key:
             raise DuplicateShare("this share has been accepted before")
         return True
 
     def forget(self, share_hash: bytes) -> None:
         """A share that could not be stored after all."""
-        self._keys.pop(share_hash, None)
-        self._older.pop(share_hash, None)
+        self.recent.pop(share_hash, None)
+        self.older.pop(share_hash, None)
 
     def clear(self) -> None:
         """The tip has changed."""
-        self._keys = {}
-        self._older = {}
+        self.recent = {}
+        self.older = {}
 
 
 def check_time(ntime: int, tip: Tip, now: int) -> None:

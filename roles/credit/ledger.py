@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge
 
@@ -38,8 +39,10 @@ class LedgerMetrics:
         )
 
 
-Told = Callable[[Outcome | BaseException], None]
-"""What is called when entries are durable, with what became of them, or with the reason why they are not."""
+Told = Callable[[Any, Outcome | BaseException], None]
+"""What is called when entries are durable: with what the caller gave about them, and with what became of them
+or the reason why they are not durable.
+"""
 
 
 @dataclass(slots=True)
@@ -47,33 +50,33 @@ class _Gathered:
     """Entries of several callers that share a write; each waits with the place where its entries end."""
 
     entries: list[Entry] = field(default_factory=list)
-    waiters: list[tuple[Told, int]] = field(default_factory=list)
+    waiters: list[tuple[Told, Any, int]] = field(default_factory=list)
 
     def settle(self, outcome: Outcome) -> None:
         """Tell each caller of its entries."""
-        waiters, start = iter(self.waiters), 0
+        waiters, start, part = iter(self.waiters), 0, outcome.part
         try:
-            for told, end in waiters:
-                part, start = outcome.part(start, end), end
-                told(part)
+            for told, about, end in waiters:
+                mine, start = part(start, end), end
+                told(about, mine)
         finally:
             # One caller's fault does not keep the others waiting.
-            for told, end in waiters:
-                asyncio.get_running_loop().call_soon(told, outcome.part(start, end))
+            for told, about, end in waiters:
+                asyncio.get_running_loop().call_soon(told, about, part(start, end))
                 start = end
 
     def fail(self, error: BaseException) -> None:
         """Tell each caller that nothing was stored."""
         call_soon = asyncio.get_running_loop().call_soon
-        for told, _ in self.waiters:
-            call_soon(told, error)
+        for told, about, _ in self.waiters:
+            call_soon(told, about, error)
 
     def apart(self) -> "Iterator[_Gathered]":
         """The same for each caller alone."""
         start = 0
-        for told, end in self.waiters:
+        for told, about, end in self.waiters:
             entries = self.entries[start:end]
-            yield _Gathered(entries, [(told, len(entries))])
+            yield _Gathered(entries, [(told, about, len(entries))])
             start = end
 
 
@@ -146,7 +149,7 @@ class Ledger:
         """
         waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
-        def told(outcome: Outcome | BaseException) -> None:
+        def told(_: Any, outcome: Outcome | BaseException) -> None:
             # Whoever has left meanwhile is told nothing.
             if waiter.done():
                 return
@@ -159,15 +162,17 @@ class Ledger:
         outcome = await waiter
         return [outcome.of(place) for place in range(len(entries))]
 
-    def enter(self, entries: Sequence[Entry], told: Told) -> None:
-        """As `append`, for who cannot wait; callers are told in the order in which they entered."""
+    def enter(self, entries: Sequence[Entry], told: Told, about: Any = None) -> None:
+        """As `append`, for who cannot wait; callers are told in the order in which they entered, also those
+        of nothing.
+        """
         gathered = self._gathered
         if gathered is None:
             gathered = self._gathered = _Gathered()
             if not self._writing:
                 self._gather()
         gathered.entries += entries
-        gathered.waiters.append((told, len(gathered.entries)))
+        gathered.waiters.append((told, about, len(gathered.entries)))
 
     def _begin(self) -> None:
         """Write what has come together; meanwhile others gather for the next write."""

@@ -24,7 +24,10 @@ _INSERT_UNATTRIBUTED = (
 
 
 class Entry(NamedTuple):
-    """An accepted share worth at least one ehash, on its way into the ledger; `key` None if it names none."""
+    """An accepted share worth at least one ehash, on its way into the ledger; `key` None if it names none.
+
+    A bare tuple of the same fields will do: take them by place.
+    """
 
     share_hash: bytes
     header: bytes
@@ -175,7 +178,7 @@ class _Addition:
         for place, entry in enumerate(entries):
             share_hash, header, target, amount, key, block = entry
             if not 0 < amount < AMOUNT_LIMIT:
-                raise IntegrityError(f"an amount of {amount} has no place in the ledger")
+                raise _misfit(amount)
             if header[_PREVIOUS] != tip:
                 tip = header[_PREVIOUS]
                 page = self._page(tip)
@@ -207,18 +210,21 @@ class _Addition:
         return page
 
     def _add_one(self, entry: Entry) -> Record:
-        page = self._page(entry.header[_PREVIOUS])
-        if entry.key is None:
-            values = (self._time, page.tip_no, entry.share_hash, entry.amount, entry.block)
+        share_hash, header, target, amount, key, block = entry
+        if not 0 < amount < AMOUNT_LIMIT:
+            raise _misfit(amount)
+        page = self._page(header[_PREVIOUS])
+        if key is None:
+            values = (self._time, page.tip_no, share_hash, amount, block)
             inserted = self._connection.execute(_INSERT_UNATTRIBUTED, values).rowcount
             return Record(Fate.RECORDED if inserted else Fate.DUPLICATE, 0)
-        row = page.row_of(entry.share_hash)
+        row = page.row_of(share_hash)
         if row is not None:
-            return Record(Fate.REPEATED if self._key_of(row) == entry.key else Fate.DUPLICATE, row)
+            return Record(Fate.REPEATED if self._key_of(row) == key else Fate.DUPLICATE, row)
         seq = self._before + len(self._parts) // batch.PARTS + 1
-        page.rows[entry.share_hash] = seq
-        number = self._register.terms_no(self._connection, (*self._price, entry.target, entry.key))
-        self._parts += (entry.share_hash, entry.header, batch.TAIL % (entry.amount, number, entry.block))
+        page.rows[share_hash] = seq
+        number = self._register.terms_no(self._connection, (*self._price, target, key))
+        self._parts += (share_hash, header, batch.TAIL % (amount, number, block))
         return Record(Fate.RECORDED, seq)
 
     def _key_of(self, row: int) -> object:
@@ -227,6 +233,10 @@ class _Addition:
         else:
             number = next(batch.rows_from(self._connection, row)).terms_no
         return self._connection.execute("SELECT key FROM terms WHERE terms_no = ?", (number,)).fetchone()[0]
+
+
+def _misfit(amount: int) -> IntegrityError:
+    return IntegrityError(f"an amount of {amount} has no place in the ledger")
 
 
 def rows_after(connection: Connection, seq: int, limit: int) -> list[LedgerRow]:

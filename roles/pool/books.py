@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from protocols.mining.share import Verdict
 from roles.credit.ledger import Told
@@ -17,8 +17,11 @@ Claimed = Callable[[Result, Raw | None], None]
 class ShareBook(Protocol):
     """Where shares become durable."""
 
-    def enter(self, entries: Sequence[Entry], told: Told) -> None:
-        """Make entries durable in their order; callers are told in the order in which they entered."""
+    def enter(self, entries: Sequence[Entry], told: Told, about: Any = None) -> None:
+        """Make entries durable in their order.
+
+        Callers are told in the order in which they entered, also those of nothing.
+        """
         ...
 
 

@@ -5,7 +5,6 @@ import logging
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -79,7 +78,7 @@ class BranchDesk:
         match word:
             case Word.ENTRIES:
                 entries = intercom.unpack_entries(payload)
-                self._books.ledger.enter(entries, partial(self._told, len(entries)))
+                self._books.ledger.enter(entries, self._told, len(entries))
             case Word.PREFIXES_WANTED:
                 lent = self._books.prefixes.lend(STOCK)
                 self._lent.update(lent)

@@ -5,6 +5,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from protocols.mining.errors import CapacityExhausted
 from protocols.mining.share import Verdict
@@ -45,27 +46,27 @@ class _Batch:
     """Entries of several callers in one message; each waits with the place where its entries end."""
 
     entries: list[Entry] = field(default_factory=list)
-    waiters: list[tuple[Told, int]] = field(default_factory=list)
+    waiters: list[tuple[Told, Any, int]] = field(default_factory=list)
 
     def settle(self, outcome: Outcome) -> None:
         """Tell each caller of its entries."""
         call_soon, start = asyncio.get_running_loop().call_soon, 0
-        for told, end in self.waiters:
-            call_soon(told, outcome.part(start, end))
+        for told, about, end in self.waiters:
+            call_soon(told, about, outcome.part(start, end))
             start = end
 
     def fail(self, error: BaseException) -> None:
         """Tell each caller that nothing was stored."""
         call_soon = asyncio.get_running_loop().call_soon
-        for told, _ in self.waiters:
-            call_soon(told, error)
+        for told, about, _ in self.waiters:
+            call_soon(told, about, error)
 
     def apart(self) -> "list[_Batch]":
         """The same for each caller alone."""
         parts, start = [], 0
-        for told, end in self.waiters:
+        for told, about, end in self.waiters:
             entries = self.entries[start:end]
-            parts.append(_Batch(entries, [(told, len(entries))]))
+            parts.append(_Batch(entries, [(told, about, len(entries))]))
             start = end
         return parts
 
@@ -85,7 +86,7 @@ class RemoteLedger:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def enter(self, entries: Sequence[Entry], told: Told) -> None:
+    def enter(self, entries: Sequence[Entry], told: Told, about: Any = None) -> None:
         """As the ledger's own."""
         batch = self._open
         if batch is None:
@@ -93,7 +94,7 @@ class RemoteLedger:
             self._idle.clear()
             self._timer = asyncio.get_running_loop().call_later(GATHER_S, self._send)
         batch.entries += entries
-        batch.waiters.append((told, len(batch.entries)))
+        batch.waiters.append((told, about, len(batch.entries)))
         if len(batch.entries) >= AT_ONCE and self._timer is not None:
             self._timer.cancel()
             self._send()

@@ -147,26 +147,37 @@ class Session:
 
     def _take(self, frames: Sequence[Plain]) -> int:
         """Serve frames, up to the request after which others have their turn; returns how many."""
-        turn = Turn(int(self._floor.clock()), self._floor.monotonic())
-        self._heard_at = turn.moment
-        taken, end = 0, len(frames)
+        moment = self._heard_at = self._floor.monotonic()
+        taken = self._submissions.take_plain(frames, moment)
+        self._owed += taken
+        if taken < len(frames):
+            taken = self._take_others(frames, taken, moment)
+        if self._owed >= SETTLE_AT:
+            self._rest(moment)
+        return taken
+
+    def _take_others(self, frames: Sequence[Plain], taken: int, moment: float) -> int:
+        """Serve frames of all kinds from a place on; returns the place of the first that is not."""
+        turn = Turn(int(self._floor.clock()), moment)
+        end = len(frames)
         try:
-            while (taken := self._submissions.take_plain(frames, taken, turn)) < end:
+            while taken < end:
                 header, payload = frames[taken]
                 taken += 1
                 if header[:3] == SHARE and self._roster.members:
                     self._take_share(turn, payload)
-                    continue
-                self._take_frame(turn, frame_from(header, payload))
-                if turn.requests == BREATH:
-                    break
+                else:
+                    self._take_frame(turn, frame_from(header, payload))
+                    if turn.requests == BREATH:
+                        break
+                taken = self._submissions.take_more(frames, taken, turn)
         finally:
             # Whatever ends the connection, what was good before it is recorded.
             if turn.replies:
                 self._submissions.tell(turn.replies)
             if turn.judged:
                 self._submissions.hand_in(turn.judged, turn.entries)
-        self._rest(turn)
+        self._owed += turn.cost + len(turn.judged) + turn.refused
         return taken
 
     def _take_share(self, turn: Turn, payload: bytes) -> None:
@@ -208,11 +219,8 @@ class Session:
             # What is not looked at takes as much as a request.
             turn.cost += REQUEST_COST - 1
 
-    def _rest(self, turn: Turn) -> None:
-        self._owed += turn.cost + len(turn.judged) + turn.refused
-        if self._owed < SETTLE_AT:
-            return
-        pause, self._owed = self._allowance.use(self._owed, turn.moment), 0
+    def _rest(self, moment: float) -> None:
+        pause, self._owed = self._allowance.use(self._owed, moment), 0
         if pause:
             self._floor.meters.throttled.inc()
             self._connection.hold()

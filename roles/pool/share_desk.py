@@ -55,7 +55,10 @@ class LedgerFull(ShareRefused):
 
 
 class Judged(NamedTuple):
-    """A good share; `entry` is for the ledger, None where it is worth nothing or came before."""
+    """A good share; `entry` is for the ledger, None where it is worth nothing or came before.
+
+    The short way makes bare tuples of the same fields, as it does of entries: take them by place.
+    """
 
     member: MinerChannel
     sequence_number: int
@@ -132,13 +135,17 @@ class ShareDesk:
                 entry = Entry(share_hash, header, target, amount, key, block)
         return Judged(member, share.sequence_number, share_hash, work_of(job.target), repeated, entry)
 
-    def enter(self, entries: list[Entry], told: Told) -> bool:
+    def enter(self, entries: list[Entry], told: Told, about: object) -> bool:
         """Begin to make shares durable; False where there is nothing that the ledger can be given."""
         if not entries or self._disk.is_low:
             return False
         crash.at("pool.shares-judged")
-        self._ledger.enter(entries, told)
+        self._ledger.enter(entries, told, about)
         return True
+
+    def follow(self, told: Told, about: object) -> None:
+        """Have told what has nothing for the ledger, behind what was entered before."""
+        self._ledger.enter((), told, about)
 
     def not_stored(self, shares: Iterable[Judged], error: StorageError) -> list[Message]:
         """The errors for shares that the ledger could not take."""
@@ -151,11 +158,6 @@ class ShareDesk:
         `outcome` is what the ledger says of the entries among them, None where it was given none.
         """
         is_plain = outcome is not None and outcome.records is None
-        if is_plain and len(shares) == 1 and shares[0].entry is not None:
-            mine, sequence, _, hashes, _, _ = shares[0]
-            self._meters.accepted.inc()
-            self._meters.work.inc(hashes)
-            return [tuple.__new__(Credit, (mine, sequence, 1, 1, hashes))], []
         credits: list[Credit] = []
         errors: list[Message] = []
         member: MinerChannel | None = None
@@ -192,13 +194,14 @@ class ShareDesk:
 
     def _is_new(self, share: Judged, outcome: Outcome | None, place: int) -> bool:
         """Whether a durable share was not there before; raises what it is to be refused with."""
-        if share.repeated:
+        member, _, share_hash, _, repeated, entry = share
+        if repeated:
             # The first one is settled by now; where it came to nothing, nobody knows this one either.
-            if share.share_hash not in share.member.channel.seen:
+            if share_hash not in member.channel.seen:
                 failed = LedgerFull if self._disk.is_low else ShareNotStored
                 raise failed("the share of which this is a repetition was not stored")
             return False
-        if share.entry is None:
+        if entry is None:
             return True
         if outcome is None:
             raise LedgerFull("the ledger's disk is nearly full")
@@ -221,9 +224,9 @@ class ShareDesk:
 
     def _forget(self, share: Judged, error: ShareRefused) -> Message:
         """Refuse a good share; when it comes again the ledger is asked again."""
-        channel = share.member.channel
-        channel.seen.forget(share.share_hash)
-        return self.refuse(channel.channel_id, share.sequence_number, error)
+        member, sequence, share_hash, *_ = share
+        member.channel.seen.forget(share_hash)
+        return self.refuse(member.channel.channel_id, sequence, error)
 
 
 def _share_key(tlvs: Iterable[Tlv]) -> bytes | None:

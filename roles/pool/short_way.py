@@ -6,23 +6,20 @@ verdict on the same share; what it has accepted once on a channel and job, it sh
 
 from collections.abc import Callable, Sequence
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Any, Final
 
 from protocols.bitcoin.header import ROLLABLE_VERSION_BITS
 from protocols.bitcoin.target import work as work_of
 from protocols.ehash.amount import Price, Valuation, price_of
 from protocols.mining.channel import ExtendedChannel
-from protocols.mining.errors import DuplicateShare
 from protocols.mining.extranonce import ROLLABLE_SIZE
 from protocols.mining.job import Job
-from protocols.mining.share import SeenShares
-from protocols.sv2.frame import Frame
+from protocols.mining.share import GENERATION, SeenShares
 from protocols.sv2.share_frame import SHARE
 from roles.credit.ledger_rows import Entry
 from roles.pool.miner_channel import MinerChannel
 from roles.pool.share_desk import Judged
 from roles.pool.terms import Terms
-from roles.pool.turn import Turn
 from roles.runtime.sv2_connection import Plain
 from roles.stratum.pace import Pace
 
@@ -32,36 +29,37 @@ MAX_KNOWN: Final = 4096
 _FIXED_VERSION_BITS: Final = 0xFFFFFFFF ^ ROLLABLE_VERSION_BITS
 
 
-class _Known(NamedTuple):
-    """What plain shares for one job of one channel are judged by."""
-
-    member: MinerChannel
-    pace: Pace
-    seen: SeenShares
-    prefix: bytes
-    prove: Callable[[bytes, int, int, int], tuple[bytes, bytes]]
-    min_ntime: int
-    version: int
-    fixed: int
-    target: int
-    block_target: int
-    price: Price
-    work: int
-    key: bytes | None
+_Known = tuple[
+    MinerChannel,
+    Pace,
+    SeenShares,
+    bytes,
+    Callable[[bytes, int, int, int], tuple[bytes, bytes]],
+    int,
+    int,
+    int,
+    int,
+    int,
+    Price,
+    int,
+    bytes | None,
+]
+"""What plain shares for one job of one channel are judged by: the member, its pace and its shares, the
+extranonce prefix, what proves a share, least ntime, version and its fixed bits, target and the block's, the
+price, the work, and the locking key.
+"""
 
 
 class ShortWay:
     """The short way of one connection.
 
-    `forget` must be called whenever a job may have become stale, or a channel have gone. `refuse_low` makes
-    the answer to a share above its target, from its channel and sequence number.
+    `forget` must be called whenever a job may have become stale, or a channel have gone.
     """
 
-    __slots__ = ("_known", "_refuse_low", "_terms")
+    __slots__ = ("_known", "_terms")
 
-    def __init__(self, terms: Terms, refuse_low: Callable[[int, int], Frame]) -> None:
+    def __init__(self, terms: Terms) -> None:
         self._terms = terms
-        self._refuse_low = refuse_low
         self._known: dict[int, _Known] = {}
 
     def forget(self) -> None:
@@ -76,7 +74,7 @@ class ShortWay:
             return
         if len(self._known) >= MAX_KNOWN:
             self._known = {}
-        self._known[channel.channel_id << 32 | job.job_id] = _Known(
+        self._known[channel.channel_id << 32 | job.job_id] = (
             member,
             member.pace,
             channel.seen,
@@ -92,10 +90,23 @@ class ShortWay:
             channel.key,
         )
 
-    def take(self, frames: Sequence[Plain], start: int, turn: Turn) -> int:
-        """Judge frames from `start` on up to one that is no plain share; returns its place, or the end."""
-        known, new, size, to_int = self._known, tuple.__new__, PLAIN.size, int.from_bytes
-        now, moment, judged, entries = turn.now, turn.moment, turn.judged, turn.entries
+    def take(
+        self,
+        frames: Sequence[Plain],
+        start: int,
+        *,
+        now: int,
+        moment: float,
+        judged: list[Judged],
+        entries: list[Entry],
+        low: list[tuple[int, int]],
+    ) -> int:
+        """Judge frames from `start` on up to one that is no plain share; returns its place, or the end.
+
+        `now` in Unix seconds, `moment` in monotonic ones. Good shares are added to `judged`, what the ledger
+        is to have of them to `entries`, channel and sequence number of those above their target to `low`.
+        """
+        known, size, to_int = self._known, PLAIN.size, int.from_bytes
         for place in range(start, len(frames)):
             frame, payload = frames[place]
             if len(payload) != size or frame[:3] != SHARE:
@@ -115,19 +126,18 @@ class ShortWay:
             if number <= block_target:
                 return place
             if number > target:
-                turn.replies.append(self._refuse_low(channel_id, sequence))
-                turn.refused += 1
+                low.append((channel_id, sequence))
                 continue
-            try:
-                if seen.repeats(share_hash, key):
-                    return place
-            except DuplicateShare:
+            recent = seen.recent
+            if share_hash in recent or share_hash in seen.older or len(recent) >= GENERATION:
                 return place
+            recent[share_hash] = key
             amount = price.amount(share_hash)
-            # Their own constructors take three times as long.
-            entry = None
+            # Bare tuples: their classes' constructors take three times as long, and so does unpacking them.
+            entry: Any = None
             if amount:
-                entry = new(Entry, (share_hash, header, target, amount, key, False))
+                entry = (share_hash, header, target, amount, key, False)
                 entries.append(entry)
-            judged.append(new(Judged, (member, sequence, share_hash, work, False, entry)))
+            good: Any = (member, sequence, share_hash, work, False, entry)
+            judged.append(good)
         return len(frames)

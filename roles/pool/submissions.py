@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -42,6 +41,9 @@ class Peer(Protocol):
     def send_plain(self, frames: Sequence[Plain]) -> None:
         """The same for frames as header and payload."""
 
+    def send_one(self, header: bytes, payload: bytes) -> None:
+        """The same for one frame."""
+
     def hold(self) -> None:
         """Read no more for now."""
 
@@ -52,24 +54,6 @@ class Peer(Protocol):
         """End the connection."""
 
 
-class Batch:
-    """Shares that were judged together and wait for the ledger; `outcome` None: the ledger takes nothing."""
-
-    __slots__ = ("_submissions", "is_settled", "outcome", "shares")
-
-    def __init__(self, submissions: "Submissions", shares: list[Judged]) -> None:
-        self.shares = shares
-        self.outcome: Outcome | BaseException | None = None
-        self.is_settled = False
-        self._submissions = submissions
-
-    def told(self, outcome: Outcome | BaseException | None) -> None:
-        """The ledger says what has become of them."""
-        self.outcome = outcome
-        self.is_settled = True
-        self._submissions.settle()
-
-
 class Submissions:
     """Judges, records and answers the shares that come over one connection.
 
@@ -77,8 +61,8 @@ class Submissions:
     """
 
     __slots__ = (
-        "_batches", "_floor", "_flush", "_is_holding", "_keys", "_peer", "_roster", "_short", "_tip_number",
-        "_unsettled", "_waiting", "tells_notices",
+        "_floor", "_flush", "_is_holding", "_keys", "_peer", "_roster", "_short", "_tip_number", "_unsettled",
+        "_waiting", "tells_notices",
     )  # fmt: skip
 
     def __init__(self, peer: Peer, floor: Floor, roster: Roster, keys: ShareKeys) -> None:
@@ -88,21 +72,49 @@ class Submissions:
         self._floor = floor
         self._roster = roster
         self._keys = keys
-        self._short = ShortWay(floor.terms, self._refuse_low)
+        self._short = ShortWay(floor.terms)
         self._tip_number = 0
-        self._batches: deque[Batch] | None = None
         self._unsettled = 0
         self._is_holding = False
         self._waiting: dict[MinerChannel, None] | None = None
         self._flush: asyncio.TimerHandle | None = None
 
-    def take_plain(self, frames: Sequence[Plain], start: int, turn: Turn) -> int:
-        """Judge plain shares from `start` on; returns the place of the first other frame, or the end."""
+    def take_plain(self, frames: Sequence[Plain], moment: float) -> int:
+        """Judge the plain shares that come first, at `moment` in monotonic seconds; returns how many."""
+        judged: list[Judged] = []
+        entries: list[Entry] = []
+        low: list[tuple[int, int]] = []
         tip = self._roster.tip_number
         if tip != self._tip_number:
             self._tip_number = tip
             self._short.forget()
-        return self._short.take(frames, start, turn)
+        now = int(self._floor.clock())
+        taken = self._short.take(frames, 0, now=now, moment=moment, judged=judged, entries=entries, low=low)
+        if low:
+            self.tell([self._refuse_low(*share) for share in low])
+        if judged:
+            self.hand_in(judged, entries)
+        return taken
+
+    def take_more(self, frames: Sequence[Plain], start: int, turn: Turn) -> int:
+        """Judge plain shares from `start` on in a turn that knows others, too; returns the place of the first
+        other frame, or the end.
+        """
+        if self._roster.tip_number != self._tip_number:
+            return start
+        low: list[tuple[int, int]] = []
+        taken = self._short.take(
+            frames,
+            start,
+            now=turn.now,
+            moment=turn.moment,
+            judged=turn.judged,
+            entries=turn.entries,
+            low=low,
+        )
+        turn.replies += [self._refuse_low(*share) for share in low]
+        turn.refused += len(low)
+        return taken
 
     def forget(self) -> None:
         """A channel is gone."""
@@ -130,13 +142,14 @@ class Submissions:
 
     def hand_in(self, shares: list[Judged], entries: list[Entry]) -> None:
         """Have shares made durable, `entries` being theirs, and answer them then."""
-        batch = Batch(self, shares)
-        if self._batches is None:
-            self._batches = deque()
-        self._batches.append(batch)
-        self._unsettled += len(shares)
-        if not self._floor.desk.enter(entries, batch.told):
-            batch.told(None)
+        before = self._unsettled
+        self._unsettled = before + len(shares)
+        desk = self._floor.desk
+        if not desk.enter(entries, self._told, shares):
+            if before:
+                desk.follow(self._passed, shares)
+            else:
+                self._passed(shares, None)
         elif self._unsettled >= MAX_UNSETTLED and not self._is_holding:
             self._is_holding = True
             self._peer.hold()
@@ -156,19 +169,52 @@ class Submissions:
             # Whoever reads from the connection hears of it.
             pass
 
-    def settle(self) -> None:
-        """Answer what is durable, in the order of submission: successes are counted, not named."""
-        replies: list[Plain] = []
-        now = self._floor.monotonic()
-        while self._batches and self._batches[0].is_settled:
-            batch = self._batches.popleft()
-            self._unsettled -= len(batch.shares)
-            self._settle(batch.shares, batch.outcome, now, replies)
-        if replies:
-            self._tell(replies)
+    def _told(self, shares: list[Judged], outcome: Outcome | BaseException) -> None:
+        """The ledger says what has become of shares: they are answered in the order of submission."""
+        if len(shares) == 1 and isinstance(outcome, Outcome) and outcome.records is None:
+            self._settle_one(shares, outcome)
+        else:
+            self._answer(shares, outcome)
+        self._unsettled -= len(shares)
         if self._is_holding and self._unsettled < MAX_UNSETTLED:
             self._is_holding = False
             self._peer.release()
+
+    def _passed(self, shares: list[Judged], _: Outcome | BaseException | None) -> None:
+        """It is the turn of shares of which the ledger was given nothing."""
+        self._unsettled -= len(shares)
+        self._answer(shares, None)
+
+    def _settle_one(self, shares: list[Judged], outcome: Outcome) -> None:
+        """What `_answer` comes to for the usual case: one new share."""
+        crash.at("pool.shares-durable")
+        member, sequence, _, work, _, _ = shares[0]
+        floor = self._floor
+        floor.meters.accepted.value += 1
+        floor.meters.work.value += work
+        if member.channel.channel_id not in self._roster.members:
+            return
+        now = floor.monotonic()
+        is_rushed = member.credit(work, now, 1)
+        answer = member.acks.add(sequence, work)
+        if self.tells_notices:
+            self._expect_notices(shares, outcome)
+        if answer is None:
+            self._wait(member)
+        else:
+            try:
+                self._peer.send_one(*success(*answer))
+            except ConnectionLost:
+                # Whoever reads from the connection hears of it.
+                return
+        if is_rushed:
+            self.tell(self._roster.adjust_one(member, now))
+
+    def _answer(self, shares: list[Judged], outcome: Outcome | BaseException | None) -> None:
+        replies: list[Plain] = []
+        self._settle(shares, outcome, self._floor.monotonic(), replies)
+        if replies:
+            self._tell(replies)
 
     def end(self) -> None:
         """The connection is gone, or about to go: what is durable is acknowledged at once."""
@@ -236,12 +282,11 @@ class Submissions:
     def _expect_notices(self, shares: list[Judged], outcome: Outcome | None) -> None:
         if outcome is None:
             return
-        entered = (share for share in shares if share.entry is not None)
-        for place, share in enumerate(entered):
+        entered = ((member, sequence) for member, sequence, *_, entry in shares if entry is not None)
+        for place, (member, sequence) in enumerate(entered):
             fate, seq = outcome.of(place)
             if seq and fate is Fate.RECORDED:
-                route = Route(self, share.member.channel.channel_id, share.sequence_number)
-                self._floor.notices.expect(seq, route)
+                self._floor.notices.expect(seq, Route(self, member.channel.channel_id, sequence))
 
 
 def _plain(frame: Frame) -> Plain:

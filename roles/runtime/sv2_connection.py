@@ -81,6 +81,17 @@ class Sv2Connection(PeerStream[Frame]):
             raise RuntimeError("frames are sent after the handshake")
         self._write(noise.send(*frames[0]) if len(frames) == 1 else noise.send_many(frames))
 
+    def send_one(self, header: bytes, payload: bytes) -> None:
+        """The same for one frame."""
+        noise, transport = self._noise, self._transport
+        if noise is None or transport is None or self.reason or self._is_full:
+            self.send_plain(((header, payload),))
+            return
+        # What `_write` comes to; a call more would be felt.
+        data = noise.send(header, payload)
+        self._written += len(data)
+        transport.write(data)
+
     async def hand_over(self, take: Callable[[Sequence[Plain]], int]) -> Never:
         """Give `take` all frames from now on as they arrive, without a task's turn in between.
 

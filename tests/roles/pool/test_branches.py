@@ -97,7 +97,7 @@ class Branch:
         """Shares of one caller, and what became of them; raises what the caller is told."""
         waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
-        def told(outcome: Outcome | BaseException) -> None:
+        def told(_: None, outcome: Outcome | BaseException) -> None:
             if isinstance(outcome, BaseException):
                 waiter.set_exception(outcome)
             else:

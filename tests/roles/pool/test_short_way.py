@@ -22,10 +22,10 @@ class Ways:
         self.short = 0
         take = ShortWay.take
 
-        def count(way: ShortWay, frames: Any, start: int, turn: Any) -> int:
-            before = len(turn.judged) + turn.refused
-            place = take(way, frames, start, turn)
-            self.short += len(turn.judged) + turn.refused - before
+        def count(way: ShortWay, *frames: Any, judged: list[Any], low: list[Any], **rest: Any) -> int:
+            before = len(judged) + len(low)
+            place = take(way, *frames, judged=judged, low=low, **rest)
+            self.short += len(judged) + len(low) - before
             return place
 
         monkeypatch.setattr(ShortWay, "take", count)
