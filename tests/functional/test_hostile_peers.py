@@ -6,12 +6,9 @@ the daemons do not grow. Both are printed for each test.
 
 import asyncio
 import contextlib
-import json
 import os
 import random
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -40,8 +37,9 @@ from protocols.sv2.mining import (
 )
 from protocols.sv2.tlv import Tlv
 from roles.runtime.errors import ConnectionLost
+from tests.functional.bystander import GoodMiner, resident_kib
 from tests.functional.development import Development
-from tests.functional.processes import PATIENCE_S, ROOT, Daemon, Site
+from tests.functional.processes import PATIENCE_S, Daemon, Site
 from tests.functional.sv2_peer import Server, Stream, setup
 from tests.roles.pool.house import Channel, Miner
 from tests.roles.pool.neighbours import ANY_TARGET, ON_MINING_LINK
@@ -69,55 +67,8 @@ ENOUGH = 100
 """Round trips of which the 99th percentile is more than the worst one."""
 HANDSHAKE_S = 2.0
 
-AS_MODULE = """
-import runpy, sys, types
-# Another distribution has left a package of this name, which would come before ours.
-package = sys.modules["tests"] = types.ModuleType("tests")
-package.__path__ = ["tests"]
-runpy.run_module("tests.functional.good_miner", run_name="__main__", alter_sys=False)
-"""
-
 BOTH = pytest.mark.parametrize("where", ["pool", "proxy"])
 chance = random.Random(SEED)
-
-
-class GoodMiner:
-    """A process that mines on, whatever others do."""
-
-    def __init__(self, *arguments: str) -> None:
-        self.round_trips: list[float] = []
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", AS_MODULE, *arguments],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    async def mark(self) -> list[float]:
-        """Its round trips since the last mark, in ms; every one of its shares has been accepted."""
-        return await asyncio.to_thread(self._mark)
-
-    def _mark(self) -> list[float]:
-        assert self._process.stdin
-        assert self._process.stdout
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write("mark\n")
-            self._process.stdin.flush()
-        # Libraries that it imports may have something to say first.
-        while (line := self._process.stdout.readline()) and not line.startswith("["):
-            pass
-        if not line:
-            assert self._process.stderr
-            raise AssertionError(f"the good miner has ended: {self._process.stderr.read()}")
-        trips: list[float] = json.loads(line)
-        return trips
-
-    def end(self) -> None:
-        """No more."""
-        self._process.kill()
-        self._process.communicate()
 
 
 @dataclass
@@ -139,12 +90,6 @@ class Chain:
     def resident(self) -> dict[str, int]:
         """KiB of memory of each daemon that serves miners."""
         return {name: resident_kib(pid) for name, pid in self.pids.items()}
-
-
-def resident_kib(pid: int) -> int:
-    """Resident memory of a process."""
-    with open(f"/proc/{pid}/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
 
 
 @pytest.fixture(scope="module")
@@ -360,7 +305,7 @@ async def test_a_translators_miner_that_asks_and_never_reads_is_cut_off(chain: C
     writer.write(b'{"id":1,"method":"mining.subscribe","params":[]}\n')
     transport: Any = writer.transport
     transport.pause_reading()
-    line = b'{"id":"' + b"x" * 2000 + b'","method":"mining.unheard_of","params":[]}\n'
+    line = b'{"id":"' + b"x" * 2000 + b'","method":"mining.ping","params":[]}\n'
     with contextlib.suppress(RuntimeError):
         await pour(writer, lambda: line)
     await hang_up(writer)
