@@ -120,16 +120,24 @@ class Sv2Connection(PeerStream[Frame]):
             self._loop.call_soon(self._go_on)
 
     def data_received(self, data: bytes) -> None:
-        consumer = self._consumer
-        if consumer is None or self._noise is None or self._backlog or self._holds or self.reason:
+        consumer, noise = self._consumer, self._noise
+        if consumer is None or noise is None or self._backlog or self._holds or self.reason:
             super().data_received(data)
             return
         try:
-            frames = self._noise.receive(data)
+            frames = noise.receive(data)
         except (NoiseError, Sv2Error) as error:
             self.abort(str(error), code=error.code)
             return
-        self._give(consumer, frames)
+        if len(frames) != 1:
+            self._give(consumer, frames)
+            return
+        # What `_give` comes to for one frame; the calls would be felt.
+        try:
+            if not consumer.take(frames):
+                self._keep(frames)
+        except (Sv2Error, ConnectionLost) as error:
+            consumer.end(error)
 
     def _arrived(self, data: bytes) -> None:
         try:
@@ -159,10 +167,14 @@ class Sv2Connection(PeerStream[Frame]):
     def _give(self, consumer: "Consumer", frames: Sequence[Plain]) -> None:
         taken = consumer.give(frames if len(frames) <= TURN else frames[:TURN])
         if taken < len(frames):
-            self._backlog = frames[taken:]
-            self._stop_reading()
-            if not self._holds:
-                self._loop.call_soon(self._go_on)
+            self._keep(frames[taken:])
+
+    def _keep(self, frames: Sequence[Plain]) -> None:
+        """What is not taken yet waits, and with it whatever follows."""
+        self._backlog = frames
+        self._stop_reading()
+        if not self._holds:
+            self._loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
         if self._holds or self._consumer is None:
@@ -195,26 +207,28 @@ class Sv2Connection(PeerStream[Frame]):
 
 
 class Consumer:
-    """Who is given frames as they arrive; `ended` is done when there are no more for it."""
+    """Who is given frames as they arrive; `ended` is done when there are no more for it.
 
-    __slots__ = ("_take", "ended")
+    `take` tells how many of the frames are taken: all when it has ended.
+    """
+
+    __slots__ = ("ended", "take")
 
     def __init__(self, take: Callable[[Sequence[Plain]], int], ended: asyncio.Future[None]) -> None:
-        self._take = take
+        self.take = take
         self.ended = ended
 
     def give(self, frames: Sequence[Plain]) -> int:
-        """How many of the frames are taken; all when it has ended."""
-        if self.ended.done():
-            return len(frames)
+        """Have frames taken; what taking them raises is its end."""
         try:
-            return self._take(frames)
+            return self.take(frames)
         except (Sv2Error, ConnectionLost) as error:
             self.end(error)
             return len(frames)
 
     def end(self, error: BaseException) -> None:
         """There is no more."""
+        self.take = len
         if not self.ended.done():
             self.ended.set_exception(error)
 
