@@ -28,6 +28,7 @@ class Answers:
 
     def local(self, sequence: int, work: int) -> None:
         """The edge itself accepts a share of so many expected hashes."""
+        self._verdicts.count_local(work)
         if self._waiting:
             self._last += 1
             self._waiting[self._last] = (sequence, work)
@@ -36,7 +37,7 @@ class Answers:
 
     def accepted(self, place: int, work: int) -> None:
         """The upstream has accepted the share of a place."""
-        self._verdicts.count_accepted()
+        self._verdicts.count_accepted(work)
         self._waiting[place] = (self._waiting[place][0], work)
         self._pass_on()
 

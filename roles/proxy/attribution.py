@@ -8,10 +8,11 @@ from protocols.bitcoin.secp256k1 import is_point
 from protocols.ehash.errors import KeyTextError
 from protocols.ehash.key_text import encode_key, parse_identity
 from protocols.ehash.messages import EXTENSION, TLV_CHANNEL_KEY
-from protocols.mining.errors import CapacityExhausted, InvalidUserIdentity
+from protocols.mining.errors import BannedByOperator, CapacityExhausted, InvalidUserIdentity
 from protocols.sv2.errors import MalformedTlv
 from protocols.sv2.tlv import Tlv, find_tlv
 from roles.proxy.errors import StoreFailed
+from roles.runtime.ban_list import BanList
 from roles.runtime.errors import StorageError
 from roles.stratum.upstream_channel import OpenTerms
 from roles.wallet.errors import IdentityLimitError
@@ -70,10 +71,16 @@ class Account:
 class Registrar:
     """Finds the key of a user identity: the one that it names, else the wallet's own for that name."""
 
-    def __init__(self, wallet: Wallet, default_identity: str) -> None:
+    def __init__(self, wallet: Wallet, default_identity: str, bans: BanList | None = None) -> None:
+        self._bans = bans
         self._wallet = wallet
         self._default = default_identity
         self._room = asyncio.Semaphore(LOOKUPS)
+
+    def admit(self, user_identity: str, attribution: Attribution) -> None:
+        """Raises BannedByOperator for a miner whose name or key is turned away."""
+        if self._bans is not None and self._bans.bars_miner(user_identity or self._default, attribution.key):
+            raise BannedByOperator("the operator turns this miner away")
 
     async def attribute(self, user_identity: str, tlvs: Iterable[Tlv]) -> Attribution:
         """The attribution of a channel that is being opened.

@@ -101,6 +101,11 @@ class EdgeChannel(DownstreamChannel):
     def _roll(self, share: Share, job: EdgeJob) -> tuple[bytes, bytes]:
         """What the miner rolled, and the merkle root of its share; raises ShareRefused."""
 
+    @property
+    def target(self) -> int:
+        """What the miner has been told."""
+        return self._told_target
+
     # The upstream channel's owner
 
     def opening(self, extensions: frozenset[int]) -> OpenTerms:
@@ -280,7 +285,9 @@ class EdgeChannel(DownstreamChannel):
         return verdict, extranonce
 
     def _settler(self, sequence: int, share_hash: bytes, target: int) -> Settle:
-        return partial(self._settle, sequence, share_hash, target, self._edge.monotonic())
+        now = self._edge.monotonic()
+        self.verdicts.found(share_hash, now)
+        return partial(self._settle, sequence, share_hash, target, now)
 
     def _settle(
         self, sequence: int, share_hash: bytes, target: int, since: float, word: UpstreamVerdict
@@ -293,7 +300,9 @@ class EdgeChannel(DownstreamChannel):
             self.verdicts.lost(sequence)
             return
         crash.at("proxy.verdict-heard")
-        self._edge.meters.verdict.observe(self._edge.monotonic() - since)
+        seconds = self._edge.monotonic() - since
+        self._edge.meters.verdict.observe(seconds)
+        self._edge.figures.heard(seconds)
         if word.outcome is Outcome.REFUSED:
             # The upstream may have had no room for it; that it is a repetition is the upstream's to say then.
             self._jobs.seen.forget(share_hash)
@@ -306,6 +315,7 @@ class EdgeChannel(DownstreamChannel):
     def _notice(self, message: QuoteNotice) -> None:
         crash.at("proxy.notice-heard")
         index = self._attribution.key_index
+        self.earned(message.amount)
         shares = self._foreign_shares
         foreign = shares is not None and shares.pop(message.share_hash, self) is None
         if index is not None and not foreign:

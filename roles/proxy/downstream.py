@@ -129,6 +129,13 @@ class Downstream:
         """The extensions that this connection has."""
         return self._setup.extensions
 
+    @property
+    def _agent(self) -> str:
+        """What the peer calls itself."""
+        client = self._setup.client
+        parts = (client.vendor, client.hardware_version, client.firmware) if client else ()
+        return " ".join(part for part in parts if part)
+
     async def run(self) -> None:
         """Serve; raises ConnectionLost at the end, and Sv2Error for what is no SV2 at all."""
         try:
@@ -350,6 +357,7 @@ class Downstream:
     async def _opening(self, request: OpenRequest, tlvs: tuple[Tlv, ...]) -> None:
         try:
             attribution = await self._registrar.attribute(request.user_identity, tlvs)
+            self._registrar.admit(request.user_identity, attribution)
             channel = self._begin(request, attribution)
         except ChannelsFull as error:
             self._refuse(request, CapacityExhausted.code, str(error))
@@ -385,6 +393,8 @@ class Downstream:
         except ChannelsFull:
             self._slices.give_back(taken)
             raise
+        peer, host = self._connection.peer, self._connection.host
+        self._edge.figures.enter(channel, self, peer=peer, host=host, agent=self._agent)
         self._channels[channel.channel_id] = channel
         self._edge.meters.channels.labels(channel.kind).inc()
         return channel
@@ -405,6 +415,7 @@ class Downstream:
     def _forget(self, channel: DownstreamChannel) -> None:
         if self._channels.pop(channel.channel_id, None) is not None:
             self._slices.give_back(channel.slice)
+            self._edge.figures.leave(channel)
             self._edge.meters.channels.labels(channel.kind).dec()
 
     # Output

@@ -4,7 +4,7 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from protocols.mining.errors import TooManyShares
@@ -19,11 +19,13 @@ from protocols.sv2.mining import (
 from protocols.sv2.share_frame import ExtendedShare
 from protocols.sv2.tlv import Tlv
 from roles.proxy.attribution import Attribution
+from roles.proxy.figures import Figures
 from roles.proxy.meters import Meters
 from roles.proxy.pools_mint import PoolsMint
 from roles.proxy.verdicts import Hearer, Verdicts
 from roles.stratum.mining_client import MiningClient
 from roles.stratum.pace import Pace
+from roles.stratum.tally import Tally
 
 BURST_S = 10.0
 """Seconds over which rates of shares count."""
@@ -46,11 +48,11 @@ class Line(Hearer, Protocol):
         """The channel is given up for good: tell the miner and forget it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Edge:
     """What all channels of the proxy share; `clock` is Unix time in seconds, `hold_s` None for ever.
 
-    `mint` hears of the pool's mint and of quotes there.
+    `mint` hears of the pool's mint and of quotes there. The times and rates may change while channels live.
     """
 
     client: MiningClient
@@ -61,6 +63,7 @@ class Edge:
     shares_per_s: float = 100.0
     """Of one channel, over `BURST_S`."""
     monotonic: Callable[[], float] = time.monotonic
+    figures: Figures = field(default_factory=Figures)
 
 
 class DownstreamChannel(ABC):
@@ -73,7 +76,7 @@ class DownstreamChannel(ABC):
 
     __slots__ = (
         "_answer", "_attribution", "_edge", "_line", "_pace", "_request", "_verdicts", "channel_id",
-        "extranonce_size", "slice",
+        "extranonce_size", "slice", "tally",
     )  # fmt: skip
 
     kind: str
@@ -96,6 +99,7 @@ class DownstreamChannel(ABC):
         self._attribution = attribution
         self._edge = edge
         self._line = line
+        self.tally: Tally
         self._verdicts: Verdicts | None = None
         self._pace: Pace | None = None
 
@@ -106,10 +110,28 @@ class DownstreamChannel(ABC):
         return request.min_extranonce_size if isinstance(request, OpenExtendedMiningChannel) else 0
 
     @property
+    def user(self) -> str:
+        """The user identity as the miner gave it."""
+        return self._request.user_identity
+
+    @property
+    def attribution(self) -> Attribution:
+        """Whose its work is."""
+        return self._attribution
+
+    @property
+    @abstractmethod
+    def target(self) -> int:
+        """What the miner has been told, 0 before anything."""
+
+    @property
     def verdicts(self) -> Verdicts:
         """What the miner hears of its shares."""
         if self._verdicts is None:
-            self._verdicts = Verdicts(self.channel_id, self._line, self._edge.meters)
+            edge = self._edge
+            self._verdicts = Verdicts(
+                self.channel_id, self._line, edge.meters, self.tally, edge.figures.totals
+            )
         return self._verdicts
 
     async def answered(self) -> str:
@@ -130,6 +152,11 @@ class DownstreamChannel(ABC):
     def take(self, _share: ExtendedShare, _clock: int, _now: float) -> bool:
         """The short way of a share that nothing is unusual about; False where there is none."""
         return False
+
+    def earned(self, amount: int) -> None:
+        """The mint has a quote for a share of this miner."""
+        self.tally.ehash += amount
+        self._edge.figures.totals.ehash += amount
 
     def refuses(self, share: Share, now: float) -> bool:
         """Whether the channel submits too fast, at `now` of the loop's clock; the share is answered then.

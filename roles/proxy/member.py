@@ -247,11 +247,11 @@ class Member(DownstreamChannel):
             self._forget(verdict)
             self.verdicts.refused(sequence, Overloaded.code, "edge")
             return
+        self.verdicts.found(verdict.share_hash, self._edge.monotonic())
         if int.from_bytes(verdict.share_hash, "little") <= job.target:
             self._forward(share, job, verdict, behind, key or self._attribution.key)
         elif self._aggregate.jobs.is_live:
             self._answers.local(sequence, work_of(verdict.job.target))
-            self._edge.meters.local.inc()
         else:
             self._forget(verdict)
             self.verdicts.lost(sequence)
@@ -299,7 +299,9 @@ class Member(DownstreamChannel):
             answers.lost(place)
             return
         crash.at("proxy.verdict-heard")
-        self._edge.meters.verdict.observe(asyncio.get_running_loop().time() - since)
+        seconds = asyncio.get_running_loop().time() - since
+        self._edge.meters.verdict.observe(seconds)
+        self._edge.figures.heard(seconds)
         if word.outcome is Outcome.REFUSED:
             # The upstream may have had no room for it; that it is a repetition is the upstream's to say then.
             self._forget(verdict)
@@ -324,6 +326,7 @@ class Member(DownstreamChannel):
     def notice(self, message: QuoteNotice, key: bytes) -> None:
         """The mint has a quote for a share that was submitted for this key."""
         index = self._attribution.key_index
+        self.earned(message.amount)
         if index is not None and key == self._attribution.key:
             self._edge.meters.notices.labels("wallet").inc()
             self._edge.mint.notice(index, message.share_hash, message.amount, message.unit)

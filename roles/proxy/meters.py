@@ -32,6 +32,7 @@ _OPEN_REASONS = frozenset(
         errors.MinExtranonceSizeTooLarge.code,
         errors.StandardJobsRequired.code,
         errors.CapacityExhausted.code,
+        errors.BannedByOperator.code,
         Overloaded.code,
         StoreFailed.code,
         UpstreamAway.code,
@@ -98,7 +99,12 @@ class Meters:
         """Count a channel that is not opened; codes unknown here are counted together."""
         self.refused.labels(code if code in _OPEN_REASONS else "other").inc()
 
-    def rejection(self, code: str, by: str) -> None:
-        """Count a rejected share; `by` is edge or upstream, codes unknown here are counted together."""
+    def rejection(self, code: str, by: str) -> str:
+        """Count a rejected share; `by` is edge or upstream, codes unknown here are counted together.
+
+        Returns what it is counted as.
+        """
+        reason = code if code in _REASONS else "other"
         self.shares.labels("rejected").inc()
-        self.rejected.labels(code if code in _REASONS else "other", by).inc()
+        self.rejected.labels(reason, by).inc()
+        return reason

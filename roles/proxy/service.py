@@ -8,7 +8,9 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from protocols.mining.credit_target import CreditRule
+from protocols.mining.errors import BannedByOperator
 from roles.proxy.aggregate import Aggregate, AggregateTerms
+from roles.proxy.api import Overview
 from roles.proxy.attribution import Registrar
 from roles.proxy.downstream import Downstream, DownstreamBounds
 from roles.proxy.downstream_channel import Edge, Line
@@ -20,9 +22,10 @@ from roles.proxy.slices import Slices
 from roles.proxy.upstreams import open_upstreams
 from roles.proxy.watch import UpstreamWatch
 from roles.runtime.authority import authority_secret
+from roles.runtime.ban_list import BanList, open_bans, watch_over
 from roles.runtime.daemon import Daemon
 from roles.runtime.errors import SecretUnusable
-from roles.runtime.peer_server import ServerLimits, ServerMetrics
+from roles.runtime.peer_server import SERVER_LIMITS, ServerLimits, ServerMetrics
 from roles.runtime.peer_stream import StreamLimits
 from roles.runtime.secret import SecretFile
 from roles.runtime.store_watch import watch_store
@@ -37,6 +40,17 @@ from shared_config.proxy import ProxySettings
 
 ProxyDaemon = Daemon[ProxySettings, MinerSide]
 
+MINER_SETTINGS = (
+    "shared.hold_s",
+    "failback_s",
+    "opening_s",
+    "limits.channel_shares_per_s",
+    "limits.channels_per_connection",
+    "limits.open_requests",
+    "limits.shares_per_s",
+    "limits.idle_s",
+)
+"""Those that are taken over while the daemon runs; of the limits, by connections to come."""
 UNIT_BITS = 32
 """Targets of the edge are for whole multiples of 2^32 hashes, a difficulty of 1, from 16 of them on."""
 
@@ -52,18 +66,13 @@ async def service(daemon: ProxyDaemon) -> None:
         meters, hold_s = Meters(daemon.metrics), daemon.shared.hold_s
         mint = PoolsMint(daemon.shared.mint.url, wallet.notice, daemon.readiness, daemon.metrics)
         edge = Edge(client, meters, time.time, hold_s, mint, limits.channel_shares_per_s)
-        registrar = Registrar(wallet, daemon.config.default_identity)
+        Overview(edge.figures, client, daemon.readiness, daemon.show_peer).serve(daemon.api)
+        bans = open_bans(daemon, daemon.metrics)
+        registrar = Registrar(wallet, daemon.config.default_identity, bans)
         slices = Slices(secrets.randbits(32))
         aggregate = await _aggregate(daemon, edge, registrar)
         mode: Mode = partial(_per_miner, edge) if aggregate is None else partial(Aggregated, aggregate)
-        bounds = DownstreamBounds(
-            channels=limits.channels_per_connection,
-            open_requests=limits.open_requests,
-            shares_per_s=limits.shares_per_s,
-            opening_s=daemon.config.opening_s,
-            setup_s=limits.handshake_s,
-            idle_s=limits.idle_s,
-        )
+        bounds = _bounds(daemon.config)
 
         async def serve_miner(connection: Sv2Connection) -> None:
             await Downstream(
@@ -87,6 +96,17 @@ async def service(daemon: ProxyDaemon) -> None:
             server_limits=ServerLimits.of(limits),
             stream_limits=StreamLimits.of(limits),
         )
+
+        def take_over(config: ProxySettings, shared: MinerSide) -> None:
+            nonlocal bounds
+            server.limits, bounds = ServerLimits.of(config.limits), _bounds(config)
+            edge.hold_s, edge.shares_per_s = shared.hold_s, config.limits.channel_shares_per_s
+            watch.hold(shared.hold_s)
+            client.failback(config.failback_s)
+
+        watch_over(bans, [server])
+        bans.changed.append(partial(_release_barred, bans, edge))
+        daemon.reloads.on([*SERVER_LIMITS, *MINER_SETTINGS], take_over)
         async with asyncio.TaskGroup() as tasks:
             watching = watch_store(wallet.kit.database, daemon.readiness)
             parts = [wallet.run(), client.run(), server.run(), watching]
@@ -96,6 +116,25 @@ async def service(daemon: ProxyDaemon) -> None:
             await daemon.stopping.wait()
             for task in running:
                 task.cancel()
+
+
+def _bounds(config: ProxySettings) -> DownstreamBounds:
+    limits = config.limits
+    return DownstreamBounds(
+        channels=limits.channels_per_connection,
+        open_requests=limits.open_requests,
+        shares_per_s=limits.shares_per_s,
+        opening_s=config.opening_s,
+        setup_s=limits.handshake_s,
+        idle_s=limits.idle_s,
+    )
+
+
+def _release_barred(bans: BanList, edge: Edge) -> None:
+    """Let go of miners that the operator turns away by now."""
+    for seat in tuple(edge.figures.present.values()):
+        if bans.bars_miner(seat.channel.user, seat.channel.attribution.key):
+            seat.line.release(seat.channel, BannedByOperator.code)
 
 
 def _per_miner(edge: Edge, line: Line, _new_id: Callable[[], int]) -> PerMiner:

@@ -1,6 +1,7 @@
 """What a miner hears of its shares: the upstream's word, passed on in batches as it came."""
 
 from collections.abc import Iterable
+from time import monotonic
 from typing import Protocol
 
 from protocols.mining.acknowledgement import Acknowledgements
@@ -11,6 +12,7 @@ from protocols.sv2.share_frame import success
 from protocols.sv2.tlv import Tlv
 from roles.proxy.meters import Meters
 from roles.stratum.connection import Plain
+from roles.stratum.tally import Tally
 
 
 class Hearer(Protocol):
@@ -29,24 +31,42 @@ class Hearer(Protocol):
 class Verdicts:
     """Answers and counts the shares of one downstream channel, each exactly once."""
 
-    __slots__ = ("_acks", "_channel_id", "_is_waiting", "_line", "_meters", "_silent")
+    __slots__ = ("_acks", "_channel_id", "_is_waiting", "_line", "_meters", "_silent", "_tallies")
 
-    def __init__(self, channel_id: int, line: Hearer, meters: Meters) -> None:
+    def __init__(self, channel_id: int, line: Hearer, meters: Meters, *tallies: Tally) -> None:
         self._channel_id = channel_id
         self._line = line
         self._meters = meters
         self._acks = Acknowledgements(channel_id)
+        self._tallies = tallies
         self._is_waiting = False
         self._silent = False
 
     def accepted(self, sequence: int, work: int) -> None:
         """The upstream accepted a share of so many expected hashes; told with others of the same moment."""
-        self.count_accepted()
+        self.count_accepted(work)
         self.acknowledge(sequence, work)
 
-    def count_accepted(self) -> None:
+    def found(self, share_hash: bytes, now: float) -> None:
+        """A share is good as far as the edge sees, at `now` in monotonic seconds; its verdict is to come."""
+        number = int.from_bytes(share_hash, "little")
+        for tally in self._tallies:
+            tally.found(number, now)
+
+    def count_accepted(self, work: int) -> None:
         """The upstream accepted a share, which is answered in its turn."""
         self._meters.accepted.inc()
+        hashes, now = float(work), monotonic()
+        for tally in self._tallies:
+            tally.credit(hashes, now)
+
+    def count_local(self, work: int) -> None:
+        """The edge itself accepted a share."""
+        self._meters.local.inc()
+        hashes, now = float(work), monotonic()
+        for tally in self._tallies:
+            tally.local += 1
+            tally.rate.add(hashes, now)
 
     def acknowledge(self, sequence: int, work: int) -> None:
         """Answer a share with success; those before it must have been answered."""
@@ -62,12 +82,16 @@ class Verdicts:
 
     def refused(self, sequence: int, code: str, by: str) -> None:
         """A share is refused with `code`, by the edge or by the upstream."""
-        self._meters.rejection(code, by)
+        reason = self._meters.rejection(code, by)
+        for tally in self._tallies:
+            tally.rejected[reason] += 1
         self._send(SubmitSharesError(self._channel_id, sequence, printable(code)))
 
     def lost(self, sequence: int) -> None:
         """Nobody will say what became of a share."""
         self._meters.shares.labels("unknown").inc()
+        for tally in self._tallies:
+            tally.unknown += 1
         self._send(SubmitSharesError(self._channel_id, sequence, NoVerdict.code))
 
     def silence(self) -> None:

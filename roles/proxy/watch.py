@@ -25,6 +25,7 @@ class UpstreamWatch:
         self._hold_s = hold_s
         self._on_return = on_return
         self._timer: asyncio.TimerHandle | None = None
+        self._is_away = True
         self.is_released = False
         """Whether the hold is over: connections and channels are refused, not parked."""
         readiness.declare(CONDITION)
@@ -33,10 +34,9 @@ class UpstreamWatch:
     def changed(self, connected: bool, failure: str, note: str = "") -> None:
         """The upstream connection is set up, with a note for people; or it is not, and `failure` says why."""
         self._readiness.note(CONDITION, note)
+        self._is_away = not connected
         if connected:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
+            self.close()
             self.is_released = False
             self._readiness.met(CONDITION)
             self._on_return()
@@ -44,10 +44,20 @@ class UpstreamWatch:
             self._readiness.unmet(CONDITION, failure or "the connection was lost")
             self._hold()
 
+    def hold(self, hold_s: float | None) -> None:
+        """Miners are kept for so long from now on; where there is no upstream, counted from now."""
+        if hold_s == self._hold_s:
+            return
+        self._hold_s = hold_s
+        if self._is_away:
+            self.close()
+            self._hold()
+
     def close(self) -> None:
         """Keep time no longer."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
 
     def _hold(self) -> None:
         if self._hold_s is not None and self._timer is None and not self.is_released:

@@ -172,6 +172,10 @@ class MiningClient:
         """All of them, the best first."""
         return self._preference.upstreams
 
+    def failback(self, seconds: float | None) -> None:
+        """A better upstream has to be back for so long (None: for ever), from the next turn to another on."""
+        self._timing.failback = seconds
+
     def open(self, owner: ChannelOwner) -> UpstreamChannel:
         """Want a channel from now on until its `close`; raises ChannelsFull."""
         if len(self._channels) >= self._channel_limit:

@@ -64,7 +64,7 @@ class Miner(Answer):
     worker: str
     """The name that it gave, which is anybody's text."""
     user_agent: str | None
-    """What its firmware calls itself, or its vendor and hardware; null where a proxy stands before it."""
+    """What it calls itself; behind a translator or proxy, what that calls itself."""
     address: str | None
     """As far as the setting peer_addresses shows it."""
     connected_since: float
@@ -78,7 +78,7 @@ class Miner(Answer):
     """The difficulty that its best share would have met."""
     last_share: float | None
     ehash: Count | None
-    """Tokens' worth that is known to be credited; null where this daemon cannot know."""
+    """What the mint is known to owe or to have paid for its shares; null where this daemon cannot know."""
 
 
 class MinerPage(Answer):
@@ -105,7 +105,7 @@ class Summary(Answer):
     best_share: Amount | None
     last_share: float | None
     ehash: Count | None
-    """Tokens' worth that is known to be credited; null where this daemon cannot know."""
+    """What the mint is known to owe or to have paid since the start; null where this daemon cannot know."""
     upstream: str | None
     """The name of the upstream that is mined at; null while there is none."""
     ready: bool

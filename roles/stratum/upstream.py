@@ -38,7 +38,7 @@ def _as_it_is(terms: OpenTerms, _extensions: frozenset[int]) -> OpenTerms:
     return terms
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ClientTiming:
     """Bounds on waiting, in seconds; how long a connection lives at least that is called stable; and of
     several upstreams: how much later the next one is tried while one does not answer, how long one is watched

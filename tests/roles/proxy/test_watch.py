@@ -48,3 +48,18 @@ def test_slices_are_taken_in_turn_and_never_twice_at_once() -> None:
     around.give_back(held)
     around._next = 0
     assert around.take() == held
+
+
+async def test_another_hold_counts_from_the_moment_that_it_is_set() -> None:
+    watch = UpstreamWatch(Readiness(), None)
+    watch.changed(False, "gone")
+    watch.hold(0.01)
+    async with asyncio.timeout(5):
+        while not released(watch):
+            await asyncio.sleep(0.005)
+    watch.changed(True, "")
+    watch.hold(None)
+    watch.changed(False, "gone")
+    await asyncio.sleep(0)
+    assert not released(watch)
+    watch.close()

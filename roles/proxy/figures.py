@@ -1,0 +1,58 @@
+"""The miners that are at the proxy now, and what is counted of each and of all."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from roles.stratum.latencies import Latencies
+from roles.stratum.miner_roll import MinerRoll
+from roles.stratum.tally import Tally
+from roles.stratum.work_rate import WorkRate
+
+if TYPE_CHECKING:
+    from roles.proxy.downstream_channel import DownstreamChannel, Line
+
+__all__ = ["Figures", "Seat"]
+
+REMEMBERED = 10_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seat:
+    """A miner's channel, and the connection that it is on; `since` in monotonic seconds."""
+
+    channel: "DownstreamChannel"
+    line: "Line"
+    peer: str
+    host: str
+    agent: str
+    since: float
+
+
+class Figures:
+    """`present` are those that are here, by the numbers of their tallies."""
+
+    def __init__(self, remembered: int = REMEMBERED, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.totals = Tally(rate=WorkRate(clock()), verdicts=Latencies())
+        self.roll = MinerRoll(remembered)
+        self.present: dict[int, Seat] = {}
+
+    def enter(self, channel: "DownstreamChannel", line: "Line", *, peer: str, host: str, agent: str) -> None:
+        """A channel is about to open: it goes on where one of its miner's name has left."""
+        now = self.clock()
+        channel.tally = self.roll.recall(channel.user, host, self.roll.begin(now))
+        self.present[channel.tally.number] = Seat(channel, line, peer, host, agent, now)
+
+    def leave(self, channel: "DownstreamChannel") -> None:
+        """A channel has gone."""
+        seat = self.present.pop(channel.tally.number, None)
+        tally = channel.tally
+        if seat is not None and (tally.total or tally.last is not None):
+            self.roll.leave(channel.user, seat.host, tally)
+
+    def heard(self, seconds: float) -> None:
+        """The upstream took so long for its word on a share."""
+        if self.totals.verdicts is not None:
+            self.totals.verdicts.add(seconds)
