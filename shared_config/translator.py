@@ -110,6 +110,10 @@ class TranslatorSettings(DaemonSettings):
     ports: tuple[PortSettings, ...] = Field(default=(), strict=False, max_length=16)
     start_difficulty: float | None = Field(default=None, gt=0, le=1e15)
     """In SV1's difficulty: what every miner starts from; without it, each class of firmware from its own."""
+    shown_shares_per_minute: float = Field(default=2.0, ge=0, le=600)
+    """Of a miner from which the pool asks for fewer: it is told an easier difficulty, never a harder one, and
+    what is good for that alone is answered here and earns nothing. With 0 it is told the pool's.
+    """
     verdict_s: float = Field(default=5.0, ge=0.1, le=60)
     """How long the pool's verdict on a share is waited for."""
     session_s: float = Field(default=180.0, ge=0, le=3_600)

@@ -33,6 +33,7 @@ from roles.runtime.errors import ConnectionLost
 from roles.runtime.line_connection import Line, LineConnection
 from roles.stratum.cost import CostAccount, CostTerms
 from roles.stratum.handshake import Gatekeeper, Handshake
+from roles.stratum.own_difficulty import OwnDifficulty
 from roles.stratum.replies import OrderedReplies
 from roles.stratum.share_desk import ShareDesk, Submitter
 from roles.stratum.tally import Tally
@@ -45,7 +46,7 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
     """Bounds on one connection: times in seconds, what it may `cost`, `open_requests` unanswered ones, and
-    names of `workers`.
+    names of `workers`; and how many shares a miner shows at least, 0 for as few as the upstream asks for.
     """
 
     handshake_s: float = 10.0
@@ -56,6 +57,7 @@ class SessionLimits:
     cost: CostTerms = field(default_factory=CostTerms)
     open_requests: int = 1_000
     workers: int = 64
+    own_shares_per_minute: float = 0.0
     tick_s: float = 5.0
 
 
@@ -114,6 +116,8 @@ class MinerSession:
             tally=tally,
             cost=self.cost,
         )
+        if limits.own_shares_per_minute:
+            self.desk.own = OwnDifficulty(limits.own_shares_per_minute, self._began)
         self.told = 0.0
         """The difficulty that the miner was told last, 0 before any."""
         self._told_target = -1
@@ -194,6 +198,11 @@ class MinerSession:
         """Nothing that the miner was given counts any more; other work will come."""
         self._work = None
         self.desk.jobs.retire()
+
+    def expect(self, hash_rate: float, easiest: int) -> None:
+        """What the miner is taken to have, in hashes a second, and the easiest target of use to it."""
+        if self.desk.own is not None:
+            self.desk.own.expect(hash_rate, easiest)
 
     def give(self, work: Work, *, clean: bool) -> None:
         """Work to do from now on; `clean` ends everything before it. Kept until the miner is ready for it."""
@@ -279,14 +288,17 @@ class MinerSession:
             if mask != self.handshake.mask:
                 self.handshake.mask = mask
                 lines.append(set_version_mask(mask))
-        if work.target != self._told_target:
-            self._told_target = work.target
-            told = told_difficulty(work.target, self.handshake.firmware.rounding)
+        target = work.target
+        if self.desk.own is not None:
+            target = self.desk.own.target(target, self._loop.time())
+        if target != self._told_target:
+            self._told_target = target
+            told = told_difficulty(target, self.handshake.firmware.rounding)
             if told != self.told:
                 self.told = told
                 lines.append(set_difficulty(told))
         hashes = self.told * HASHES_PER_DIFFICULTY
-        job_id = self.desk.jobs.add(work, work.target, clean=clean and not keeps, hashes=hashes)
+        job_id = self.desk.jobs.add(work, target, clean=clean and not keeps, hashes=hashes)
         lines.append(notify(work.notify(job_id, ntime, clean=clean)))
         self._sent_ntime = ntime
         self._notified = self._loop.time()
@@ -334,9 +346,13 @@ class MinerSession:
             self._tick_timer = self._loop.call_later(limits.tick_s, self._tick)
 
     def _keep_alive(self, now: float) -> None:
-        """Send the present work again, if it can be made to differ by its time, before firmware misses us."""
-        work = self._work
-        if work is None or not self._notified or now - self._notified < self._limits.keepalive_s:
+        """Send the present work again, if it can be made to differ by its time, before firmware misses us, or
+        when it is far too easy.
+        """
+        work, own = self._work, self.desk.own
+        if work is None or not self._notified:
+            return
+        if now - self._notified < self._limits.keepalive_s and not (own and own.is_rushed(now)):
             return
         ntime = int(self._clock())
         if ntime > max(self._sent_ntime, work.ntime):

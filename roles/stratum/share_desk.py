@@ -13,6 +13,7 @@ from protocols.translation.share import JudgedShare, judge
 from protocols.translation.verdict import NO_VERDICT, rejection
 from protocols.translation.work import Work
 from roles.stratum.cost import CostAccount
+from roles.stratum.own_difficulty import OwnDifficulty
 from roles.stratum.replies import OrderedReplies, Place
 from roles.stratum.sent_jobs import SentJobs
 from roles.stratum.submissions import Outcome, Settle, Verdict
@@ -51,6 +52,7 @@ class ShareDesk:
         tally: Tally | None = None,
     ) -> None:
         self.jobs = SentJobs()
+        self.own: OwnDifficulty | None = None
         self.tally = tally or Tally()
         self.pending = 0
         self._totals = totals
@@ -66,6 +68,7 @@ class ShareDesk:
     def continue_from(self, former: "ShareDesk") -> None:
         """The miner has reconnected: what it was given to do on its former socket still counts."""
         self.jobs = former.jobs
+        self.own = former.own
         self.jobs.reconnected()
         self._extranonce1 = former._extranonce1
         self._layout = former._layout
@@ -95,6 +98,8 @@ class ShareDesk:
             number, now = int.from_bytes(share.share_hash, "little"), self._loop.time()
             self.tally.found(number, now)
             self._totals.found(number, now)
+            if self.own is not None:
+                self.own.found(job.hashes, now)
         except Rejection as error:
             if error.code != ErrorCode.JOB_NOT_FOUND:
                 self._cost.bad_share()

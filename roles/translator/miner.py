@@ -214,6 +214,7 @@ class Miner:
         if self._floor is None:
             self._floor = min(difficulty, Fraction(_HARDEST_FLOOR))
             if self.channel is not None:
+                self.session.expect(self._hash_rate(), self._max_target())
                 self.channel.update(self._hash_rate(), self._max_target())
 
     def resume(self, session: str) -> Subscription | None:
@@ -244,7 +245,9 @@ class Miner:
         identity = self.identity or self._former
         assert identity is not None
         user, tlvs = identity.on_wire(extensions)
-        return OpenTerms(user, self._hash_rate(), self._max_target(), self._layout.needed, tlvs)
+        hash_rate, easiest = self._hash_rate(), self._max_target()
+        self.session.expect(hash_rate, easiest)
+        return OpenTerms(user, hash_rate, easiest, self._layout.needed, tlvs)
 
     def opened(self, tlvs: tuple[Tlv, ...]) -> None:
         """Fresh work follows; the miner keeps its extranonce1, whatever prefix is in front of it now."""

@@ -182,6 +182,7 @@ def _session_limits(config: TranslatorSettings) -> SessionLimits:
         ),
         open_requests=config.limits.open_submits,
         workers=config.limits.workers,
+        own_shares_per_minute=config.shown_shares_per_minute,
     )
 
 

@@ -84,7 +84,7 @@ def session(socket: Socket, owner: Owner) -> MinerSession:
         owner,
         granted=Subscription(b"\1\2\3\4", 8, "s"),
         layout=Layout(8),
-        limits=SessionLimits(cost=CostTerms(1e6, hard_s=1e9)),
+        limits=SessionLimits(cost=CostTerms(soft_s=1e8, hard_s=1e9)),
         totals=Tally(),
         clock=lambda: float(NOW),
     )
