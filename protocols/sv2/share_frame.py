@@ -19,6 +19,8 @@ _SHARE = Struct("<6IB")
 _SUCCESS = Struct("<3IQ")
 SUCCESS = HEADER.pack(CHANNEL_BIT, SubmitSharesSuccess.msg_type, _SUCCESS.size, 0)
 """The header of SubmitSharesSuccess."""
+pack_success = _SUCCESS.pack
+"""The payload of SubmitSharesSuccess, from the same numbers as `success`."""
 _SHARE_HEADERS = tuple(
     HEADER.pack(CHANNEL_BIT, SubmitSharesExtended.msg_type, _SHARE.size + size, 0)
     for size in range(MAX_EXTRANONCE + 1)
@@ -56,7 +58,7 @@ def success(channel_id: int, last: int, count: int, total: int) -> tuple[bytes, 
     """SubmitSharesSuccess as header and payload: the last of `count` accepted shares, whose difficulties sum
     to `total`.
     """
-    return SUCCESS, _SUCCESS.pack(channel_id, last, count, total)
+    return SUCCESS, pack_success(channel_id, last, count, total)
 
 
 def read_success(payload: bytes) -> tuple[int, int, int]:

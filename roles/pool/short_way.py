@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from protocols.bitcoin.header import ROLLABLE_VERSION_BITS
 from protocols.bitcoin.target import work as work_of
-from protocols.ehash.amount import Price, Valuation, price_of
+from protocols.ehash.amount import Valuation, price_of
 from protocols.mining.channel import ExtendedChannel
 from protocols.mining.extranonce import ROLLABLE_SIZE
 from protocols.mining.job import Job
@@ -26,6 +26,7 @@ from roles.stratum.pace import Pace
 PLAIN: Final = Struct(f"<6IB{ROLLABLE_SIZE}s")
 """An extended share without TLVs."""
 MAX_KNOWN: Final = 4096
+_LOW_BITS: Final = (1 << 64) - 1
 _FIXED_VERSION_BITS: Final = 0xFFFFFFFF ^ ROLLABLE_VERSION_BITS
 
 
@@ -40,13 +41,14 @@ _Known = tuple[
     int,
     int,
     int,
-    Price,
+    int,
+    int,
     int,
     bytes | None,
 ]
 """What plain shares for one job of one channel are judged by: the member, its pace and its shares, the
-extranonce prefix, what proves a share, least ntime, version and its fixed bits, target and the block's, the
-price, the work, and the locking key.
+extranonce prefix, what proves a share, least ntime, version and its fixed bits, target and the block's, whole
+and threshold of the price, the work, and the locking key.
 """
 
 
@@ -74,6 +76,7 @@ class ShortWay:
             return
         if len(self._known) >= MAX_KNOWN:
             self._known = {}
+        price = price_of(job.target, terms.rule.minimum)
         self._known[channel.channel_id << 32 | job.job_id] = (
             member,
             member.pace,
@@ -85,7 +88,8 @@ class ShortWay:
             _FIXED_VERSION_BITS if channel.version_rolling else 0xFFFFFFFF,
             job.target,
             job.tip.block_target,
-            price_of(job.target, terms.rule.minimum),
+            price.whole,
+            price.threshold,
             work_of(job.target),
             channel.key,
         )
@@ -116,11 +120,19 @@ class ShortWay:
             if about is None or rolled != ROLLABLE_SIZE:
                 return place
             (
-                member, pace, seen, prefix, prove, min_ntime, base, fixed, target, block_target, price, work,
-                key,
+                member, pace, seen, prefix, prove, min_ntime, base, fixed, target, block_target, whole,
+                threshold, work, key,
             ) = about  # fmt: skip
-            if not min_ntime <= ntime <= now or (version ^ base) & fixed or not pace.admits(moment):
+            if not min_ntime <= ntime <= now or (version ^ base) & fixed:
                 return place
+            tokens = pace.tokens
+            if moment > pace.when:
+                tokens = min(tokens + (moment - pace.when) * pace.rate, pace.burst)
+                pace.when = moment
+            if tokens < 1:
+                pace.tokens = tokens
+                return place
+            pace.tokens = tokens - 1
             header, share_hash = prove(prefix + extranonce, version, ntime, nonce)
             number = to_int(share_hash, "little")
             if number <= block_target:
@@ -132,7 +144,7 @@ class ShortWay:
             if share_hash in recent or share_hash in seen.older or len(recent) >= GENERATION:
                 return place
             recent[share_hash] = key
-            amount = price.amount(share_hash)
+            amount = whole + (number & _LOW_BITS < threshold) if threshold else whole
             # Bare tuples: their classes' constructors take three times as long, and so does unpacking them.
             entry: Any = None
             if amount:

@@ -9,7 +9,7 @@ from protocols.mining.errors import DifficultyTooLow, ShareRefused, TooManyShare
 from protocols.sv2.codec import encode
 from protocols.sv2.frame import Frame
 from protocols.sv2.mining import SubmitSharesError
-from protocols.sv2.share_frame import success
+from protocols.sv2.share_frame import SUCCESS, pack_success, success
 from protocols.sv2.tlv import Tlv
 from roles.credit.ledger_rows import Entry, Fate, Outcome
 from roles.pool.floor import Floor
@@ -171,11 +171,11 @@ class Submissions:
 
     def _told(self, shares: list[Judged], outcome: Outcome | BaseException) -> None:
         """The ledger says what has become of shares: they are answered in the order of submission."""
+        self._unsettled -= len(shares)
         if len(shares) == 1 and isinstance(outcome, Outcome) and outcome.records is None:
-            self._settle_one(shares, outcome)
+            self._settle_one(shares[0], outcome)
         else:
             self._answer(shares, outcome)
-        self._unsettled -= len(shares)
         if self._is_holding and self._unsettled < MAX_UNSETTLED:
             self._is_holding = False
             self._peer.release()
@@ -185,25 +185,25 @@ class Submissions:
         self._unsettled -= len(shares)
         self._answer(shares, None)
 
-    def _settle_one(self, shares: list[Judged], outcome: Outcome) -> None:
-        """What `_answer` comes to for the usual case: one new share."""
+    def _settle_one(self, share: Judged, outcome: Outcome) -> None:
+        """What `_answer` comes to for one new share, as most are."""
         crash.at("pool.shares-durable")
-        member, sequence, _, work, _, _ = shares[0]
+        member, sequence, _, work, _, _ = share
         floor = self._floor
-        floor.meters.accepted.value += 1
-        floor.meters.work.value += work
+        meters, now = floor.meters, floor.monotonic()
+        meters.accepted.value += 1
+        meters.work.value += work
         if member.channel.channel_id not in self._roster.members:
             return
-        now = floor.monotonic()
         is_rushed = member.credit(work, now, 1)
         answer = member.acks.add(sequence, work)
         if self.tells_notices:
-            self._expect_notices(shares, outcome)
+            self._expect_notices([share], outcome)
         if answer is None:
             self._wait(member)
         else:
             try:
-                self._peer.send_one(*success(*answer))
+                self._peer.send_one(SUCCESS, pack_success(*answer))
             except ConnectionLost:
                 # Whoever reads from the connection hears of it.
                 return

@@ -146,3 +146,29 @@ def test_the_limit_hears_of_every_type_and_of_every_larger_payload(make: CipherM
     frames = [(kind + size.to_bytes(3, "little"), bytes(size)) for kind, size in sizes]
     assert receiver.receive(sender.send_many(frames)) == frames
     assert {frames[index][0] for index in (0, 2, 3, 6)} <= set(heard)
+
+
+def test_segments_of_the_usual_size_may_hold_anything(make: CipherMaker) -> None:
+    sender, receiver = pair(make)
+    usual = (header(40), bytes(40))
+    for _ in range(8):
+        assert receiver.receive(sender.send(*usual)) == [usual]
+    other_type = (b"\x00\x80\x1a" + usual[0][3:], b"\x01" * 40)
+    assert receiver.receive(sender.send(*other_type)) == [other_type]
+    assert receiver.receive(sender.send(*usual)) == [usual]
+    larger = (header(1000), b"\x02" * 1000)
+    size = 22 + 40 + 16
+    stream = sender.send(*larger) + sender.send(*usual)
+    pieces = [stream[start : start + size] for start in range(0, len(stream), size)]
+    assert [frame for piece in pieces for frame in receiver.receive(piece)] == [larger, usual]
+
+
+def test_a_flipped_bit_in_a_frame_like_many_before_it_ends_the_stream(make: CipherMaker) -> None:
+    for at in (3, 30):
+        sender, receiver = pair(make)
+        for _ in range(8):
+            receiver.receive(sender.send(header(40), bytes(40)))
+        sealed = bytearray(sender.send(header(40), bytes(40)))
+        sealed[at] ^= 1
+        with pytest.raises(FrameForged):
+            receiver.receive(bytes(sealed))
