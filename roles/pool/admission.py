@@ -20,7 +20,7 @@ from protocols.mining.errors import (
     UnknownUser,
 )
 from protocols.mining.group import Group
-from protocols.mining.vardiff import hashes_for
+from protocols.mining.vardiff import probe_hashes
 from protocols.sv2.errors import MalformedTlv
 from protocols.sv2.mining import OpenExtendedMiningChannel, OpenStandardMiningChannel
 from protocols.sv2.setup import REQUIRES_STANDARD_JOBS, REQUIRES_WORK_SELECTION
@@ -98,11 +98,9 @@ class Admission:
         if request.max_target < workshop.tip.block_target:
             raise MaxTargetOutOfRange("the client's easiest share is harder than a block")
         max_target = self._same(request.max_target)
+        recalled = self._difficulties.recall(host, request.user_identity)
         if revived is None:
-            wanted = max(
-                hashes_for(request.nominal_hash_rate, terms.shares_per_minute),
-                self._difficulties.recall(host, request.user_identity),
-            )
+            wanted = recalled or probe_hashes(request.nominal_hash_rate, terms.shares_per_minute)
             target = self._target(wanted, network=workshop.tip.block_target, max_target=max_target)
         else:
             target, wanted = revived.target, work_of(revived.target)
@@ -124,6 +122,7 @@ class Admission:
             wanted=wanted,
             # Zero is the common case, and the constant takes nothing.
             declared=request.nominal_hash_rate or 0.0,
+            is_known=bool(recalled) or revived is not None,
             host=host,
             user=request.user_identity,
         )

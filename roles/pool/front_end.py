@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 
 from protocols.ehash.amount import Valuation
 from protocols.mining.credit_target import CreditRule
-from protocols.mining.vardiff import RUSH
+from protocols.mining.vardiff import FASTEST
 from roles.pool.admission import Admission
 from roles.pool.books import Books
 from roles.pool.disk import DiskWatch
@@ -113,7 +113,7 @@ def terms_of(config: PoolSettings, shared: PoolSide) -> Terms:
         shares_per_s=config.limits.shares_per_s,
         # A miner whose target has yet to be found must not lose shares by that.
         channel_shares_per_s=max(
-            config.limits.channel_shares_per_s, RUSH * config.vardiff.shares_per_minute / 60
+            config.limits.channel_shares_per_s, FASTEST * config.vardiff.shares_per_minute / 60
         ),
         keys=config.limits.keys_per_connection,
         ack_size=config.acknowledgement.shares,

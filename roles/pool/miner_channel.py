@@ -3,7 +3,7 @@
 from protocols.bitcoin.target import work as work_of
 from protocols.mining.acknowledgement import Acknowledgements
 from protocols.mining.channel import ExtendedChannel, StandardChannel
-from protocols.mining.vardiff import Vardiff, hashes_for, silence_s
+from protocols.mining.vardiff import Vardiff, probe_hashes, silence_s
 from protocols.sv2.mining import SetTarget
 from roles.pool.allowance import BURST_S
 from roles.pool.resume_store import ChannelRecord
@@ -18,13 +18,15 @@ CHANGED_RATE = 1.5
 class MinerChannel:
     """A channel with what the pool knows of its miner, who is `user` at `host`; times in monotonic seconds.
 
+    `wanted` is what its shares take at first; `is_known` if that comes of experience with it.
+
     What only shares need is made with the first of them: most channels of a crowd never see one. Where a
     method returns a new target, work that differs is to be sent with it.
     """
 
     __slots__ = (
-        "_acks", "_declared", "_looked", "_opened", "_pace", "_terms", "_vardiff", "_wanted", "channel",
-        "host", "record", "user",
+        "_acks", "_declared", "_is_known", "_looked", "_opened", "_pace", "_terms", "_vardiff", "_wanted",
+        "channel", "host", "record", "user",
     )  # fmt: skip
 
     def __init__(
@@ -35,6 +37,7 @@ class MinerChannel:
         *,
         wanted: int,
         declared: float,
+        is_known: bool = False,
         host: str = "",
         user: str = "",
     ) -> None:
@@ -47,6 +50,7 @@ class MinerChannel:
         self._opened = self._looked = now
         self._wanted = wanted
         self._declared = declared
+        self._is_known = is_known
         self._acks: Acknowledgements | None = None
         self._pace: Pace | None = None
         self._vardiff: Vardiff | None = None
@@ -75,13 +79,13 @@ class MinerChannel:
     def vardiff(self) -> Vardiff:
         """What the shares say of the miner's rate."""
         if self._vardiff is None:
-            self._vardiff = Vardiff(self._terms.shares_per_minute, self._opened)
+            self._vardiff = Vardiff(self._terms.shares_per_minute, self._opened, is_known=self._is_known)
         return self._vardiff
 
     @property
     def hashes(self) -> int:
-        """What a share takes, 0 where no share has told whether that fits."""
-        return self._wanted if self._vardiff is not None and self._vardiff.heard else 0
+        """What a share of this miner takes in the long run, 0 where no share has told."""
+        return 0 if self._vardiff is None else self._vardiff.settled_hashes
 
     def hashrate(self, now: float) -> float:
         """The estimate in hashes a second, 0 before anything is known."""
@@ -90,7 +94,7 @@ class MinerChannel:
     def credit(self, work: int, now: float, shares: int) -> bool:
         """Count accepted shares; returns whether they come so fast that `adjust` should not wait."""
         vardiff = self.vardiff
-        vardiff.accepted(work, now, shares)
+        vardiff.accepted(work, shares)
         return vardiff.is_rushed(work_of(self.channel.target), now)
 
     def is_due(self, now: float) -> bool:
@@ -123,7 +127,7 @@ class MinerChannel:
             self._declared = hashrate
             self.vardiff.restart(now)
             self._looked = now
-            wanted = hashes_for(hashrate, self._terms.shares_per_minute)
+            wanted = probe_hashes(hashrate, self._terms.shares_per_minute)
         return self._aim(wanted, workshop)
 
     def _aim(self, wanted: int, workshop: Workshop) -> SetTarget | None:

@@ -368,7 +368,7 @@ class Aggregate:
 
     def _wishes(self) -> tuple[float, int]:
         """The hash rate of all, and the easiest target that suits everybody."""
-        total = sum(member.wanted for member in self._homes) * self.terms.shares_per_minute / 60
+        total = sum(member.hashes for member in self._homes) * self.terms.shares_per_minute / 60
         hardest = min((member.max_target for member in self._homes), default=MAX_TARGET)
         return total, max(hardest, from_work(max(1, hashes_for(total, SLOWEST_PER_MINUTE))))
 

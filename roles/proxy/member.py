@@ -24,7 +24,7 @@ from protocols.mining.errors import (
 )
 from protocols.mining.job import Job
 from protocols.mining.share import SeenShares, Verdict, check_time, check_version, extended_root, judge
-from protocols.mining.vardiff import Vardiff, hashes_for, silence_s
+from protocols.mining.vardiff import Vardiff, hashes_for, probe_hashes, silence_s
 from protocols.sv2.errors import MalformedTlv
 from protocols.sv2.layout import Message
 from protocols.sv2.mining import (
@@ -88,7 +88,7 @@ class Member(DownstreamChannel):
         )
         self._aggregate = aggregate
         self._declared = request.nominal_hash_rate
-        self.wanted = hashes_for(self._declared, aggregate.terms.shares_per_minute)
+        self.wanted = probe_hashes(self._declared, aggregate.terms.shares_per_minute)
         self._max_target = alike(request.max_target)
         self._sieve = Sieve(0)
         self._answers: Answers | None = None
@@ -129,6 +129,12 @@ class Member(DownstreamChannel):
     def target(self) -> int:
         """What the miner has been told."""
         return self._sieve.target
+
+    @property
+    def hashes(self) -> int:
+        """What a share of this miner takes in the long run, by experience, else by what it says to have."""
+        settled = 0 if self._vardiff is None else self._vardiff.settled_hashes
+        return settled or hashes_for(self._declared, self._aggregate.terms.shares_per_minute)
 
     @property
     def size(self) -> int:
@@ -317,7 +323,7 @@ class Member(DownstreamChannel):
         now = asyncio.get_running_loop().time()
         if self._vardiff is None:
             self._vardiff = self._new_vardiff(self._looked)
-        self._vardiff.accepted(work, now)
+        self._vardiff.accepted(work)
         if self._vardiff.is_rushed(work_of(self._sieve.target), now):
             self._aggregate.rushed(self, now)
 
@@ -349,7 +355,7 @@ class Member(DownstreamChannel):
         low, high = sorted((rate, self._declared))
         if rate and high > low * CHANGED_RATE:
             self._declared, self._looked = rate, now
-            self.wanted = hashes_for(rate, self._aggregate.terms.shares_per_minute)
+            self.wanted = probe_hashes(rate, self._aggregate.terms.shares_per_minute)
             if self._vardiff is not None:
                 self._vardiff.restart(now)
         if job is not None and self.is_open:
