@@ -277,11 +277,11 @@ async def test_who_is_refused_a_channel_has_not_resumed_it(house: House) -> None
 
 async def test_each_share_is_judged_by_the_target_that_its_work_had(house: House) -> None:
     await house.start()
-    channel = await begun(house, rate=64.0)
+    channel = await begun(house, rate=256.0)
     miner = channel.miner
     easy = channel.mine(low=from_work(1 << 9))
     for harder in (8, 64):
-        miner.say(UpdateChannel(channel.id, 64.0 * harder, ANY_TARGET))
+        miner.say(UpdateChannel(channel.id, 256.0 * harder, ANY_TARGET))
         await miner.hear(SetTarget)
         await channel.work()
     hard = channel.active.job_id
