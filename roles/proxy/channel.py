@@ -18,6 +18,7 @@ from protocols.ehash.messages import EXTENSION, TLV_MINT_URL, TLV_SHARE_KEY, Cre
 from protocols.mining.errors import InvalidUserIdentity, ShareRefused
 from protocols.mining.share import Verdict, check_time, check_version, judge
 from protocols.sv2.errors import MalformedTlv
+from protocols.sv2.job_frame import write_tip
 from protocols.sv2.layout import Message
 from protocols.sv2.mining import (
     NewExtendedMiningJob,
@@ -33,6 +34,7 @@ from roles.proxy.errors import Overloaded
 from roles.proxy.jobs import ALIKE, EdgeJob, EdgeJobs, EdgeWork, FutureJob, alike, work_from
 from roles.proxy.slices import SLICE_SIZE
 from roles.runtime import crash
+from roles.stratum.connection import Plain
 from roles.stratum.errors import ChannelNotOpen, SubmissionsFull
 from roles.stratum.submissions import Outcome, Settle
 from roles.stratum.submissions import Verdict as UpstreamVerdict
@@ -94,8 +96,8 @@ class EdgeChannel(DownstreamChannel):
         """The merkle root of work, where it is the same for all shares."""
 
     @abstractmethod
-    def _announce(self, job: FutureJob, min_ntime: int | None) -> Message:
-        """The message for a job."""
+    def _announce(self, job: FutureJob, min_ntime: int | None) -> Plain:
+        """The frame for a job."""
 
     @abstractmethod
     def _roll(self, share: Share, job: EdgeJob) -> tuple[bytes, bytes]:
@@ -198,11 +200,11 @@ class EdgeChannel(DownstreamChannel):
         job = FutureJob(self._jobs.next_id(), work, self._root(work, head), head, message.job_id)
         if message.min_ntime is None or tip is None:
             self._jobs.queue(job)
-            self._line.transmit(self._announce(job, None))
+            self._line.transmit_plain(self._announce(job, None))
             return
         self._tell_target()
         self._jobs.follow(EdgeJob(job.job_id, work, tip, self._told_target, job.root, head, job.origin))
-        self._line.transmit(self._announce(job, message.min_ntime))
+        self._line.transmit_plain(self._announce(job, message.min_ntime))
 
     def _new_tip(self, message: SetNewPrevHash) -> None:
         job = self._jobs.activate(message, target=self.upstream.target, now=int(self._edge.clock()))
@@ -210,8 +212,15 @@ class EdgeChannel(DownstreamChannel):
             log.warning("the upstream's new tip names no future job", extra={"channel": self.channel_id})
             return
         self._tell_target()
-        self._line.transmit(
-            SetNewPrevHash(self.channel_id, job.job_id, message.prev_hash, message.min_ntime, message.nbits)
+        tip = job.tip
+        self._line.transmit_plain(
+            write_tip(
+                self.channel_id,
+                job.job_id,
+                previous=tip.previous,
+                min_ntime=tip.min_ntime,
+                bits=tip.bits,
+            )
         )
 
     def _tell_target(self) -> None:

@@ -5,9 +5,9 @@ from typing import Final
 from protocols.bitcoin.header import ROLLABLE_VERSION_BITS
 from protocols.mining.errors import BadExtranonceSize, InvalidShare
 from protocols.mining.share import extended_root
+from protocols.sv2.codec import encode
 from protocols.sv2.layout import Message
 from protocols.sv2.mining import (
-    NewExtendedMiningJob,
     NewMiningJob,
     OpenExtendedMiningChannelSuccess,
     OpenStandardMiningChannelSuccess,
@@ -19,6 +19,7 @@ from roles.proxy.channel import EdgeChannel
 from roles.proxy.downstream_channel import Share
 from roles.proxy.jobs import EdgeJob, EdgeWork, FutureJob
 from roles.runtime import crash
+from roles.stratum.connection import Plain
 
 _FIXED_VERSION_BITS: Final = 0xFFFFFFFF ^ ROLLABLE_VERSION_BITS
 
@@ -42,8 +43,10 @@ class StandardEdgeChannel(EdgeChannel):
     def _root(self, work: EdgeWork, head: bytes) -> bytes:
         return extended_root(work, head + self.slice + bytes(self.extranonce_size))
 
-    def _announce(self, job: FutureJob, min_ntime: int | None) -> Message:
-        return NewMiningJob(self.channel_id, job.job_id, min_ntime, job.work.version, job.root or b"")
+    def _announce(self, job: FutureJob, min_ntime: int | None) -> Plain:
+        message = NewMiningJob(self.channel_id, job.job_id, min_ntime, job.work.version, job.root or b"")
+        frame = encode(message)
+        return frame.header(), frame.payload
 
     def _roll(self, share: Share, job: EdgeJob) -> tuple[bytes, bytes]:
         if not isinstance(share, SubmitSharesStandard):
@@ -65,18 +68,8 @@ class ExtendedEdgeChannel(EdgeChannel):
     def _root(self, _work: EdgeWork, _head: bytes) -> None:
         return None
 
-    def _announce(self, job: FutureJob, min_ntime: int | None) -> Message:
-        work = job.work
-        return NewExtendedMiningJob(
-            self.channel_id,
-            job.job_id,
-            min_ntime,
-            work.version,
-            work.version_rolling,
-            work.merkle_path,
-            work.prefix + job.head,
-            work.suffix,
-        )
+    def _announce(self, job: FutureJob, min_ntime: int | None) -> Plain:
+        return job.work.form(min_ntime).fill(self.channel_id, job.job_id, job.head)
 
     def _roll(self, share: Share, job: EdgeJob) -> tuple[bytes, bytes]:
         if not isinstance(share, SubmitSharesExtended):

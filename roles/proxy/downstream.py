@@ -66,6 +66,13 @@ MAX_EXTRANONCE = 32
 """Bytes of a full extranonce that any server may grant."""
 BREATH = 32
 """Frames taken, or channels given up, before other connections have their turn."""
+PIECE = 128
+"""Messages of one write; where there are more, the next ones wait until the miner has taken them."""
+TAKEN = 1 << 16
+"""Bytes on their way to the miner that say nothing."""
+UNSENT = 4_096
+UNSENT_PER_CHANNEL = 8
+"""Messages that may wait for a miner that takes them slowly."""
 MOMENT_S = 0.05
 REQUEST_COST = 5
 """What an open request, or a share that is not looked at, takes of a connection's pace, in shares."""
@@ -115,7 +122,9 @@ class Downstream:
         self._ids = count(FIRST_CHANNEL)
         self._berth = mode(self, lambda: next(self._ids))
         self._openings: set[asyncio.Task[None]] = set()
-        self._outbox: list[Plain] = []
+        self._outbox: deque[Plain] = deque()
+        self._pump: asyncio.Task[None] | None = None
+        self._releasing: deque[tuple[DownstreamChannel, str]] = deque()
         self._unsaid: list[Verdicts] = []
         self._is_flushing = False
         self._loop = asyncio.get_running_loop()
@@ -145,10 +154,11 @@ class Downstream:
         finally:
             if self._idle is not None:
                 self._idle.cancel()
-            for task in self._openings:
+            for task in (*self._openings, *(() if self._pump is None else (self._pump,))):
                 task.cancel()
             self._berth.end()
             self._leaving.clear()
+            self._releasing.clear()
             for number, channel in enumerate(tuple(self._channels.values()), 1):
                 self._drop(channel, "the miner has gone")
                 if number % BREATH == 0:
@@ -195,16 +205,28 @@ class Downstream:
         self._flush_soon()
 
     def release(self, channel: DownstreamChannel, reason: str) -> None:
-        """Give a channel up; a connection that has no other is closed, so that the miner looks elsewhere."""
-        if self._channels.get(channel.channel_id) is not channel:
-            return
-        self._edge.meters.released.inc()
-        self._forget(channel)
-        channel.close(reason, silently=False)
-        self.transmit(CloseChannel(channel.channel_id, reason))
-        if not self._channels:
-            self._flush()
-            self._connection.close()
+        """Give a channel up; a connection that has no other is closed, so that the miner looks elsewhere.
+
+        Of many channels in turns with others: all of a line may be given up in one moment.
+        """
+        self._releasing.append((channel, reason))
+        if len(self._releasing) == 1:
+            self._loop.call_soon(self._release_some)
+
+    def _release_some(self) -> None:
+        for _ in range(min(BREATH, len(self._releasing))):
+            channel, reason = self._releasing.popleft()
+            if self._channels.get(channel.channel_id) is not channel:
+                continue
+            self._edge.meters.released.inc()
+            self._forget(channel)
+            channel.close(reason, silently=False)
+            self.transmit(CloseChannel(channel.channel_id, reason))
+            if not self._channels:
+                self._send(len(self._outbox))
+                self._connection.close()
+        if self._releasing:
+            self._loop.call_soon(self._release_some)
 
     # What arrives
 
@@ -431,14 +453,36 @@ class Downstream:
 
     def _send_now(self, frame: Frame) -> None:
         self._outbox.append((frame.header(), frame.payload))
-        self._flush()
+        self._send(len(self._outbox))
 
     def _flush(self) -> None:
+        """Send what has come up in this turn; very much of it in pieces, as the miner takes it."""
         self._is_flushing = False
-        frames, self._outbox = self._outbox, []
         if self._unsaid:
-            frames += [answer for verdicts in self._unsaid if (answer := verdicts.due()) is not None]
+            self._outbox += [answer for verdicts in self._unsaid if (answer := verdicts.due()) is not None]
             self._unsaid.clear()
+        waiting = len(self._outbox)
+        if self._pump is None and waiting <= PIECE and self._connection.unsent <= TAKEN:
+            self._send(waiting)
+        elif self._pump is None:
+            self._pump = self._loop.create_task(self._send_rest())
+        elif waiting > UNSENT + UNSENT_PER_CHANNEL * len(self._channels):
+            self._connection.abort(f"the miner has not taken {waiting} messages", code="not-reading")
+
+    async def _send_rest(self) -> None:
+        try:
+            while self._outbox:
+                await self._connection.drain()
+                self._send(PIECE)
+                await asyncio.sleep(0)
+        except ConnectionLost:
+            # The reader hears of it, too.
+            pass
+        finally:
+            self._pump = None
+
+    def _send(self, count: int) -> None:
+        frames = [self._outbox.popleft() for _ in range(min(count, len(self._outbox)))]
         if frames:
             try:
                 self._connection.send_plain(frames)

@@ -8,7 +8,7 @@ it by. Jobs of an upstream channel that is gone stay known until the next tip, b
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple, TypeVar, cast
 
@@ -16,6 +16,7 @@ from protocols.bitcoin.coinbase import strip_witness
 from protocols.mining.errors import ShareRefused
 from protocols.mining.job import MAX_FUTURE, Job, JobStore, Tip, Work
 from protocols.mining.share import SeenShares
+from protocols.sv2.job_frame import JobForm
 from protocols.sv2.mining import NewExtendedMiningJob, SetNewPrevHash
 from roles.runtime.kernel import kernel
 
@@ -42,6 +43,27 @@ class EdgeWork(Work):
     """
 
     version_rolling: bool = True
+    _forms: list[tuple[int | None, JobForm]] = field(default_factory=list, compare=False, repr=False)
+
+    def form(self, min_ntime: int | None) -> JobForm:
+        """What its extended jobs have in common, of future ones without `min_ntime`; the last is kept."""
+        for known, form in self._forms:
+            if known == min_ntime:
+                return form
+        form = JobForm(
+            NewExtendedMiningJob(
+                0,
+                0,
+                min_ntime,
+                self.version,
+                self.version_rolling,
+                self.merkle_path,
+                self.prefix,
+                self.suffix,
+            )
+        )
+        self._forms[:] = [(min_ntime, form)]
+        return form
 
 
 class FutureJob(NamedTuple):
@@ -84,6 +106,9 @@ def _work(
     prefix, suffix = strip_witness(before, behind)
     maker = kernel().prover
     return EdgeWork(None, 0, version, prefix, suffix, path, maker, version_rolling=version_rolling)
+
+
+_tip = lru_cache(maxsize=ALIKE)(Tip)
 
 
 class EdgeJobs:
@@ -140,7 +165,7 @@ class EdgeJobs:
         if before is None or before.tip.previous != message.prev_hash:
             self._seen = None
         # The block target is not the edge's business: what is below the job's target goes upstream anyway.
-        tip = alike(Tip(message.prev_hash, message.min_ntime, message.nbits, 0, now))
+        tip = _tip(message.prev_hash, message.min_ntime, message.nbits, 0, now)
         job = EdgeJob(future.job_id, future.work, tip, target, future.root, future.head, future.origin)
         self._store.begin(job)
         self._future = None

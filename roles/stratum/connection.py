@@ -26,5 +26,11 @@ class FrameConnection(Protocol):
     def send_plain(self, frames: Sequence[Plain]) -> None:
         """The same for frames as header and payload."""
 
+    def hold(self) -> None:
+        """Hand nothing over until `release` has been called as often."""
+
+    def release(self) -> None:
+        """What has been held may go on, in a later turn of the loop."""
+
     def close(self) -> None:
         """End the connection; harmless when it has ended."""

@@ -12,9 +12,8 @@ from typing import Protocol
 from protocols.mining.errors import NoVerdict
 from protocols.sv2.codec import Catalogue, encode
 from protocols.sv2.connection import Reconnect
-from protocols.sv2.errors import EncodeError, UnknownMessage
+from protocols.sv2.errors import EncodeError, Sv2Error, UnknownMessage
 from protocols.sv2.frame import Frame, frame_from
-from protocols.sv2.layout import Message
 from protocols.sv2.mining import (
     CloseChannel,
     OpenExtendedMiningChannelSuccess,
@@ -38,6 +37,8 @@ _log = logging.getLogger(__name__)
 
 _OPENINGS = 64
 """Open requests without an answer; more of them would only wait in the upstream's queue."""
+_CROWD = 64
+"""Channels of a group that hear of a message before others have their turn."""
 _REFUSALS = 3
 """In a row, without a channel open, after which another upstream is tried if there is one."""
 
@@ -109,6 +110,7 @@ class MiningSession:
         self._outbox: list[Plain] = []
         self._flushing: asyncio.Handle | None = None
         self._is_gathering = False
+        self._crowd: deque[UpstreamChannel] = deque()
         self._heard = self._loop.time()
         self._failure = ""
 
@@ -182,6 +184,7 @@ class MiningSession:
         self._outbox.clear()
         self._waiting.clear()
         self._opening.clear()
+        self._crowd.clear()
         channels, self._open = list(self._open.values()), {}
         self._groups.clear()
         self._metrics.channels.set(0)
@@ -237,14 +240,12 @@ class MiningSession:
         self._ask()
         return entry[1] if entry else None
 
-    def _close(self, message: CloseChannel) -> None:
-        for channel in self._addressed(message.channel_id):
-            if channel.is_open:
-                self._drop(channel)
-                self._metrics.refusals.inc()
-                self._around.shares("unknown", len(channel.submissions))
-                channel.lose(f"the upstream closed the channel: {message.reason_code}", message.reason_code)
-                self._later(self._timing.closed, partial(self.want, channel))
+    def _closed(self, message: CloseChannel, channel: UpstreamChannel) -> None:
+        self._drop(channel)
+        self._metrics.refusals.inc()
+        self._around.shares("unknown", len(channel.submissions))
+        channel.lose(f"the upstream closed the channel: {message.reason_code}", message.reason_code)
+        self._later(self._timing.closed, partial(self.want, channel))
 
     def _drop(self, channel: UpstreamChannel) -> None:
         del self._open[channel.id]
@@ -256,18 +257,22 @@ class MiningSession:
     def _take(self, frames: Sequence[Plain]) -> int:
         self._heard = self._loop.time()
         accepted = 0
+        taken = 0
         try:
             for header, payload in frames:
+                taken += 1
                 if header == SUCCESS:
                     accepted += self._accepted(*read_success(payload))
                 else:
                     self._receive(frame_from(header, payload))
+                if self._crowd:
+                    break
         except UpstreamUnusable as error:
             self._fail(str(error))
         finally:
             if accepted:
                 self._around.shares("accepted", accepted)
-        return len(frames)
+        return taken
 
     def _receive(self, frame: Frame) -> None:
         try:
@@ -287,13 +292,13 @@ class MiningSession:
             case OpenMiningChannelError():
                 self._refused(message)
             case CloseChannel():
-                self._close(message)
+                self._for_each(message.channel_id, partial(self._closed, message))
             case SetGroupChannel():
                 self._regroup(message)
             case Reconnect():
                 raise UpstreamUnusable("the upstream asked us to connect anew")
             case _ if message.channel:
-                self._deliver(frame.channel_id, message)
+                self._for_each(frame.channel_id, partial(UpstreamChannel.deliver, message=message))
             case _:
                 self._metrics.ignored.inc()
 
@@ -318,13 +323,35 @@ class MiningSession:
         else:
             self._around.shares("unknown" if message.error_code == NoVerdict.code else "rejected", 1)
 
-    def _deliver(self, channel_id: int, message: Message) -> None:
+    def _for_each(self, channel_id: int, act: Callable[[UpstreamChannel], None]) -> None:
+        """Do something for the channels that an id means, of many in turns with others; what comes next
+        waits for it.
+        """
         channels = self._addressed(channel_id)
         if not channels:
             self._metrics.ignored.inc()
+        if len(channels) > _CROWD:
+            self._crowd.extend(channels)
+            self._connection.hold()
+            self._serve_crowd(act)
+            return
         for channel in channels:
-            if channel.is_open:
-                channel.deliver(message)
+            if channel.is_carried_by(self):
+                act(channel)
+
+    def _serve_crowd(self, act: Callable[[UpstreamChannel], None]) -> None:
+        try:
+            for _ in range(min(_CROWD, len(self._crowd))):
+                channel = self._crowd.popleft()
+                if channel.is_carried_by(self):
+                    act(channel)
+        except Sv2Error as error:
+            self._crowd.clear()
+            self._fail(str(error))
+        if self._crowd:
+            self._loop.call_soon(self._serve_crowd, act)
+        else:
+            self._connection.release()
 
     def _addressed(self, channel_id: int) -> list[UpstreamChannel]:
         channel = self._open.get(channel_id)

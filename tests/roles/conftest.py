@@ -32,6 +32,9 @@ class ScriptedConnection:
         self.tlvs: tuple[Tlv, ...] = ()
         self.is_closed = False
         self._rest: list[Frame] = []
+        self._holds = 0
+        self._free = asyncio.Event()
+        self._free.set()
 
     # The client's side.
 
@@ -56,7 +59,18 @@ class ScriptedConnection:
         while True:
             frames = [(frame.header(), frame.payload) for frame in await self.receive_batch()]
             while frames:
+                await self._free.wait()
                 frames = frames[take(frames) :]
+            await self._free.wait()
+
+    def hold(self) -> None:
+        self._holds += 1
+        self._free.clear()
+
+    def release(self) -> None:
+        self._holds -= 1
+        if not self._holds:
+            self._free.set()
 
     def send_plain(self, frames: Sequence[Plain]) -> None:
         self.send(*(frame_from(header, payload) for header, payload in frames))

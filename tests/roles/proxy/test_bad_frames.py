@@ -31,7 +31,7 @@ def downstream() -> Downstream:
     edge = Edge(MagicMock(), Meters(CollectorRegistry()), lambda: 1.0, None, MagicMock())
     watch = MagicMock(is_released=False)
     return Downstream(
-        MagicMock(),
+        MagicMock(unsent=0),
         edge=edge,
         mode=lambda line, new_id: PerMiner(edge, line),
         registrar=MagicMock(),
