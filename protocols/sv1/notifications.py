@@ -16,6 +16,7 @@ from protocols.sv1.messages import notification
 
 __all__ = [
     "Notify",
+    "NotifyForm",
     "SetExtranonce",
     "get_version",
     "notify",
@@ -67,14 +68,41 @@ def swap_words(hash32: bytes) -> bytes:
     return b"".join(hash32[i : i + 4][::-1] for i in range(0, 32, 4))
 
 
+class NotifyForm:
+    """The text of mining.notify for many miners, whose lines differ in job id, time, and the end of the first
+    coinbase part; `head` is what stands before it.
+    """
+
+    __slots__ = ("_before", "_behind")
+
+    def __init__(
+        self,
+        previous: bytes,
+        head: bytes,
+        coinbase2: bytes,
+        branches: tuple[bytes, ...],
+        *,
+        version: int,
+        bits: int,
+    ) -> None:
+        path = ",".join(f'"{branch.hex()}"' for branch in branches)
+        self._before = f'","{swap_words(previous).hex()}","{head.hex()}'
+        self._behind = f'","{coinbase2.hex()}",[{path}],"{version:08x}","{bits:08x}","'
+
+    def line(self, job_id: str, end: bytes, ntime: int, *, clean: bool) -> bytes:
+        """One miner's line: a string job id, 64 hex digits per hash, 8 per number."""
+        return (
+            f'{{"id":null,"method":"mining.notify","params":["{job_id}{self._before}{end.hex()}{self._behind}'
+            f'{ntime:08x}",{"true" if clean else "false"}]}}\n'
+        ).encode()
+
+
 def notify(job: Notify) -> bytes:
-    """mining.notify as a line: a string job id, 64 hex digits per hash, 8 per number."""
-    branches = ",".join(f'"{branch.hex()}"' for branch in job.branches)
-    return (
-        f'{{"id":null,"method":"mining.notify","params":["{job.job_id}","{swap_words(job.previous).hex()}",'
-        f'"{job.coinbase1.hex()}","{job.coinbase2.hex()}",[{branches}],"{job.version:08x}","{job.bits:08x}",'
-        f'"{job.ntime:08x}",{"true" if job.clean else "false"}]}}\n'
-    ).encode()
+    """mining.notify as a line."""
+    form = NotifyForm(
+        job.previous, job.coinbase1, job.coinbase2, job.branches, version=job.version, bits=job.bits
+    )
+    return form.line(job.job_id, b"", job.ntime, clean=job.clean)
 
 
 def read_notify(params: list[Any]) -> Notify:

@@ -11,10 +11,12 @@ An item is a line without its end, or `Overlong` where one was skipped. A served
 bytes: one that only connects is never handed to the handler.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import Never
 
 from prometheus_client import CollectorRegistry
 
@@ -35,21 +37,79 @@ Line = bytes | Overlong
 class LineConnection(PeerStream[Line]):
     """Lines of at most `line_limit` bytes; a peer that speaks another protocol is cut."""
 
+    __slots__ = ("_ended", "_holds", "_lines", "_take")
+
     def __init__(self, owner: StreamOwner, limits: StreamLimits, line_limit: int) -> None:
         super().__init__(owner, limits)
         self._lines = LineSplitter(line_limit)
+        self._take: Callable[[Line], None] | None = None
+        self._ended: asyncio.Future[None] | None = None
+        self._holds = 0
 
     def send(self, *lines: bytes) -> None:
         """Write lines, each ended by LF, in one piece; raise ConnectionLost, and cut who does not read."""
         self._write(lines[0] if len(lines) == 1 else b"".join(lines))
 
+    async def hand_over(self, take: Callable[[Line], None]) -> Never:
+        """Give `take` every line from now on as it arrives, without a task's turn in between.
+
+        Raises ConnectionLost when the connection has ended and all that came before is taken.
+        """
+        self._take, self._ended = take, self._loop.create_future()
+        try:
+            self._give()
+            await self._ended
+        finally:
+            self._take = None
+        raise ConnectionLost("nothing more to hand over")
+
+    def hold(self) -> None:
+        """Hand nothing over, and read nothing, until `release` has been called as often."""
+        self._holds += 1
+        self._stop_reading()
+
+    def release(self) -> None:
+        """What has been held may go on, in a later turn of the event loop."""
+        self._holds -= 1
+        if not self._holds:
+            self._loop.call_soon(self._give)
+
     def _arrived(self, data: bytes) -> None:
         try:
-            for line in self._lines.receive(data):
-                self._deliver(line, len(line) if isinstance(line, bytes) else 0)
+            lines = self._lines.receive(data)
         except WrongProtocolError as error:
             self.abort(str(error), code="wrong-protocol")
+            lines = []
+        take = self._take
+        if take is not None and len(lines) == 1 and not self._queue and not self._holds:
+            take(lines[0])
+            return
+        for line in lines:
+            self._deliver(line, len(line) if isinstance(line, bytes) else 0)
+        if take is not None:
+            self._give()
         self._delivered()
+
+    def _give(self) -> None:
+        if self._take is None:
+            return
+        while self._queue and not self._holds:
+            line, cost = self._queue.popleft()
+            self._took(cost)
+            self._take(line)
+        if self._queue or self._holds:
+            return
+        self._queue = None
+        if not self.reason:
+            self._read_on()
+        elif self._ended is not None and not self._ended.done():
+            self._ended.set_exception(self._lost())
+
+    def _end(self, code: str, text: str) -> bool:
+        is_first = super()._end(code, text)
+        if is_first and self._take is not None:
+            self._loop.call_soon(self._give)
+        return is_first
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +124,8 @@ class Door:
 
 class ServedLines(LineConnection):
     """The server's end; the peer may have begun with TLS."""
+
+    __slots__ = ("_door", "_has_spoken", "_tls")
 
     def __init__(self, owner: StreamOwner, limits: StreamLimits, line_limit: int, door: Door) -> None:
         super().__init__(owner, limits, line_limit)

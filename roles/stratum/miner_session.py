@@ -18,12 +18,13 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from protocols.sv1.errors import ErrorCode, MalformedError, Rejection
 from protocols.sv1.line import Overlong
 from protocols.sv1.messages import Call, error_reply, parse, reply
-from protocols.sv1.notifications import notify, set_difficulty, set_version_mask, show_message
+from protocols.sv1.notifications import set_difficulty, set_version_mask, show_message
+from protocols.sv1.plain_submit import read_plain_submit
 from protocols.sv1.results import Subscription
 from protocols.translation.difficulty import HASHES_PER_DIFFICULTY, told_difficulty
 from protocols.translation.extranonce import Layout
@@ -32,13 +33,15 @@ from protocols.translation.work import Work
 from roles.runtime.errors import ConnectionLost
 from roles.runtime.line_connection import Line, LineConnection
 from roles.stratum.cost import CostAccount, CostTerms
+from roles.stratum.deadlines import Deadlines
 from roles.stratum.handshake import Gatekeeper, Handshake
 from roles.stratum.own_difficulty import OwnDifficulty
 from roles.stratum.replies import OrderedReplies
+from roles.stratum.rounds import Rounds
 from roles.stratum.share_desk import ShareDesk, Submitter
 from roles.stratum.tally import Tally
 
-__all__ = ["MinerOwner", "MinerSession", "SessionLimits"]
+__all__ = ["MinerOwner", "MinerSession", "SessionLimits", "SessionTiming"]
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +62,14 @@ class SessionLimits:
     workers: int = 64
     own_shares_per_minute: float = 0.0
     tick_s: float = 5.0
+
+
+class SessionTiming:
+    """The timers that sessions have in common: they are looked after once in `tick_s` seconds."""
+
+    def __init__(self, tick_s: float) -> None:
+        self.rounds: Rounds[MinerSession] = Rounds(tick_s, MinerSession.look_after)
+        self.deadlines = Deadlines()
 
 
 class MinerOwner(Gatekeeper, Submitter, Protocol):
@@ -82,14 +93,17 @@ class MinerSession:
         totals: Tally,
         port_class: str | None = None,
         tally: Tally | None = None,
+        timing: SessionTiming | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._timing = timing or SessionTiming(limits.tick_s)
         self._connection = connection
         self._limits = limits
         self._clock = clock
         self._totals = totals
         self._extranonce_size = len(granted.extranonce1) + granted.extranonce2_size
         self._has_outgrown = False
+        self._is_over = False
         self._is_resumed = False
         self._loop = asyncio.get_running_loop()
         self._began = self._heard = self._loop.time()
@@ -111,6 +125,7 @@ class MinerSession:
             extranonce1=granted.extranonce1,
             layout=layout,
             verdict_s=limits.verdict_s,
+            deadlines=self._timing.deadlines,
             clock=clock,
             totals=totals,
             tally=tally,
@@ -124,22 +139,6 @@ class MinerSession:
         self._work: Work | None = None
         self._sent_ntime = 0
         self._notified = 0.0
-        self._tick_timer = self._loop.call_later(limits.tick_s, self._tick)
-        self._methods: dict[str, Callable[[Call], None]] = {
-            "mining.submit": self._submit,
-            "mining.configure": self.handshake.configure,
-            "mining.subscribe": self.handshake.subscribe,
-            "mining.authorize": self.handshake.authorize,
-            "mining.suggest_difficulty": self.handshake.suggest_difficulty,
-            "mining.suggest_target": self.handshake.suggest_target,
-            "mining.extranonce.subscribe": self._agree,
-            "mining.subscribe.extranonce": self._agree,
-            "mining.multi_version": self._agree,
-            "mining.ping": self._pong,
-            "mining.get_transactions": self._not_supported,
-            "mining.get_txnhashes": self._not_supported,
-            "pong": self._nothing,
-        }
 
     @property
     def peer(self) -> str:
@@ -165,20 +164,11 @@ class MinerSession:
         """Serve until the connection ends, which raises ConnectionLost, or the peer has cost too much; lines
         that came before are heard.
         """
+        self._timing.rounds.add(self)
         try:
-            while True:
-                for line in await self._connection.receive_batch():
-                    self._heard = self._loop.time()
-                    if pause := self.cost.take(self._heard):
-                        self._totals.throttled += 1
-                        await asyncio.sleep(pause)
-                    await self._replies.room()
-                    self._receive(line)
-                    if self.cost.is_exhausted:
-                        self.close("too much of what it says is wrong", code="too-costly")
-                        return
+            await self._connection.hand_over(self._take)
         finally:
-            self._tick_timer.cancel()
+            self._timing.rounds.discard(self)
             self.handshake.end()
 
     def continue_from(self, former: "MinerSession") -> None:
@@ -224,6 +214,36 @@ class MinerSession:
 
     # What the miner says
 
+    def _take(self, line: Line) -> None:
+        """Serve a line, and hear no more for a while from who says too much."""
+        if self._is_over:
+            return
+        connection = self._connection
+        now = self._heard = self._loop.time()
+        pause = self.cost.take(now)
+        if isinstance(line, Overlong) or not self._take_plain(line):
+            self._receive(line)
+        self._is_over = self.cost.is_exhausted
+        if self._is_over:
+            self.close("too much of what it says is wrong", code="too-costly")
+        elif pause:
+            self._totals.throttled += 1
+            connection.hold()
+            self._loop.call_later(pause, connection.release)
+        if self._replies.is_full(connection.release):
+            connection.hold()
+
+    def _take_plain(self, line: bytes) -> bool:
+        """The short way of a share that nothing is unusual about; False for every other line."""
+        handshake, desk = self.handshake, self.desk
+        if not (handshake.is_authorized and handshake.is_subscribed):
+            return False
+        submit = read_plain_submit(line, desk.extranonce2_size)
+        if submit is None or not desk.take(submit, handshake.mask):
+            return False
+        handshake.may_suggest = False
+        return True
+
     def _receive(self, line: Line) -> None:
         try:
             if isinstance(line, Overlong):
@@ -238,9 +258,9 @@ class MinerSession:
             self._call(message)
 
     def _call(self, call: Call) -> None:
-        handle = self._methods.get(call.method)
+        handle = _METHODS.get(call.method)
         if handle is not None:
-            handle(call)
+            handle(self, call)
         elif call.method.startswith("mining.suggest"):
             # Some firmware writes the parameter into the method's name.
             value = call.method.partition("(")[2].rstrip(") ")
@@ -299,7 +319,7 @@ class MinerSession:
                 lines.append(set_difficulty(told))
         hashes = self.told * HASHES_PER_DIFFICULTY
         job_id = self.desk.jobs.add(work, target, clean=clean and not keeps, hashes=hashes)
-        lines.append(notify(work.notify(job_id, ntime, clean=clean)))
+        lines.append(work.notify(job_id, ntime, clean=clean))
         self._sent_ntime = ntime
         self._notified = self._loop.time()
         self._write(lines)
@@ -307,7 +327,7 @@ class MinerSession:
 
     def _measure(self, work: Work) -> None:
         """Say once that the pool's coinbase is longer than what firmware of this class is known to take."""
-        size = len(work.coinbase1) + self._extranonce_size + len(work.coinbase2)
+        size = work.coinbase_size + self._extranonce_size
         firmware = self.handshake.firmware
         if size <= firmware.coinbase_bytes or self._has_outgrown:
             return
@@ -331,7 +351,8 @@ class MinerSession:
 
     # Time
 
-    def _tick(self) -> None:
+    def look_after(self) -> None:
+        """Once in a while: end who does not begin or says nothing, and keep the others."""
         now = self._loop.time()
         limits = self._limits
         named = self.handshake.is_subscribed and self.handshake.has_named_itself
@@ -343,7 +364,6 @@ class MinerSession:
             self.close("nothing heard for long", code="idle")
         else:
             self._keep_alive(now)
-            self._tick_timer = self._loop.call_later(limits.tick_s, self._tick)
 
     def _keep_alive(self, now: float) -> None:
         """Send the present work again, if it can be made to differ by its time, before firmware misses us, or
@@ -357,3 +377,20 @@ class MinerSession:
         ntime = int(self._clock())
         if ntime > max(self._sent_ntime, work.ntime):
             self._notify(work, ntime, clean=False)
+
+
+_METHODS: Final[dict[str, Callable[[MinerSession, Call], None]]] = {
+    "mining.submit": MinerSession._submit,
+    "mining.configure": lambda session, call: session.handshake.configure(call),
+    "mining.subscribe": lambda session, call: session.handshake.subscribe(call),
+    "mining.authorize": lambda session, call: session.handshake.authorize(call),
+    "mining.suggest_difficulty": lambda session, call: session.handshake.suggest_difficulty(call),
+    "mining.suggest_target": lambda session, call: session.handshake.suggest_target(call),
+    "mining.extranonce.subscribe": MinerSession._agree,
+    "mining.subscribe.extranonce": MinerSession._agree,
+    "mining.multi_version": MinerSession._agree,
+    "mining.ping": MinerSession._pong,
+    "mining.get_transactions": MinerSession._not_supported,
+    "mining.get_txnhashes": MinerSession._not_supported,
+    "pong": MinerSession._nothing,
+}

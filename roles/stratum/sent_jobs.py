@@ -54,6 +54,14 @@ class SentJobs:
         self._jobs[job_id] = SentJob(work, miner_target, hashes)
         return job_id
 
+    def present(self, job_id: str) -> SentJob | None:
+        """The job of a share, if it still counts."""
+        return self._jobs.get(job_id)
+
+    def is_new(self, share_hash: bytes) -> bool:
+        """Whether nothing is known of a share."""
+        return share_hash not in self._seen and share_hash not in self._accepted
+
     def find(self, job_id: str) -> SentJob:
         """The job of a share; raises Rejection for one that is stale or was never sent."""
         job = self._jobs.get(job_id)

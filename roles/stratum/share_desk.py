@@ -3,29 +3,33 @@
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 from protocols.sv1.errors import ErrorCode, Rejection
 from protocols.sv1.messages import Call, error_reply, reply
+from protocols.sv1.plain_submit import PlainSubmit
 from protocols.sv1.requests import Submit, read_submit
 from protocols.translation.extranonce import Layout
-from protocols.translation.share import JudgedShare, judge
+from protocols.translation.share import JudgedShare, judge, judge_plain
 from protocols.translation.verdict import NO_VERDICT, rejection
 from protocols.translation.work import Work
 from roles.stratum.cost import CostAccount
+from roles.stratum.deadlines import Deadlines
 from roles.stratum.own_difficulty import OwnDifficulty
 from roles.stratum.replies import OrderedReplies, Place
-from roles.stratum.sent_jobs import SentJobs
+from roles.stratum.sent_jobs import SentJob, SentJobs
 from roles.stratum.submissions import Outcome, Settle, Verdict
 from roles.stratum.tally import Tally, reason
 
 __all__ = ["ShareDesk", "Submitter"]
 
+_YES: Final = b'{"id":%b,"result":true,"error":null}\n'
+
 
 class Submitter(Protocol):
     """Takes a good share upstream."""
 
-    def found(self, share: JudgedShare, submit: Submit, work: Work, settle: Settle) -> None:
+    def found(self, share: JudgedShare, submit: Submit | PlainSubmit, work: Work, settle: Settle) -> None:
         """Send a share on; `settle` is called once, now or later, LOST where it cannot be sent. Must not
         raise.
         """
@@ -46,6 +50,7 @@ class ShareDesk:
         extranonce1: bytes,
         layout: Layout,
         verdict_s: float,
+        deadlines: Deadlines,
         clock: Callable[[], float],
         totals: Tally,
         cost: CostAccount,
@@ -62,8 +67,14 @@ class ShareDesk:
         self._extranonce1 = extranonce1
         self._layout = layout
         self._verdict_s = verdict_s
+        self._deadlines = deadlines
         self._clock = clock
         self._loop = asyncio.get_running_loop()
+
+    @property
+    def extranonce2_size(self) -> int:
+        """The bytes that the miner rolls."""
+        return self._layout.extranonce2_size
 
     def continue_from(self, former: "ShareDesk") -> None:
         """The miner has reconnected: what it was given to do on its former socket still counts."""
@@ -111,22 +122,39 @@ class ShareDesk:
                 tally.rate.add(job.hashes, now)
             self._replies.fill(place, reply(place.id, True))
             return
+        self._forward(place, share, submit, job, now)
+
+    def take(self, submit: PlainSubmit, mask: int) -> bool:
+        """The short way of a share that nothing is unusual about; False if it must go the long way, which
+        comes to the same verdict.
+        """
+        jobs = self.jobs
+        job = jobs.present(submit.job_id)
+        if job is None:
+            return False
+        share = judge_plain(
+            submit, job.work, extranonce1=self._extranonce1, mask=mask, now=int(self._clock())
+        )
+        if share is None or not jobs.is_new(share.share_hash):
+            return False
+        jobs.remember(share.share_hash)
+        number, now = int.from_bytes(share.share_hash, "little"), self._loop.time()
+        self.tally.found(number, now)
+        self._totals.found(number, now)
+        if self.own is not None:
+            self.own.found(job.hashes, now)
+        self._forward(self._replies.take(b"%d" % submit.id), share, submit, job, now)
+        return True
+
+    def _forward(
+        self, place: Place, share: JudgedShare, submit: Submit | PlainSubmit, job: SentJob, now: float
+    ) -> None:
         self.pending += 1
-        timer = self._loop.call_later(self._verdict_s, self._no_verdict, place)
-        settle = partial(self._settle, place, timer, share, hashes=job.hashes, since=now)
+        self._deadlines.add(now + self._verdict_s, place, partial(self._no_verdict, place))
+        settle = partial(self._settle, place, share.share_hash, job.hashes, now)
         self._submitter.found(share, submit, job.work, settle)
 
-    def _settle(
-        self,
-        place: Place,
-        timer: asyncio.TimerHandle,
-        share: JudgedShare,
-        verdict: Verdict,
-        *,
-        hashes: float,
-        since: float,
-    ) -> None:
-        timer.cancel()
+    def _settle(self, place: Place, share_hash: bytes, hashes: float, since: float, verdict: Verdict) -> None:
         self.pending -= 1
         now = self._loop.time()
         if verdict.outcome is not Outcome.LOST and self._totals.verdicts is not None:
@@ -134,14 +162,14 @@ class ShareDesk:
         if verdict.outcome is Outcome.ACCEPTED:
             self.tally.credit(hashes, now)
             self._totals.credit(hashes, now)
-            self.jobs.accepted(share.share_hash)
-            self._replies.fill(place, reply(place.id, True))
+            self.jobs.accepted(share_hash)
+            self._replies.fill(place, _YES % place.id)
         elif verdict.outcome is Outcome.REFUSED:
             self._reject(place, rejection(verdict.code))
         else:
             self.tally.unknown += 1
             self._totals.unknown += 1
-            self.jobs.forget(share.share_hash)
+            self.jobs.forget(share_hash)
             self._no_verdict(place)
 
     def _no_verdict(self, place: Place) -> None:

@@ -10,6 +10,7 @@ from typing import Protocol
 from protocols.bitcoin.target import MAX_TARGET, from_difficulty
 from protocols.ehash.messages import QuoteNotice
 from protocols.sv1.errors import ErrorCode, Rejection
+from protocols.sv1.plain_submit import PlainSubmit
 from protocols.sv1.requests import Authorize, Submit
 from protocols.sv1.results import Subscription
 from protocols.sv2.layout import Message
@@ -18,7 +19,7 @@ from protocols.sv2.tlv import Tlv
 from protocols.translation.errors import TranslationError
 from protocols.translation.extranonce import Layout
 from protocols.translation.share import JudgedShare
-from protocols.translation.work import ChannelWork, Work
+from protocols.translation.work import ChannelWork, Drafts, Work
 from roles.runtime.ban_list import BANNED
 from roles.stratum.errors import StratumError
 from roles.stratum.handshake import Answer
@@ -56,6 +57,9 @@ class MinerTerms:
 
 class Landlord(Protocol):
     """Who knows all miners."""
+
+    drafts: Drafts
+    """What the jobs of their channels have the same of."""
 
     def too_small(self) -> None:
         """Upstream's extranonce does not suffice."""
@@ -221,7 +225,7 @@ class Miner:
         """What it had on a former socket, if that is kept."""
         return self.granted if self._landlord.resume(self, session) else None
 
-    def found(self, share: JudgedShare, submit: Submit, work: Work, settle: Settle) -> None:
+    def found(self, share: JudgedShare, submit: Submit | PlainSubmit, work: Work, settle: Settle) -> None:
         """A share goes up the channel that its work came from; once that is gone nobody will judge it."""
         if self.channel is None or not self._is_fresh:
             settle(LOST)
@@ -259,7 +263,11 @@ class Miner:
             self._give_up_layout()
             return
         self._work = ChannelWork(
-            self._layout, channel.extranonce_size, channel.extranonce_prefix, channel.target
+            self._layout,
+            channel.extranonce_size,
+            channel.extranonce_prefix,
+            channel.target,
+            self._landlord.drafts,
         )
         answers, self._answers = self._answers, []
         for answer in answers:

@@ -10,12 +10,14 @@ from prometheus_client import CollectorRegistry
 from protocols.sv1.results import Subscription
 from protocols.translation.errors import SlicesExhausted
 from protocols.translation.extranonce import Layout, Slices
+from protocols.translation.work import Drafts
 from roles.runtime.ban_list import BANNED, BanList
+from roles.runtime.kernel import kernel
 from roles.runtime.line_connection import LineConnection
 from roles.stratum.firmware import classify
 from roles.stratum.latencies import Latencies
 from roles.stratum.miner_roll import MinerRoll
-from roles.stratum.miner_session import MinerSession, SessionLimits
+from roles.stratum.miner_session import MinerSession, SessionLimits, SessionTiming
 from roles.stratum.mining_client import MiningClient
 from roles.stratum.parking import Parking
 from roles.stratum.tally import Tally
@@ -62,6 +64,8 @@ class Translator:
         self.resumed = 0
         self.layout = Layout(extranonce2_size)
         self.bans = bans or BanList(CollectorRegistry())
+        self.drafts = Drafts(kernel().prover)
+        self._timing = SessionTiming(limits.tick_s)
         self._client = client
         self._terms = terms
         self._limits = limits
@@ -138,6 +142,7 @@ class Translator:
             totals=self.totals,
             tally=self.roll.begin(asyncio.get_running_loop().time()),
             port_class=port_class,
+            timing=self._timing,
         )
         self._miners[miner] = None
         self._sessions[granted.session] = miner

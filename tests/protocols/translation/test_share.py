@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from protocols.bitcoin.hashing import sha256d
 from protocols.bitcoin.header import Header
 from protocols.sv1.errors import Rejection
+from protocols.sv1.plain_submit import PlainSubmit
 from protocols.sv1.requests import Submit
 from protocols.translation.extranonce import Layout
-from protocols.translation.share import JudgedShare, judge
+from protocols.translation.share import JudgedShare, judge, judge_plain
 from protocols.translation.verdict import rejection
-from protocols.translation.work import Tip, Work
+from protocols.translation.work import Draft, Tip, Work
 
 NOW = 1_700_000_000
 EASY = (1 << 256) - 1
@@ -20,9 +21,8 @@ EASY = (1 << 256) - 1
 
 def work(target: int = EASY, version: int = 0x20000000, rolling: bool = True) -> Work:
     tip = Tip(b"\x07" * 32, NOW - 100, 0x207FFFFF)
-    return Work(
-        3, tip, NOW - 100, version, rolling, (), b"\x01" * 60 + b"\xaa", b"\x02" * 40, b"\0\0", target
-    )
+    draft = Draft(version, (), b"\x01" * 60, b"\x02" * 40, rolling_allowed=rolling)
+    return Work(3, draft.on(tip), NOW - 100, b"\xaa", b"\0\0", target)
 
 
 def share(**changed: Any) -> Submit:
@@ -50,7 +50,8 @@ def verdict(submit: Submit, of: Work, mask: int = 0x1FFFE000, miner_target: int 
 
 
 def hash_of(of: Work, submit: Submit, version: int) -> bytes:
-    root = sha256d(of.coinbase1 + b"\x01\x02\x03\x04" + submit.extranonce2 + of.coinbase2)
+    draft = of.pattern.draft
+    root = sha256d(draft.head + of.end + b"\x01\x02\x03\x04" + submit.extranonce2 + draft.coinbase2)
     return Header(version, of.tip.previous, root, submit.ntime, of.tip.bits, submit.nonce).hash()
 
 
@@ -178,3 +179,38 @@ def test_a_verdict_is_a_share_that_meets_a_target_or_a_rejection(
 def test_upstream_codes_become_texts_that_firmware_counts_by(code: str, wire: int, text: str) -> None:
     error = rejection(code)
     assert (error.code, error.text) == (wire, text)
+
+
+def plain(**changed: Any) -> PlainSubmit:
+    submit = share(**changed)
+    return PlainSubmit(1, submit.job_id, submit.extranonce2, submit.ntime, submit.nonce, submit.version_bits)
+
+
+def judged_plain(submit: PlainSubmit, of: Work, mask: int = 0x1FFFE000, now: int = NOW) -> JudgedShare | None:
+    return judge_plain(submit, of, extranonce1=b"\x01\x02\x03\x04", mask=mask, now=now)
+
+
+@pytest.mark.parametrize("bits", [0, 0x6000, 0x1FFFE000])
+@pytest.mark.parametrize("mask", [0, 0x1FFFE000])
+@pytest.mark.parametrize("version", [0x20000000, 0x20006000])
+@pytest.mark.parametrize("rolling", [True, False])
+@pytest.mark.parametrize("target", [EASY, EASY >> 1, 1])
+def test_a_plain_share_is_judged_as_any_other(
+    bits: int, mask: int, version: int, rolling: bool, target: int
+) -> None:
+    of = work(target, version, rolling)
+    short = judged_plain(plain(version_bits=bits), of, mask)
+    if short is not None:
+        assert short == verdict(share(version_bits=bits), of, mask)
+        assert short.forward
+
+
+def test_what_is_unusual_about_a_share_is_left_to_the_long_way() -> None:
+    assert judged_plain(plain(), work()) is not None
+    assert judged_plain(plain(version_bits=0x6000), work()) is not None
+    assert judged_plain(plain(version_bits=1), work()) is None
+    assert judged_plain(plain(version_bits=0x6000), work(version=0x20006000)) is None
+    assert judged_plain(plain(version_bits=0x6000), work(rolling=False)) is None
+    assert judged_plain(plain(ntime=NOW - 101), work()) is None
+    assert judged_plain(plain(ntime=NOW + 1), work()) is None
+    assert judged_plain(plain(), work(target=1)) is None

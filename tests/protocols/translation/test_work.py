@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 
 from protocols.sv1.messages import Call, parse
-from protocols.sv1.notifications import notify
 from protocols.sv1.requests import Submit
 from protocols.sv2.mining import NewExtendedMiningJob, SetNewPrevHash
 from protocols.translation.difficulty import told_difficulty
 from protocols.translation.errors import ExtranonceTooSmall, UntranslatableJob
 from protocols.translation.extranonce import Layout
 from protocols.translation.share import judge
-from protocols.translation.work import FUTURE_LIMIT, ChannelWork, Work
+from protocols.translation.work import DRAFT_LIMIT, FUTURE_LIMIT, ChannelWork, Drafts, Work
 
 VECTOR = json.loads((Path(__file__).parents[2] / "vectors" / "sv2" / "translator_mock.json").read_text())
 STRIPS = json.loads((Path(__file__).parents[2] / "vectors" / "sv2" / "bip141_strip.json").read_text())
@@ -48,7 +47,7 @@ def started(jobs: ChannelWork) -> Work:
 
 def test_the_recorded_job_becomes_the_notify_that_firmware_reads() -> None:
     work = started(channel(size=6))
-    message = parse(notify(work.notify("1", work.ntime, clean=True)))
+    message = parse(work.notify("1", work.ntime, clean=True))
     assert isinstance(message, Call)
     job_id, previous, coinbase1, coinbase2, branches, version, bits, ntime, clean = message.params
     words = [VECTOR["prev_hash"][i : i + 8] for i in range(0, 64, 8)]
@@ -63,7 +62,7 @@ def test_the_recorded_job_becomes_the_notify_that_firmware_reads() -> None:
 def test_a_miners_hash_of_the_recorded_job_is_the_hash_that_is_judged() -> None:
     """What a miner does with its notify, step by step and with nothing of ours."""
     work = started(channel(size=4))
-    message = parse(notify(work.notify("1", work.ntime, clean=True)))
+    message = parse(work.notify("1", work.ntime, clean=True))
     assert isinstance(message, Call)
     _, previous, coinbase1, coinbase2, branches, version, bits, ntime, _ = message.params
 
@@ -101,8 +100,10 @@ def test_witness_bytes_of_a_coinbase_are_taken_out(strip: dict[str, Any]) -> Non
     jobs = channel()
     jobs.job(whole)
     work = jobs.new_tip(tip())
-    assert work.coinbase1.hex() == expected["prefix"] + "aabb"
-    assert work.coinbase2.hex() == expected["suffix"]
+    draft = work.pattern.draft
+    assert (draft.head + work.end).hex() == expected["prefix"] + "aabb"
+    assert draft.coinbase2.hex() == expected["suffix"]
+    assert work.coinbase_size == len(bytes.fromhex(expected["prefix"] + expected["suffix"])) + 2
 
 
 def test_a_coinbase_with_half_a_witness_makes_no_work() -> None:
@@ -144,7 +145,7 @@ def test_a_new_prefix_holds_for_later_jobs() -> None:
     jobs.job(job(1))
     jobs.prefix = b"\xcc\xdd"
     jobs.job(job(2))
-    assert jobs.new_tip(tip(1)).coinbase1.endswith(b"\xaa\xbb")
+    assert jobs.new_tip(tip(1)).end.endswith(b"\xaa\xbb")
 
 
 def test_a_tip_ends_every_other_future_job() -> None:
@@ -175,3 +176,24 @@ def test_future_jobs_are_bounded() -> None:
 def test_a_channel_with_too_small_an_extranonce_gives_no_work() -> None:
     with pytest.raises(ExtranonceTooSmall):
         channel(size=3).job(job())
+
+
+def test_what_channels_have_the_same_of_is_held_once() -> None:
+    drafts = Drafts()
+    first, second = (ChannelWork(Layout(2, 2), 4, prefix, 1000, drafts) for prefix in (b"\xaa", b"\xbb"))
+    one, other = started(first), started(second)
+    assert one.pattern is other.pattern
+    assert one.pattern.prover is other.pattern.prover
+    assert one.pattern.form is other.pattern.form
+    assert one.end != other.end
+    longer = replace(job(2), coinbase_tx_suffix=b"\0" + job().coinbase_tx_suffix)
+    assert first.job(longer) is None
+    assert first.new_tip(tip(2)).pattern is not one.pattern
+
+
+def test_drafts_of_long_ago_are_forgotten() -> None:
+    drafts = Drafts()
+    jobs = [replace(job(), version=version) for version in range(DRAFT_LIMIT + 1)]
+    first, *_ = [drafts.take(each)[0] for each in jobs]
+    assert drafts.take(jobs[-1])[0] is drafts.take(jobs[-1])[0]
+    assert drafts.take(jobs[0])[0] is not first

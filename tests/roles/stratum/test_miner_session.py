@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -11,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.sv1.line import Overlong
+from protocols.sv1.plain_submit import PlainSubmit
 from protocols.sv1.requests import Authorize, Submit
 from protocols.sv1.results import Subscription
 from protocols.translation.extranonce import Layout
 from protocols.translation.share import JudgedShare
-from protocols.translation.work import Tip, Work
+from protocols.translation.work import Draft, Tip, Work
 from roles.runtime.errors import ConnectionLost
 from roles.stratum.cost import CostTerms
 from roles.stratum.handshake import Answer
@@ -43,6 +45,17 @@ class Socket:
             raise ConnectionLost("end")
         return self.batches.pop()
 
+    async def hand_over(self, take: Callable[[bytes | Overlong], None]) -> None:
+        while True:
+            for line in await self.receive_batch():
+                take(line)
+
+    def hold(self) -> None:
+        pass
+
+    def release(self) -> None:
+        pass
+
     def send(self, *lines: bytes) -> None:
         for line in lines:
             assert line.endswith(b"\n")
@@ -67,14 +80,15 @@ class Owner:
     def resume(self, session: str) -> Subscription | None:
         return None
 
-    def found(self, share: JudgedShare, submit: Submit, work: Work, settle: Settle) -> None:
+    def found(self, share: JudgedShare, submit: Submit | PlainSubmit, work: Work, settle: Settle) -> None:
         self.forwarded.append(share)
         settle(ACCEPTED)
 
 
 def work(target: int = EASY) -> Work:
     tip = Tip(b"\x07" * 32, NOW - 100, 0x207FFFFF)
-    return Work(3, tip, NOW - 100, 0x20000000, True, (), b"\x01" * 60, b"\x02" * 40, b"", target)
+    draft = Draft(0x20000000, (), b"\x01" * 60, b"\x02" * 40)
+    return Work(3, draft.on(tip), NOW - 100, b"", b"", target)
 
 
 def session(socket: Socket, owner: Owner) -> MinerSession:
@@ -178,6 +192,8 @@ class _Easier:
     def __init__(self, jobs: SentJobs) -> None:
         self.add = lambda work, miner_target, **told: jobs.add(work, EASY, **told)
         self.find = jobs.find
+        self.present = jobs.present
+        self.is_new = jobs.is_new
         self.remember = jobs.remember
 
 

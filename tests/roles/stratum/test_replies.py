@@ -1,5 +1,3 @@
-import asyncio
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,17 +40,19 @@ def test_any_order_of_verdicts_gives_the_order_of_requests(order: list[int]) -> 
     assert written == [b"%d" % n for n in range(8)]
 
 
-async def test_who_reads_requests_waits_while_too_many_are_open() -> None:
+def test_who_reads_requests_waits_while_too_many_are_open() -> None:
     replies = OrderedReplies(lambda lines: None, 2)
-    places = [replies.take(b"1"), replies.take(b"2")]
-    waiting = asyncio.ensure_future(replies.room())
-    await asyncio.sleep(0)
-    replies.fill(places[1], b"x")
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    replies.fill(places[0], b"x")
-    await asyncio.wait_for(waiting, 1)
-    await replies.room()
+    room: list[bool] = []
+    first = replies.take(b"1")
+    assert not replies.is_full(lambda: room.append(True))
+    second = replies.take(b"2")
+    assert replies.is_full(lambda: room.append(True))
+    replies.fill(second, b"x")
+    assert not room
+    replies.fill(first, b"x")
+    assert room == [True]
+    assert not replies.is_full(lambda: room.append(True))
+    assert room == [True]
 
 
 def test_a_pace_lets_a_burst_through_and_then_its_rate() -> None:

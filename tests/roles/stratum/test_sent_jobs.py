@@ -2,11 +2,11 @@ import pytest
 
 from protocols.sv1.errors import Rejection
 from protocols.translation.verdict import rejection
-from protocols.translation.work import Tip, Work
+from protocols.translation.work import Draft, Tip, Work
 from roles.stratum.sent_jobs import JOB_LIMIT, SEEN_LIMIT, SentJobs
 from roles.stratum.tally import Tally, reason
 
-WORK = Work(1, Tip(bytes(32), 0, 0), 0, 0, True, (), b"", b"", b"", 1)
+WORK = Work(1, Draft(0, (), b"", b"").on(Tip(bytes(32), 0, 0)), 0, b"", b"", 1)
 
 
 def refusal(jobs: SentJobs, job_id: str) -> tuple[int, str]:
