@@ -50,7 +50,8 @@ class Handshake:
     """What one miner has said of itself, and the answers to it.
 
     `ready` is called once, when it is both subscribed and authorized. `mask_for` tells which of the version
-    bits asked for the miner may roll now, `workers` how many names it may have. `port_class`: the class of
+    bits asked for the miner may roll now, `workers` how many names it may have, `tell` shows its person a
+    sentence. `port_class`: the class of
     firmware that its port is for, if any.
     """
 
@@ -63,6 +64,7 @@ class Handshake:
         mask_for: Callable[[int], int],
         ready: Callable[[], None],
         cost: CostAccount,
+        tell: Callable[[str], None],
         workers: int,
         port_class: str | None = None,
     ) -> None:
@@ -81,6 +83,8 @@ class Handshake:
         self._mask_for = mask_for
         self._ready = ready
         self._cost = cost
+        self._tell = tell
+        self._has_told = False
         self._workers = workers
         self._port_class = port_class
         self._names: set[str] = set()
@@ -180,6 +184,10 @@ class Handshake:
     def _refuse(self, place: Place, error: Rejection) -> None:
         self._cost.refused()
         self._replies.fill(place, error_reply(place.id, error))
+        if self.is_subscribed and error.code == ErrorCode.UNAUTHORIZED and not self._has_told:
+            # Some firmware shows the answer to no name, so that its person would look for another fault.
+            self._has_told = True
+            self._tell(f"This name may not mine: {error.text}")
 
     def _count(self, name: str) -> None:
         if len(name) > NAME_SIZE:

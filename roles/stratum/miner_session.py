@@ -116,6 +116,7 @@ class MinerSession:
             mask_for=self._mask_for,
             ready=self._ready,
             cost=self.cost,
+            tell=self._show,
             workers=limits.workers,
             port_class=port_class,
         )
@@ -130,6 +131,7 @@ class MinerSession:
             totals=totals,
             tally=tally,
             cost=self.cost,
+            hurry=self._hurry,
         )
         if limits.own_shares_per_minute:
             self.desk.own = OwnDifficulty(limits.own_shares_per_minute, self._began)
@@ -206,7 +208,7 @@ class MinerSession:
     def tell(self, text: str) -> None:
         """Show a person a sentence on the miner's own page or log; for what they should act on, no more."""
         if self.handshake.is_complete:
-            self._write([show_message(text)])
+            self._show(text)
 
     def close(self, text: str, *, code: str) -> None:
         """End the connection after what was sent."""
@@ -342,6 +344,9 @@ class MinerSession:
             return granted_mask(asked, 0, rolling_allowed=True, offered=SV1_MASK)
         return granted_mask(asked, self._work.version, rolling_allowed=self._work.rolling_allowed)
 
+    def _show(self, text: str) -> None:
+        self._write([show_message(text)])
+
     def _write(self, lines: list[bytes]) -> None:
         try:
             self._connection.send(*lines)
@@ -366,17 +371,19 @@ class MinerSession:
             self._keep_alive(now)
 
     def _keep_alive(self, now: float) -> None:
-        """Send the present work again, if it can be made to differ by its time, before firmware misses us, or
-        when it is far too easy.
-        """
-        work, own = self._work, self.desk.own
-        if work is None or not self._notified:
-            return
-        if now - self._notified < self._limits.keepalive_s and not (own and own.is_rushed(now)):
+        """Send the present work again, if it can be made to differ by its time, before firmware misses us."""
+        work = self._work
+        if work is None or not self._notified or now - self._notified < self._limits.keepalive_s:
             return
         ntime = int(self._clock())
         if ntime > max(self._sent_ntime, work.ntime):
             self._notify(work, ntime, clean=False)
+
+    def _hurry(self) -> None:
+        """Send the present work again, harder by a difficulty of its own, and with a later time."""
+        work = self._work
+        if work is not None and self._sent_ntime and self._connection.is_open:
+            self._notify(work, max(self._sent_ntime + 1, int(self._clock())), clean=False)
 
 
 _METHODS: Final[dict[str, Callable[[MinerSession, Call], None]]] = {

@@ -39,7 +39,8 @@ class ShareDesk:
     """Checks shares against the jobs that were sent, forwards good ones, and answers each with its true
     verdict.
 
-    `verdict_s`: how long the upstream's word is waited for. `clock` tells unix seconds.
+    `verdict_s`: how long the upstream's word is waited for. `clock` tells unix seconds. `hurry` is called
+    when shares that the upstream has no use for come so fast that harder work should not be waited for.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class ShareDesk:
         clock: Callable[[], float],
         totals: Tally,
         cost: CostAccount,
+        hurry: Callable[[], None] = lambda: None,
         tally: Tally | None = None,
     ) -> None:
         self.jobs = SentJobs()
@@ -62,6 +64,7 @@ class ShareDesk:
         self.pending = 0
         self._totals = totals
         self._cost = cost
+        self._hurry = hurry
         self._submitter = submitter
         self._replies = replies
         self._extranonce1 = extranonce1
@@ -121,6 +124,8 @@ class ShareDesk:
                 tally.local += 1
                 tally.rate.add(job.hashes, now)
             self._replies.fill(place, reply(place.id, True))
+            if self.own is not None and self.own.is_rushed(now):
+                self._hurry()
             return
         self._forward(place, share, submit, job, now)
 

@@ -38,6 +38,8 @@ _EASIEST_START = 2.0**-32
 """A hash."""
 START_SHARES_PER_MINUTE = 6
 """What a difficulty to start from is turned into a hash rate by; the pool's vardiff takes over from there."""
+HOLD_TOLD_S = 10.0
+"""After so long without its channel a person is told; most losses are shorter, and nobody's business."""
 _TOO_SMALL = "min-extranonce-size-too-large"
 _TOO_HARD = "max-target-out-of-range"
 
@@ -116,6 +118,7 @@ class Miner:
         self._floor: Fraction | None = None
         self._is_spoilt = False
         self._patience: asyncio.TimerHandle | None = None
+        self._notice: asyncio.TimerHandle | None = None
 
     @property
     def is_held(self) -> bool:
@@ -322,6 +325,8 @@ class Miner:
         hold = 0.0 if given_up else self.terms.hold_s
         if hold is not None:
             self._wait(hold, "no upstream for too long")
+        if hold is None or hold > HOLD_TOLD_S:
+            self._notice = self._loop.call_later(HOLD_TOLD_S, self._tell_hold)
 
     # The rest
 
@@ -376,6 +381,10 @@ class Miner:
         self._stop_waiting()
         self._patience = self._loop.call_later(seconds, self._release, text)
 
+    def _tell_hold(self) -> None:
+        self._notice = None
+        self.session.tell("The pool is away; this miner waits for it and earns nothing meanwhile")
+
     def _release(self, text: str) -> None:
         self.session.tell("No pool is in reach; this miner is released to its other pools")
         self._dismiss(text, code="no-upstream")
@@ -386,6 +395,9 @@ class Miner:
         self._landlord.dismissed(self)
 
     def _stop_waiting(self) -> None:
+        if self._notice is not None:
+            self._notice.cancel()
+            self._notice = None
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None

@@ -9,6 +9,7 @@ import pytest
 from protocols.bitcoin.target import MAX_TARGET, from_difficulty
 from protocols.ehash.key_text import encode_key
 from protocols.sv2.mining import OpenMiningChannelError
+from roles.translator import miner as miner_module
 from tests.roles.translator import scripted_proxy
 
 House = Any
@@ -149,6 +150,49 @@ async def test_miners_are_told_why_they_are_released(build: Build, upstream: Any
     house.proxy.restart()
     await miner.until(lambda: miner.is_gone)
     assert miner.lines[-1]["method"] == "client.show_message"
+
+
+async def test_a_person_is_told_of_a_hold_that_lasts_and_of_no_short_one(
+    build: Build, upstream: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(miner_module, "HOLD_TOLD_S", 0.05)
+    house = await build(hold_s=None)
+    miner = await house.miner()
+
+    def shown() -> list[dict[str, Any]]:
+        return [line for line in miner.lines if line.get("method") == "client.show_message"]
+
+    old = miner.jobs[-1].id
+    house.proxy.restart()
+    await miner.until(lambda: miner.jobs[-1].id != old)
+    assert not shown()
+    upstream.is_down = True
+    house.proxy.restart()
+    await miner.until(shown)
+    assert "The pool is away" in shown()[0]["params"][0]
+    upstream.is_down = False
+    old = miner.jobs[-1].id
+    await miner.until(lambda: miner.jobs[-1].id != old)
+    assert (await miner.mine())["result"] is True
+    assert len(shown()) == 1
+
+
+async def test_a_person_is_told_once_why_a_name_may_not_mine(house: House) -> None:
+    miner = await house.connect()
+    miner.write(
+        {"id": 1, "method": "mining.subscribe", "params": []},
+        {"id": 2, "method": "mining.authorize", "params": ["k=nonsense", "x"]},
+        {"id": 3, "method": "mining.authorize", "params": ["k=nonsense", "x"]},
+    )
+    miner.listen()
+    assert (await miner.reply(3))["error"][0] == 24
+    assert [line.get("method") for line in miner.lines] == [None, None, "client.show_message", None]
+    assert miner.lines[2]["params"][0].startswith("This name may not mine: Invalid key")
+    early = await house.connect()
+    early.write({"id": 2, "method": "mining.authorize", "params": ["k=nonsense", "x"]})
+    early.listen()
+    await early.reply(2)
+    assert [line.get("method") for line in early.lines] == [None]
 
 
 async def test_a_peer_whose_names_are_all_refused_is_cut(build: Build) -> None:
