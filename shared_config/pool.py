@@ -40,6 +40,8 @@ class PoolLimits(MiningLimits):
     """Miners, by host and user, whose difficulty is remembered for when they come back."""
     resume_records: int = Field(default=65_536, ge=0, le=1 << 24)
     """Channels, and connections of such, that can be resumed; others begin anew. 512 bytes of disk each."""
+    remembered_figures: int = Field(default=2_000, ge=0, le=1_000_000)
+    """Miners that have gone whose figures go on when they come back; each takes up to 4 KiB."""
     disk_reserve_bytes: int = Field(default=256 << 20, ge=0, le=1 << 50)
     """Of the ledger's disk; with less free, new shares are refused until there is room again."""
 

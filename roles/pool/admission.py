@@ -11,6 +11,7 @@ from protocols.ehash.key_text import parse_identity
 from protocols.ehash.messages import EXTENSION, TLV_CHANNEL_KEY
 from protocols.mining.channel import ExtendedChannel, StandardChannel
 from protocols.mining.errors import (
+    BannedByOperator,
     CapacityExhausted,
     CustomWorkRequired,
     InvalidUserIdentity,
@@ -26,11 +27,13 @@ from protocols.sv2.mining import OpenExtendedMiningChannel, OpenStandardMiningCh
 from protocols.sv2.setup import REQUIRES_STANDARD_JOBS, REQUIRES_WORK_SELECTION
 from protocols.sv2.tlv import Tlv, find_tlv
 from roles.pool.books import Prefixes
+from roles.pool.figures import Figures
 from roles.pool.miner_channel import MinerChannel
 from roles.pool.recollection import Difficulties
 from roles.pool.revival import Revived
 from roles.pool.terms import Terms
 from roles.pool.workshop import Workshop
+from roles.runtime.ban_list import BanList
 
 OpenRequest = OpenStandardMiningChannel | OpenExtendedMiningChannel
 
@@ -45,8 +48,17 @@ class Admission:
     """Opens channels, or refuses them with the code for the client."""
 
     def __init__(
-        self, terms: Terms, workshop: Workshop, prefixes: Prefixes, difficulties: Difficulties
+        self,
+        terms: Terms,
+        workshop: Workshop,
+        prefixes: Prefixes,
+        difficulties: Difficulties,
+        *,
+        figures: Figures,
+        bans: BanList,
     ) -> None:
+        self._figures = figures
+        self._bans = bans
         self._terms = terms
         self._workshop = workshop
         self._prefixes = prefixes
@@ -115,7 +127,7 @@ class Admission:
         if revived is not None:
             channel.resume(revived.targets, revived.jobs, revived.last_id)
         self._hosts[host] += 1
-        return MinerChannel(
+        member = MinerChannel(
             channel,
             terms,
             now,
@@ -125,7 +137,10 @@ class Admission:
             is_known=bool(recalled) or revived is not None,
             host=host,
             user=request.user_identity,
+            figures=self._figures,
         )
+        self._figures.enter(member)
+        return member
 
     def give_up(self, prefix: bytes) -> None:
         """Nothing comes of a channel that could have been resumed."""
@@ -133,6 +148,7 @@ class Admission:
 
     def close(self, channel: MinerChannel) -> None:
         """A channel is gone."""
+        self._figures.leave(channel)
         self._prefixes.release(channel.channel.prefix)
         self._hosts[channel.host] -= 1
         if not self._hosts[channel.host]:
@@ -156,4 +172,6 @@ class Admission:
             raise UnknownUser("the operator does not serve this user")
         if key is None and not self._terms.keyless:
             raise InvalidUserIdentity("the channel names no locking key, and this pool serves none without")
+        if self._bans.bars_miner(user, key):
+            raise BannedByOperator("the operator turns this miner away")
         return key

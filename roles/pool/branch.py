@@ -12,13 +12,16 @@ import socket
 import sys
 import time
 from collections.abc import Coroutine
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Final
 
 from protocols.ehash.resume_token import ResumeToken
 from roles.pool import intercom
+from roles.pool.api import Hall
 from roles.pool.books import Books
 from roles.pool.front_end import FrontEnd, PoolDaemon
+from roles.pool.inquiry import Clerk
 from roles.pool.intercom import Assignment, Garbled, Intercom, Word
 from roles.pool.meters import Meters
 from roles.pool.records import open_records, prefix_of
@@ -29,8 +32,12 @@ from roles.pool.tallies import snapshot
 from roles.runtime import sysexits
 from roles.runtime.authority import authority_secret
 from roles.runtime.daemon import Daemon, assist
+from roles.runtime.errors import OperatorError
 from roles.runtime.process import die_with_parent
+from roles.stratum.miner_pages import page
 from shared_config.address import Address
+from shared_config.pool import PoolSettings
+from shared_config.pool_side import PoolSide
 
 TICK_S: Final = 1.0
 SETTLE_S: Final = 2.0
@@ -60,7 +67,7 @@ async def serve(daemon: PoolDaemon, assignment: Assignment, wire: socket.socket)
     """Serve miners until told to stop or until the keeper has gone."""
     wire.setblocking(False)
     _, line = await asyncio.get_running_loop().create_unix_connection(Intercom, sock=wire)
-    branch = Branch(daemon, line, assignment.identity, assignment.store)
+    branch = Branch(daemon, line, assignment)
     line.attend(branch.hear)
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(each) for each in branch.activities()]
@@ -87,7 +94,8 @@ async def serve(daemon: PoolDaemon, assignment: Assignment, wire: socket.socket)
 class Branch:
     """The parts of a branch."""
 
-    def __init__(self, daemon: PoolDaemon, line: Intercom, identity: bytes, store: int) -> None:
+    def __init__(self, daemon: PoolDaemon, line: Intercom, assignment: Assignment) -> None:
+        identity, store = assignment.identity, assignment.store
         daemon.readiness.declare("listener", "waiting for work")
         self._daemon = daemon
         self._line = line
@@ -107,6 +115,8 @@ class Branch:
         books = Books(self.ledger, self._blocks, self._prefixes, self._claims, self._records)
         self._front = FrontEnd(daemon, daemon.metrics, meters, self._supply, books, identity=identity)
         self._front.difficulties.listener = self._departed
+        hall = Hall(assignment.number, self._front.figures, daemon.show_peer)
+        self._clerk = Clerk(line.say, partial(page, hall))
         self._address: asyncio.Future[Address] = asyncio.get_running_loop().create_future()
         self._prefixes.ask()
 
@@ -141,6 +151,10 @@ class Branch:
                 self._claims.answered(*intercom.unpack_claimed(payload))
             case Word.RELEASE:
                 self._release(*intercom.unpack_claim(payload))
+            case Word.MINERS_WANTED:
+                self._clerk.ask(payload)
+            case Word.CONFIGURATION:
+                self._reload(*intercom.unpack_configuration(payload))
             case Word.SETTLED:
                 self._supply.link.settled(payload)
             case Word.CONFIRMED:
@@ -161,6 +175,7 @@ class Branch:
             "has_work": self._supply.has_work.is_set(),
             "reasons": self._daemon.readiness.reasons,
             "metrics": snapshot(self._daemon.metrics),
+            "work": self._front.figures.totals.rate.sums,
         }
         self._line.say(Word.STATE, intercom.pack_json(state))
 
@@ -190,6 +205,13 @@ class Branch:
         if found.raw is not None:
             self._prefixes.withhold(prefix_of(found.raw))
         self._line.say(Word.RELEASED, intercom.pack_claimed(number, found.result, found.raw))
+
+    def _reload(self, config: PoolSettings, shared: PoolSide) -> None:
+        try:
+            self._daemon.take(config, shared)
+        except OperatorError as error:
+            # What the keeper could read a moment ago.
+            _log.error("the configuration could not be taken over", extra={"reason": str(error)})
 
     def _departed(self, host: str, user: str, hashes: int) -> None:
         self._line.hint(Word.DEPARTED, intercom.pack_json([host, user, hashes]))

@@ -16,6 +16,7 @@ from roles.pool import intercom
 from roles.pool.blocks import BlockDesk
 from roles.pool.books import Claimed
 from roles.pool.claims import KeptClaims
+from roles.pool.inquiry import Inquiries
 from roles.pool.intercom import Garbled, Intercom, Word
 from roles.pool.prefixes import PrefixBook
 from roles.pool.recollection import Difficulties
@@ -64,6 +65,7 @@ class BranchDesk:
     ) -> None:
         self.store = store
         """The number of the file in which the branch records channels that can be resumed."""
+        self.inquiries = Inquiries(line)
         self._line = line
         self._books = books
         self._report = report
@@ -101,6 +103,8 @@ class BranchDesk:
                 if told is None:
                     raise Garbled("a channel is released that nobody claimed")
                 told(result, raw)
+            case Word.MINERS:
+                self.inquiries.answered(payload)
             case Word.STATE:
                 self._report(json.loads(payload))
             case Word.DEPARTED:
@@ -137,6 +141,10 @@ class BranchDesk:
         """A miner has left another process."""
         self._line.hint(Word.DEPARTED, payload)
 
+    def reload(self, payload: bytes) -> None:
+        """The configuration was read again."""
+        self._line.say(Word.CONFIGURATION, payload)
+
     def listen(self, address: Address) -> None:
         """Miners are to be served there."""
         self._line.say(Word.LISTEN, intercom.pack_json([address.host, address.port]))
@@ -157,6 +165,7 @@ class BranchDesk:
 
     def close(self) -> None:
         """The branch is gone."""
+        self.inquiries.close()
         releases, self._releases = self._releases, {}
         for told in releases.values():
             told(Result.UNANSWERED, None)

@@ -26,7 +26,10 @@ from roles.runtime import crash
 from roles.runtime.backoff import Backoff
 from roles.runtime.readiness import Readiness
 from roles.runtime.task_group import TaskGroup
+from roles.stratum.miner_pages import Pages
 from shared_config.address import Address
+from shared_config.pool import PoolSettings
+from shared_config.pool_side import PoolSide
 
 CONDITION: Final = "branches"
 COMMAND: Final = (sys.executable, "-m", "roles.pool.branch")
@@ -87,7 +90,10 @@ class Branches:
         metrics: BranchMetrics,
         readiness: Readiness,
         ended: Callable[[], None],
+        worked: Callable[[float, float, int], None],
     ) -> None:
+        self._worked = worked
+        self._work: dict[int, tuple[float, float, int]] = {}
         self._count = count
         self._assign = assign
         self._books = books
@@ -176,6 +182,18 @@ class Branches:
             if desk is not where:
                 desk.learn(payload)
 
+    # What people and operators want
+
+    def pages(self) -> dict[int, Pages]:
+        """Who tells of the miners of each branch that serves any."""
+        return {number: desk.inquiries.page for number, desk in self._desks.items()}
+
+    def reload(self, config: PoolSettings, shared: PoolSide) -> None:
+        """The configuration was read again."""
+        payload = intercom.pack_configuration(config, shared)
+        for desk in self._desks.values():
+            desk.reload(payload)
+
     # The life of a branch
 
     async def _tend(self, number: int) -> None:
@@ -251,11 +269,16 @@ class Branches:
     def _forget(self, number: int) -> None:
         self._processes.pop(number, None)
         self._heard.pop(number, None)
+        self._work.pop(number, None)
         self._tallies.depart(number)
 
     def _report(self, number: int, state: dict[str, Any]) -> None:
         self._heard[number] = time.monotonic()
         self._tallies.take(number, state["metrics"])
+        work, squares, shares = state["work"]
+        before = self._work.get(number, (0.0, 0.0, 0))
+        self._worked(work - before[0], squares - before[1], shares - before[2])
+        self._work[number] = (work, squares, shares)
         if state["has_work"]:
             self._waiting.discard(number)
             if not self._waiting:

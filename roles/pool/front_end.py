@@ -1,5 +1,6 @@
 """What serves miners, the same in each process of a pool; where the books are kept it need not know."""
 
+import time
 from collections.abc import Coroutine
 
 from prometheus_client import CollectorRegistry
@@ -10,6 +11,7 @@ from protocols.mining.vardiff import FASTEST
 from roles.pool.admission import Admission
 from roles.pool.books import Books
 from roles.pool.disk import DiskWatch
+from roles.pool.figures import Figures
 from roles.pool.floor import Floor
 from roles.pool.meters import Meters
 from roles.pool.notices import Notices
@@ -20,8 +22,9 @@ from roles.pool.session import Session
 from roles.pool.share_desk import ShareDesk
 from roles.pool.supply import Supply
 from roles.pool.terms import Terms
+from roles.runtime.ban_list import open_bans, watch_over
 from roles.runtime.daemon import Daemon
-from roles.runtime.peer_server import PeerServer, ServerLimits, ServerMetrics
+from roles.runtime.peer_server import SERVER_LIMITS, PeerServer, ServerLimits, ServerMetrics
 from roles.runtime.peer_stream import StreamLimits
 from roles.runtime.sv2_connection import ServedConnection, Sv2Connection, serve
 from roles.stratum.client_messages import CLIENT_FRAMES
@@ -30,6 +33,22 @@ from shared_config.pool import PoolSettings
 from shared_config.pool_side import PoolSide
 
 PoolDaemon = Daemon[PoolSettings, PoolSide]
+
+MINER_SETTINGS = (
+    "vardiff.shares_per_minute",
+    "acknowledgement",
+    "users",
+    "limits.channels_per_connection",
+    "limits.channels_per_host",
+    "limits.shares_per_s",
+    "limits.channel_shares_per_s",
+    "limits.idle_s",
+)
+"""Those that are taken over while the daemon runs; some only for connections and channels to come."""
+RELOADABLE_TERMS = (
+    "shares_per_minute", "users", "channels", "channels_of_host", "shares_per_s", "channel_shares_per_s",
+    "ack_size", "ack_delay_s", "setup_s", "idle_s",
+)  # fmt: skip
 
 
 class FrontEnd:
@@ -47,14 +66,25 @@ class FrontEnd:
     ) -> None:
         config = daemon.config
         terms = terms_of(config, daemon.shared)
-        self._config = config
+        self._daemon = daemon
+        self._terms = terms
+        self._bans = open_bans(daemon, registry)
+        self.figures = Figures(config.limits.remembered_figures, time.monotonic)
         self._registry = registry
         self._supply = supply
         self.notices = Notices(identity, meters)
         self._disk = DiskWatch(daemon.state, config.limits.disk_reserve_bytes, meters, daemon.readiness)
         self.difficulties = Difficulties(config.limits.remembered_difficulties)
         meters.remembered.set_function(lambda: float(len(self.difficulties)))
-        admission = Admission(terms, supply.workshop, books.prefixes, self.difficulties)
+        meters.figures.set_function(lambda: float(len(self.figures.roll)))
+        admission = Admission(
+            terms,
+            supply.workshop,
+            books.prefixes,
+            self.difficulties,
+            figures=self.figures,
+            bans=self._bans,
+        )
         self.floor = Floor(
             terms,
             supply.workshop,
@@ -80,12 +110,12 @@ class FrontEnd:
 
     def server(self, address: Address, secret: bytes, *, has_siblings: bool) -> PeerServer[ServedConnection]:
         """The listener for miners and proxies, who are shared with siblings at the same address."""
-        config = self._config
+        config = self._daemon.config
 
         async def handle(connection: Sv2Connection) -> None:
             await Session(connection, self.floor).run()
 
-        return serve(
+        server = serve(
             address,
             secret,
             handle,
@@ -97,6 +127,16 @@ class FrontEnd:
             stream_limits=StreamLimits.of(config.limits),
             has_siblings=has_siblings,
         )
+
+        def take_over(config: PoolSettings, shared: PoolSide) -> None:
+            server.limits = ServerLimits.of(config.limits)
+            wanted = terms_of(config, shared)
+            for name in RELOADABLE_TERMS:
+                setattr(self._terms, name, getattr(wanted, name))
+
+        watch_over(self._bans, [server])
+        self._daemon.reloads.on([*SERVER_LIMITS, *MINER_SETTINGS], take_over)
+        return server
 
 
 def terms_of(config: PoolSettings, shared: PoolSide) -> Terms:

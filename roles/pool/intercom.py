@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from struct import Struct
 from typing import Any, NamedTuple, cast
@@ -61,6 +62,8 @@ class Word(IntEnum):
     """A token that a miner presents; answered by CLAIMED under the same number."""
     RELEASED = 8
     """What RELEASE came to."""
+    MINERS = 9
+    """The answer to MINERS_WANTED under its number."""
 
     RECORDED = 32
     NOT_STORED = 33
@@ -78,6 +81,10 @@ class Word(IntEnum):
     """What became of a token, and the channel that is the branch's now."""
     RELEASE = 40
     """Another process claims a channel of the branch; answered by RELEASED under the same number."""
+    MINERS_WANTED = 41
+    """A page of the miners that the branch serves is asked for."""
+    CONFIGURATION = 42
+    """The configuration was read again: both files, as the keeper took them over."""
 
 
 class Garbled(RuntimeFault):
@@ -276,6 +283,19 @@ def unpack_claimed(payload: bytes) -> tuple[int, Result, Raw | None]:
     at = session_at + SLOT
     raw = Raw(payload[_CLAIMED.size : session_at], payload[session_at:at], tuple(split(payload[at:])))
     return number, _RESULTS[result], raw
+
+
+def pack_configuration(config: PoolSettings, shared: PoolSide) -> bytes:
+    """Both files, as an assignment brings them; only for a process that this one has started."""
+    return bytes(ForkingPickler.dumps((config, shared)))
+
+
+def unpack_configuration(payload: bytes) -> tuple[PoolSettings, PoolSide]:
+    """The same again; only from the process that has started this one."""
+    config, shared = ForkingPickler.loads(payload)
+    if not isinstance(config, PoolSettings) or not isinstance(shared, PoolSide):
+        raise Garbled("a configuration that is none")
+    return config, shared
 
 
 def pack_json(value: Sequence[object] | Mapping[str, object]) -> bytes:

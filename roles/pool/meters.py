@@ -47,6 +47,11 @@ class Meters:
             "Miners that have gone and whose difficulty is remembered.",
             registry=registry,
         )
+        self.figures = Gauge(
+            "hashpool_pool_figures_remembered",
+            "Miners that have gone and whose figures are remembered.",
+            registry=registry,
+        )
         self.keys_forgotten = Counter(
             "hashpool_pool_share_keys_forgotten",
             "Locking keys of shares beyond those that are remembered of a connection.",

@@ -6,10 +6,12 @@ from protocols.mining.channel import ExtendedChannel, StandardChannel
 from protocols.mining.vardiff import Vardiff, probe_hashes, silence_s
 from protocols.sv2.mining import SetTarget
 from roles.pool.allowance import BURST_S
+from roles.pool.figures import Figures
 from roles.pool.resume_store import ChannelRecord
 from roles.pool.terms import Terms
 from roles.pool.workshop import Workshop
 from roles.stratum.pace import Pace
+from roles.stratum.tally import Tally
 
 CHANGED_RATE = 1.5
 """A nominal hash rate that differs by less from the one declared before says nothing new."""
@@ -26,7 +28,7 @@ class MinerChannel:
 
     __slots__ = (
         "_acks", "_declared", "_is_known", "_looked", "_opened", "_pace", "_terms", "_vardiff", "_wanted",
-        "channel", "host", "record", "user",
+        "channel", "figures", "host", "number", "record", "tally", "user",
     )  # fmt: skip
 
     def __init__(
@@ -40,7 +42,12 @@ class MinerChannel:
         is_known: bool = False,
         host: str = "",
         user: str = "",
+        figures: Figures | None = None,
     ) -> None:
+        self.figures = figures
+        self.number = 0
+        """What it is called by among all channels that have been."""
+        self.tally: Tally | None = None
         self.channel = channel
         self.host = host
         self.user = user
@@ -59,6 +66,11 @@ class MinerChannel:
     def kind(self) -> str:
         """standard or extended."""
         return "standard" if isinstance(self.channel, StandardChannel) else "extended"
+
+    @property
+    def opened(self) -> float:
+        """When it was opened."""
+        return self._opened
 
     @property
     def acks(self) -> Acknowledgements:
@@ -95,7 +107,14 @@ class MinerChannel:
         """Count accepted shares; returns whether they come so fast that `adjust` should not wait."""
         vardiff = self.vardiff
         vardiff.accepted(work, shares)
+        if self.figures is not None:
+            self.figures.credit(self, work, now, shares)
         return vardiff.is_rushed(work_of(self.channel.target), now)
+
+    def refused(self, code: str) -> None:
+        """Count a share that earns nothing."""
+        if self.figures is not None:
+            self.figures.tally_of(self).rejected[code] += 1
 
     def is_due(self, now: float) -> bool:
         """Whether it is time for `adjust`: shares have come, or their absence may say something."""

@@ -7,8 +7,9 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 
 from prometheus_client import CollectorRegistry
 
@@ -21,6 +22,7 @@ from roles.credit.issuer_key import LEDGER_NAME, issuer_secret
 from roles.credit.ledger import Ledger, LedgerMetrics
 from roles.credit.ledger_rows import Pricing
 from roles.node_client.client import NodeClient
+from roles.pool.api import Hall, Overview
 from roles.pool.blocks import BlockDesk
 from roles.pool.books import Books
 from roles.pool.branch_desk import KeptBooks
@@ -46,6 +48,8 @@ from roles.runtime.storage import Database
 from roles.runtime.store_watch import watch_store
 from roles.runtime.sv2_connection import ServedConnection
 from shared_config.address import Address
+from shared_config.pool import PoolSettings
+from shared_config.pool_side import PoolSide
 
 ORPHANS_S = 5.0
 """How long the address may still be held by branches of a keeper that was killed."""
@@ -168,8 +172,9 @@ class Pool:
         metrics = BranchMetrics(daemon.metrics, tallies)
         self.branches = Branches(
             config.processes - 1,
+            # As it is then: settings may have been taken over since the start.
             lambda number: Assignment(
-                number, config, shared, daemon.state, public, os.getpid(), fresh_number()
+                number, daemon.config, daemon.shared, daemon.state, public, os.getpid(), fresh_number()
             ),
             KeptBooks(ledger, self.blocks, prefixes, self._front.difficulties, self._claims),
             self._front.notices,
@@ -177,7 +182,12 @@ class Pool:
             metrics=metrics,
             readiness=daemon.readiness,
             ended=self._branch_ended,
+            worked=self._front.figures.worked,
         )
+        daemon.reloads.prepare([], self._pass_on, always=True)
+        hall = Hall(0, self._front.figures, daemon.show_peer)
+        figures, processes = self._front.figures, self.branches.pages
+        Overview(hall, figures, tallies, daemon.readiness, processes).serve(daemon.api)
         mint = shared.mint
         self._issuer = Issuer(
             ledger,
@@ -220,6 +230,9 @@ class Pool:
         if not address.port:
             await self.branches.listen(server.address)
         return server
+
+    def _pass_on(self, config: PoolSettings, shared: PoolSide) -> Callable[[], None]:
+        return partial(self.branches.reload, config, shared)
 
     def _work_changed(self, is_new_tip: bool) -> None:
         tip = self._supply.workshop.tip

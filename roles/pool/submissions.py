@@ -129,6 +129,8 @@ class Submissions:
                 raise TooManyShares("the channel submits too fast")
             judged = desk.judge(member, share, tlvs, now=turn.now, keys=self._keys)
         except ShareRefused as error:
+            if member is not None:
+                member.refused(error.code)
             return desk.refuse(share.channel_id, share.sequence_number, error)
         job = judged.member.channel.find(share.job_id)
         # A job of an earlier tip is good only until its channel is told of the next one.
@@ -138,6 +140,8 @@ class Submissions:
 
     def _refuse_low(self, channel_id: int, sequence_number: int) -> Frame:
         error = DifficultyTooLow("the hash is above the job's target")
+        if (member := self._roster.members.get(channel_id)) is not None:
+            member.refused(error.code)
         return encode(self._floor.desk.refuse(channel_id, sequence_number, error))
 
     def hand_in(self, shares: list[Judged], entries: list[Entry]) -> None:

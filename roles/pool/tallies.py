@@ -13,7 +13,7 @@ Family = tuple[str, str, str, list[tuple[str, dict[str, str], float]]]
 
 LASTING = frozenset({"counter", "histogram"})
 """Kinds that never fall."""
-SHARED = frozenset({"hashpool_pool_disk_free_bytes"})
+SHARED = frozenset({"hashpool_pool_disk_free_bytes", "hashpool_ban_entries"})
 """Gauges of what all processes have in common: those of the first one stand for all."""
 LABEL = "process"
 
@@ -62,11 +62,25 @@ class Tallies(Collector):
         families = self._siblings.get(number, [])
         return sum(value for _, _, _, samples in families for sample, _, value in samples if sample == name)
 
+    def sums(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+        """Every sample's value by its name and labels, as the sum over all processes."""
+        return {
+            (sample, tuple(labels.items())): value
+            for _, _, _, samples in self._merged().families()
+            for sample, labels, value in samples
+        }
+
     def collect(self) -> Iterator[Metric]:
         """Every family once, as the sum over all processes."""
         if not self._siblings and not self._departed:
             yield from self._own.collect()
             return
+        for name, kind, text, samples in self._merged().families():
+            metric = Metric(name, text, kind)
+            metric.samples = [Sample(*sample) for sample in samples]
+            yield metric
+
+    def _merged(self) -> "_Sum":
         merged = _Sum()
         for family in snapshot(self._own):
             merged.add(family)
@@ -76,10 +90,7 @@ class Tallies(Collector):
                     merged.add(family)
         for family in self._departed:
             merged.add(family)
-        for name, kind, text, samples in merged.families():
-            metric = Metric(name, text, kind)
-            metric.samples = [Sample(*sample) for sample in samples]
-            yield metric
+        return merged
 
 
 class _Sum:

@@ -8,9 +8,12 @@ from protocols.mining.credit_target import CreditRule
 from protocols.sv2.setup import REQUIRES_STANDARD_JOBS, REQUIRES_VERSION_ROLLING, REQUIRES_WORK_SELECTION
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Terms:
-    """What the configuration says about miners; `users` are the identities served, everybody if None."""
+    """What the configuration says about miners; `users` are the identities served, everybody if None.
+
+    Some may change while the pool runs: whoever uses them looks at each use, or when a channel opens.
+    """
 
     rule: CreditRule
     valuation: Valuation = Valuation.TARGET

@@ -1,6 +1,7 @@
 """What the proxy tells of its miners and of its pools, under its health address."""
 
 from collections.abc import Callable
+from functools import partial
 
 from protocols.bitcoin.target import work as work_of
 from protocols.translation.difficulty import HASHES_PER_DIFFICULTY
@@ -8,7 +9,7 @@ from roles.proxy.figures import Figures, Seat
 from roles.runtime.api import Api, Endpoint
 from roles.runtime.readiness import Readiness
 from roles.stratum.latencies import Latencies
-from roles.stratum.miner_pages import Key, miner_endpoints, name_of
+from roles.stratum.miner_pages import Key, miner_endpoints, name_of, page
 from roles.stratum.mining_client import MiningClient
 from roles.stratum.overview import Miner, Summary, Upstreams, hash_rates, shares, text, unix
 from roles.stratum.upstream_overview import upstreams
@@ -33,7 +34,7 @@ class Overview:
         """Answer for all of it."""
         api.add(
             Endpoint("/api/v1/summary", "All miners together.", Summary, lambda _: self.summary()),
-            *miner_endpoints(self),
+            *miner_endpoints(partial(page, self)),
             Endpoint("/api/v1/upstream", "The pools.", Upstreams, lambda _: self.upstreams()),
         )
 

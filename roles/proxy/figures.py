@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Figures", "Seat"]
 
-REMEMBERED = 10_000
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seat:
@@ -33,7 +31,7 @@ class Seat:
 class Figures:
     """`present` are those that are here, by the numbers of their tallies."""
 
-    def __init__(self, remembered: int = REMEMBERED, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, remembered: int = 2_000, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.totals = Tally(rate=WorkRate(clock()), verdicts=Latencies())
         self.roll = MinerRoll(remembered)

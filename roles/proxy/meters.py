@@ -79,6 +79,11 @@ class Meters:
         self.ignored = Counter(
             "hashpool_proxy_messages_ignored", "Messages of miners that mean nothing here.", registry=registry
         )
+        self.figures = Gauge(
+            "hashpool_proxy_figures_remembered",
+            "Miners that have gone and whose figures are remembered.",
+            registry=registry,
+        )
         self.throttled = Counter(
             "hashpool_proxy_throttled", "Times a miner was not read from for a while.", registry=registry
         )

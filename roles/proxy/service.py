@@ -14,6 +14,7 @@ from roles.proxy.api import Overview
 from roles.proxy.attribution import Registrar
 from roles.proxy.downstream import Downstream, DownstreamBounds
 from roles.proxy.downstream_channel import Edge, Line
+from roles.proxy.figures import Figures
 from roles.proxy.meters import Meters
 from roles.proxy.modes import Aggregated, Mode, PerMiner
 from roles.proxy.pools_mint import CONDITION as MINT_CONDITION
@@ -65,7 +66,9 @@ async def service(daemon: ProxyDaemon) -> None:
         limits = daemon.config.limits
         meters, hold_s = Meters(daemon.metrics), daemon.shared.hold_s
         mint = PoolsMint(daemon.shared.mint.url, wallet.notice, daemon.readiness, daemon.metrics)
-        edge = Edge(client, meters, time.time, hold_s, mint, limits.channel_shares_per_s)
+        figures = Figures(limits.remembered_figures)
+        meters.figures.set_function(lambda: float(len(figures.roll)))
+        edge = Edge(client, meters, time.time, hold_s, mint, limits.channel_shares_per_s, figures=figures)
         Overview(edge.figures, client, daemon.readiness, daemon.show_peer).serve(daemon.api)
         bans = open_bans(daemon, daemon.metrics)
         registrar = Registrar(wallet, daemon.config.default_identity, bans)

@@ -1,7 +1,7 @@
 """Miners page by page, so that thousands keep nobody waiting."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from heapq import nsmallest
 from typing import Protocol, TypeVar
 
@@ -9,7 +9,7 @@ from roles.runtime.api import Endpoint, Parameter, Query
 from roles.runtime.errors import HttpRefusal
 from roles.stratum.overview import Miner, MinerPage
 
-__all__ = ["Key", "MinerSource", "key_of", "miner_endpoints", "name_of", "page"]
+__all__ = ["Key", "MinerSource", "Pages", "key_of", "miner_endpoints", "name_of", "page"]
 
 PAGE = 100
 MOST = 500
@@ -18,6 +18,10 @@ SLICE = 25
 
 T = TypeVar("T")
 Key = tuple[int, ...]
+
+
+Pages = Callable[[Key, int], Awaitable[MinerPage]]
+"""What tells at most so many miners behind a key."""
 
 
 class MinerSource(Protocol[T]):
@@ -56,7 +60,7 @@ async def page(source: MinerSource[T], after: Key, limit: int) -> MinerPage:
     return MinerPage(miners=miners, next=None if is_last else name_of(wanted[limit - 1]), total=len(present))
 
 
-def miner_endpoints(source: MinerSource[T]) -> tuple[Endpoint, ...]:
+def miner_endpoints(pages: Pages) -> tuple[Endpoint, ...]:
     """All miners in pages, and one by its id."""
 
     async def several(query: Query) -> MinerPage:
@@ -64,14 +68,15 @@ def miner_endpoints(source: MinerSource[T]) -> tuple[Endpoint, ...]:
         after = key_of(query.parameters["after"]) if "after" in query.parameters else ()
         if after is None:
             raise HttpRefusal(400, "after must be what a page has told as next")
-        return await page(source, after, limit)
+        return await pages(after, limit)
 
-    def one(query: Query) -> Miner:
+    async def one(query: Query) -> Miner:
         key = key_of(query.names["id"])
-        miner = None if key is None else source.present().get(key)
-        if key is None or miner is None:
+        # The first behind the one before it.
+        found = [] if key is None else (await pages((*key[:-1], key[-1] - 1), 1)).miners
+        if not found or found[0].id != query.names["id"]:
             raise HttpRefusal(404, "no such miner is connected")
-        return source.describe(key, miner)
+        return found[0]
 
     sizes = {"type": "integer", "minimum": 1, "maximum": MOST, "default": PAGE}
     parameters = (

@@ -1,9 +1,9 @@
 """What people are shown of miners and upstreams, the same by every daemon that serves miners."""
 
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from roles.runtime.api import Answer
 from roles.stratum.latencies import Latencies
@@ -33,13 +33,18 @@ class HashRate(Answer):
     """How long the window is: at most a fifth more than its name says, or since the miner is known."""
 
 
+def _window(name: str, told: str) -> Any:
+    """A field that is told under a name which is none in Python, and read by either."""
+    return Field(serialization_alias=told, validation_alias=AliasChoices(name, told))
+
+
 class HashRates(Answer):
     """Over the last minute, five minutes, hour and day."""
 
-    minute: HashRate = Field(serialization_alias="1m")
-    five_minutes: HashRate = Field(serialization_alias="5m")
-    hour: HashRate = Field(serialization_alias="1h")
-    day: HashRate = Field(serialization_alias="24h")
+    minute: HashRate = _window("minute", "1m")
+    five_minutes: HashRate = _window("five_minutes", "5m")
+    hour: HashRate = _window("hour", "1h")
+    day: HashRate = _window("day", "24h")
 
 
 class Shares(Answer):
@@ -66,7 +71,7 @@ class Miner(Answer):
     user_agent: str | None
     """What it calls itself; behind a translator or proxy, what that calls itself."""
     address: str | None
-    """As far as the setting peer_addresses shows it."""
+    """Host and port, as far as the setting peer_addresses shows it."""
     connected_since: float
     known_since: float
     """Since when its figures count."""
@@ -75,7 +80,7 @@ class Miner(Answer):
     hash_rate: HashRates
     shares: Shares
     best_share: Amount | None
-    """The difficulty that its best share would have met."""
+    """The difficulty that its best share would have met; null before any, and at the pool."""
     last_share: float | None
     ehash: Count | None
     """What the mint is known to owe or to have paid for its shares; null where this daemon cannot know."""

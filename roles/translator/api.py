@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from roles.runtime.api import Api, Endpoint
 from roles.runtime.readiness import Readiness
 from roles.stratum.latencies import Latencies
-from roles.stratum.miner_pages import Key, miner_endpoints, name_of
+from roles.stratum.miner_pages import Key, miner_endpoints, name_of, page
 from roles.stratum.mining_client import MiningClient
 from roles.stratum.overview import Miner, Summary, Upstreams, hash_rates, shares, text, unix
 from roles.stratum.upstream_overview import upstreams
@@ -34,7 +35,7 @@ class Overview:
         """Answer for all of it."""
         api.add(
             Endpoint("/api/v1/summary", "All miners together.", Summary, lambda _: self.summary()),
-            *miner_endpoints(self),
+            *miner_endpoints(partial(page, self)),
             Endpoint("/api/v1/upstream", "The proxy.", Upstreams, lambda _: self.upstreams()),
         )
 

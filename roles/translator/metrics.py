@@ -75,6 +75,11 @@ class TranslatorMetrics(Collector):
             sessions.add_metric([end], value)
         yield sessions
         yield GaugeMetricFamily("hashpool_translator_miners", "miners served", value=len(self._translator))
+        yield GaugeMetricFamily(
+            "hashpool_translator_figures_remembered",
+            "miners that have gone and whose figures are remembered",
+            value=len(self._translator.roll),
+        )
         yield from self._by_miner()
 
     def _by_miner(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:

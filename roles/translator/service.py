@@ -83,6 +83,7 @@ async def service(daemon: Daemon[TranslatorSettings, MinerSide]) -> None:
         terms=_terms(config, daemon.shared),
         limits=_session_limits(config),
         bans=bans,
+        remembered=config.limits.remembered_figures,
         session_s=config.session_s,
         parked_sessions=config.limits.parked_sessions,
     )

@@ -53,7 +53,7 @@ class Translator:
         terms: MinerTerms,
         limits: SessionLimits,
         bans: BanList | None = None,
-        remembered: int = 10_000,
+        remembered: int = 2_000,
         session_s: float = 180.0,
         parked_sessions: int = 1_000,
     ) -> None:
