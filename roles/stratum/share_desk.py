@@ -113,7 +113,7 @@ class ShareDesk:
             self.tally.found(number, now)
             self._totals.found(number, now)
             if self.own is not None:
-                self.own.found(job.hashes, now)
+                self.own.found(job.hashes)
         except Rejection as error:
             if error.code != ErrorCode.JOB_NOT_FOUND:
                 self._cost.bad_share()
@@ -147,7 +147,7 @@ class ShareDesk:
         self.tally.found(number, now)
         self._totals.found(number, now)
         if self.own is not None:
-            self.own.found(job.hashes, now)
+            self.own.found(job.hashes)
         self._forward(self._replies.take(b"%d" % submit.id), share, submit, job, now)
         return True
 

@@ -27,7 +27,7 @@ def mine(
             due += LOOK_S
             now += chance.expovariate(hash_rate / work(target))
         if now < began + seconds:
-            own.found(float(work(target)), now)
+            own.found(float(work(target)))
             shares += 1
     return shares, target
 
@@ -71,8 +71,8 @@ def test_a_miner_that_floods_us_is_noticed_at_once() -> None:
     own = OwnDifficulty(2.0, 0.0)
     own.expect(1e3, MAX_TARGET)
     target = own.target(FARM, 0.0)
-    for number in range(40):
-        own.found(float(work(target)), 1.0 + number / 10)
+    for _ in range(40):
+        own.found(float(work(target)))
     assert own.is_rushed(5.0)
     assert work(own.target(FARM, 5.0)) > 10 * work(target)
 
@@ -94,4 +94,4 @@ def test_no_difficulty_is_ever_harder_than_the_upstreams(
         told = own.target(upstream, now)
         assert upstream <= told <= max(upstream, easiest)
         assert own.is_in_force is (told > upstream)
-        own.found(hashes, now)
+        own.found(hashes)
