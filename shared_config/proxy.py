@@ -44,6 +44,8 @@ class EdgeLimits(MiningLimits):
     idle_s: float = Field(default=86_400.0, ge=0.1, le=864_000)
     open_requests: int = Field(default=1_024, ge=1, le=65_535)
     """Of one connection, that wait for the pool's answer; more are refused."""
+    metric_names: int = Field(default=100, ge=0, le=10_000)
+    """Workers that have metrics by name, those with most work; the others are one, with 0 none is told of."""
     remembered_figures: int = Field(default=2_000, ge=0, le=1_000_000)
     """Miners that have gone whose figures go on when they come back; each takes up to 4 KiB."""
     upstream_channels: int = Field(default=16_384, ge=1, le=65_535)

@@ -43,6 +43,8 @@ class LineLimits(ConnectionLimits):
     """Shares of one connection that wait for their verdict."""
     authorize_s: float = Field(default=60.0, ge=1, le=3_600)
     """From the connection to the first name that is let in."""
+    metric_names: int = Field(default=100, ge=0, le=10_000)
+    """Workers that have metrics by name, those with most work; the others are one, with 0 none is told of."""
     remembered_figures: int = Field(default=2_000, ge=0, le=1_000_000)
     """Miners that have gone whose figures go on when they come back; each takes up to 4 KiB."""
     idle_s: float = Field(default=600.0, ge=10, le=86_400)

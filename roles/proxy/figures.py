@@ -1,14 +1,17 @@
 """The miners that are at the proxy now, and what is counted of each and of all."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from protocols.bitcoin.target import work as work_of
+from protocols.translation.difficulty import HASHES_PER_DIFFICULTY
 from roles.stratum.latencies import Latencies
 from roles.stratum.miner_roll import MinerRoll
 from roles.stratum.tally import Tally
 from roles.stratum.work_rate import WorkRate
+from roles.stratum.worker_metrics import Worker
 
 if TYPE_CHECKING:
     from roles.proxy.downstream_channel import DownstreamChannel, Line
@@ -49,6 +52,13 @@ class Figures:
         tally = channel.tally
         if seat is not None and (tally.total or tally.last is not None):
             self.roll.leave(channel.user, seat.host, tally)
+
+    def workers(self) -> Iterator[Worker]:
+        """Those that are here, for metrics."""
+        for seat in self.present.values():
+            channel = seat.channel
+            hashes = work_of(channel.target) if channel.target else 0
+            yield Worker(channel.user, channel.tally, hashes / HASHES_PER_DIFFICULTY)
 
     def heard(self, seconds: float) -> None:
         """The upstream took so long for its word on a share."""

@@ -32,6 +32,7 @@ from roles.runtime.secret import SecretFile
 from roles.runtime.store_watch import watch_store
 from roles.runtime.sv2_connection import Sv2Connection, serve
 from roles.stratum.client_messages import CLIENT_FRAMES
+from roles.stratum.worker_metrics import WorkerMetrics
 from roles.wallet.errors import SeedError
 from roles.wallet.mint_client import MintClient, open_session
 from roles.wallet.seed import ENTROPY_SIZE, SEED_FILE, seed_from_words, words_from_entropy
@@ -50,6 +51,7 @@ MINER_SETTINGS = (
     "limits.open_requests",
     "limits.shares_per_s",
     "limits.idle_s",
+    "limits.metric_names",
 )
 """Those that are taken over while the daemon runs; of the limits, by connections to come."""
 UNIT_BITS = 32
@@ -67,6 +69,8 @@ async def service(daemon: ProxyDaemon) -> None:
         meters, hold_s = Meters(daemon.metrics), daemon.shared.hold_s
         mint = PoolsMint(daemon.shared.mint.url, wallet.notice, daemon.readiness, daemon.metrics)
         figures = Figures(limits.remembered_figures)
+        by_name = WorkerMetrics("hashpool_proxy", figures.workers, figures.clock, limits.metric_names)
+        daemon.metrics.register(by_name)
         meters.figures.set_function(lambda: float(len(figures.roll)))
         edge = Edge(client, meters, time.time, hold_s, mint, limits.channel_shares_per_s, figures=figures)
         Overview(edge.figures, client, daemon.readiness, daemon.show_peer).serve(daemon.api)
@@ -102,6 +106,7 @@ async def service(daemon: ProxyDaemon) -> None:
 
         def take_over(config: ProxySettings, shared: MinerSide) -> None:
             nonlocal bounds
+            by_name.most = config.limits.metric_names
             server.limits, bounds = ServerLimits.of(config.limits), _bounds(config)
             edge.hold_s, edge.shares_per_s = shared.hold_s, config.limits.channel_shares_per_s
             watch.hold(shared.hold_s)

@@ -1,6 +1,5 @@
 """The translator's figures, read from its miners when they are asked for."""
 
-from collections import defaultdict
 from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -9,12 +8,9 @@ from prometheus_client.registry import Collector
 from roles.stratum.tally import Tally
 from roles.translator.translator import Translator
 
-NAMES = 1000
-"""Miners shown by name; the others together as `other`."""
-
 
 class TranslatorMetrics(Collector):
-    """Shares by fate, in all and by miner; a miner is a user name, however many connections it has."""
+    """Shares by fate, and what else is counted of all miners together."""
 
     def __init__(self, translator: Translator) -> None:
         self._translator = translator
@@ -80,41 +76,6 @@ class TranslatorMetrics(Collector):
             "miners that have gone and whose figures are remembered",
             value=len(self._translator.roll),
         )
-        yield from self._by_miner()
-
-    def _by_miner(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
-        connections: dict[str, int] = defaultdict(int)
-        shares: dict[tuple[str, str], int] = defaultdict(int)
-        difficulty: dict[str, float] = {}
-        for miner in self._translator:
-            if miner.identity is None:
-                continue
-            name = miner.identity.label
-            if name not in connections and len(connections) >= NAMES:
-                name = "other"
-            connections[name] += 1
-            difficulty[name] = miner.session.told
-            for result, value in _by_result(miner.session.desk.tally):
-                shares[name, result] += value
-        by_miner = CounterMetricFamily(
-            "hashpool_translator_miner_shares",
-            "shares on the present connections",
-            labels=["miner", "result"],
-        )
-        for key, value in shares.items():
-            by_miner.add_metric(list(key), value)
-        yield by_miner
-        open_now = GaugeMetricFamily(
-            "hashpool_translator_miner_connections", "present connections", labels=["miner"]
-        )
-        told = GaugeMetricFamily(
-            "hashpool_translator_miner_difficulty", "difficulty told last", labels=["miner"]
-        )
-        for name, value in connections.items():
-            open_now.add_metric([name], value)
-            told.add_metric([name], difficulty[name])
-        yield open_now
-        yield told
 
 
 def _by_result(tally: Tally) -> Iterator[tuple[str, int]]:

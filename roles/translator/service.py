@@ -1,6 +1,7 @@
 """The composition root of the translator."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
@@ -20,6 +21,7 @@ from roles.stratum.cost import CostTerms
 from roles.stratum.miner_session import SessionLimits
 from roles.stratum.mining_client import MiningClient, Server
 from roles.stratum.mining_setup import ClientIdentity
+from roles.stratum.worker_metrics import WorkerMetrics
 from roles.translator.api import Overview
 from roles.translator.metrics import TranslatorMetrics
 from roles.translator.miner import MinerTerms
@@ -88,6 +90,10 @@ async def service(daemon: Daemon[TranslatorSettings, MinerSide]) -> None:
         parked_sessions=config.limits.parked_sessions,
     )
     daemon.metrics.register(TranslatorMetrics(translator))
+    by_name = WorkerMetrics(
+        "hashpool_translator", translator.workers, time.monotonic, config.limits.metric_names
+    )
+    daemon.metrics.register(by_name)
     Overview(translator, client, readiness, daemon.show_peer).serve(daemon.api)
     server_metrics = ServerMetrics(daemon.metrics, "sv1")
     identity = _identity(daemon)
@@ -105,6 +111,7 @@ async def service(daemon: Daemon[TranslatorSettings, MinerSide]) -> None:
         for setting, address, port_class, tls in _ports(config)
     ]
     _follow_configuration(daemon, bans, servers, translator)
+    daemon.reloads.on(["limits.metric_names"], lambda it, _: setattr(by_name, "most", it.limits.metric_names))
     async with asyncio.TaskGroup() as group:
         mining = group.create_task(client.run())
         listening = [group.create_task(server.run()) for server in servers]

@@ -22,6 +22,7 @@ from roles.stratum.mining_client import MiningClient
 from roles.stratum.parking import Parking
 from roles.stratum.tally import Tally
 from roles.stratum.work_rate import WorkRate
+from roles.stratum.worker_metrics import Worker
 from roles.translator.identity import MinerIdentity
 from roles.translator.miner import Miner, MinerTerms
 
@@ -81,6 +82,12 @@ class Translator:
 
     def __iter__(self) -> Iterator[Miner]:
         return iter(self._miners)
+
+    def workers(self) -> Iterator[Worker]:
+        """Those that have named themselves, for metrics."""
+        for miner in self._miners:
+            if miner.identity is not None:
+                yield Worker(miner.identity.user, miner.session.desk.tally, miner.session.told)
 
     @property
     def pending(self) -> int:

@@ -6,6 +6,7 @@ Nothing of the code under test is used to mine or to judge: both sides follow wh
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from roles.stratum.client_metrics import ClientMetrics
 from roles.stratum.miner_session import SessionLimits
 from roles.stratum.mining_client import MiningClient, Server
 from roles.stratum.mining_setup import ClientIdentity
+from roles.stratum.worker_metrics import WorkerMetrics
 from roles.translator.metrics import TranslatorMetrics
 from roles.translator.miner import MinerTerms
 from roles.translator.translator import Translator
@@ -52,6 +54,8 @@ class House:
             **keeping,
         )
         self.registry.register(TranslatorMetrics(self.translator))
+        workers = WorkerMetrics("hashpool_translator", self.translator.workers, time.monotonic, 100)
+        self.registry.register(workers)
         self.server = serve(
             Address("127.0.0.1", 0),
             self.translator.serve,
