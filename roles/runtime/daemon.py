@@ -90,12 +90,17 @@ class Daemon(Generic[C, S]):
 
 @dataclass(frozen=True, slots=True)
 class DaemonSpec(Generic[C, S]):
-    """A daemon: its name (also of its directory and file), its models and its service."""
+    """A daemon: its name (also of its directory and file), its models and its service.
+
+    `examine` looks, for ``--check``, at the files that its configuration names: it is given that, and what
+    finds a relative path, and raises OperatorError.
+    """
 
     name: str
     config: type[C]
     shared: type[S]
     service: Callable[[Daemon[C, S]], Awaitable[None]]
+    examine: Callable[[C, Callable[[Path], Path]], None] | None = None
 
 
 def run(spec: DaemonSpec[C, S], argv: list[str] | None = None) -> int:
@@ -113,6 +118,12 @@ def run(spec: DaemonSpec[C, S], argv: list[str] | None = None) -> int:
     if loaded.wanted:
         return _invalid(spec.name, loaded.wanted)
     if arguments.check:
+        try:
+            if spec.examine is not None:
+                spec.examine(loaded.config, state_root(arguments.state).joinpath)
+        except OperatorError as error:
+            sys.stderr.write(f"{spec.name}: {error}\n")
+            return error.exit_code
         files = f"{loaded.document.name} and {loaded.shared_document.name}"
         sys.stdout.write(f"{spec.name}: {files} are sound\n")
         return sysexits.OK

@@ -44,6 +44,13 @@ class Parking(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         return iter([entry.item for entry in self._entries.values()])
 
+    def bind(self, keep_s: float, limit: int) -> None:
+        """Keep so many, each of those that come so long, from now on."""
+        self._keep_s, self._limit = keep_s, limit
+        while len(self._entries) > limit:
+            self.evicted += 1
+            self._give_up(next(iter(self._entries)))
+
     def put(self, session: str, who: Hashable, item: T) -> bool:
         """Keep an item from now on; False where nothing is ever kept, or no more."""
         if not self._limit or not self._keep_s:

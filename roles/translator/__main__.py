@@ -3,11 +3,11 @@
 import sys
 
 from roles.runtime.daemon import DaemonSpec, run
-from roles.translator.service import service
+from roles.translator.service import examine, service
 from shared_config.miner_side import MinerSide
 from shared_config.translator import TranslatorSettings
 
-SPEC = DaemonSpec("translator", TranslatorSettings, MinerSide, service)
+SPEC = DaemonSpec("translator", TranslatorSettings, MinerSide, service, examine)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -4,6 +4,9 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
 
 from protocols.ehash.messages import EXTENSION, MINING_MESSAGES
 from protocols.sv2.codec import MINING
@@ -38,6 +41,11 @@ MINER_SETTINGS = (
     "limits.authorize_s",
     "limits.idle_s",
     "limits.shares_per_s",
+    "limits.cost",
+    "limits.workers",
+    "limits.parked_sessions",
+    "session_s",
+    "shown_shares_per_minute",
 )
 """Those that are taken over while the daemon runs: the first by all, the others by miners to come."""
 UPSTREAM = "proxy"
@@ -137,6 +145,7 @@ def _follow_configuration(
         for server in servers:
             server.limits = ServerLimits.of(config.limits)
         translator.bind(_terms(config, shared), _session_limits(config))
+        translator.keep_sessions(config.session_s, config.limits.parked_sessions)
 
     watch_over(bans, servers)
     bans.changed.append(translator.cut_barred)
@@ -171,6 +180,13 @@ def _identity(daemon: Daemon[TranslatorSettings, MinerSide]) -> TlsIdentity | No
 
     daemon.reloads.prepare(["tls.certificate", "tls.key"], read_anew, always=True)
     return identity
+
+
+def examine(config: TranslatorSettings, find: Callable[[Path], Path]) -> None:
+    """Look at the certificate, if one is named; raises TlsUnusable."""
+    if config.tls is not None:
+        metrics = TlsMetrics(CollectorRegistry(), "sv1")
+        TlsIdentity(find(config.tls.certificate), find(config.tls.key), metrics=metrics)
 
 
 def _session_limits(config: TranslatorSettings) -> SessionLimits:

@@ -73,9 +73,10 @@ class Translator:
         self._slices = Slices(secrets.randbits(32))
         self._miners: dict[Miner, None] = {}
         self._sessions: dict[str, Miner] = {}
-        strangers = -(-parked_sessions // STRANGERS)
         self._parked = Parking[Miner](keep_s=session_s, limit=parked_sessions, release=self._release)
-        self._strangers = Parking[Miner](keep_s=session_s, limit=strangers, release=self._release)
+        self._strangers = Parking[Miner](
+            keep_s=session_s, limit=_strangers(parked_sessions), release=self._release
+        )
 
     def __len__(self) -> int:
         return len(self._miners)
@@ -110,6 +111,11 @@ class Translator:
         self._terms, self._limits = terms, limits
         for miner in self._miners:
             miner.terms = terms
+
+    def keep_sessions(self, session_s: float, parked_sessions: int) -> None:
+        """Keep so many for so long from now on."""
+        self._parked.bind(session_s, parked_sessions)
+        self._strangers.bind(session_s, _strangers(parked_sessions))
 
     def cut_barred(self) -> None:
         """Let go of miners that the operator turns away by now."""
@@ -219,3 +225,7 @@ class Translator:
             _log.warning("upstream grants few bytes of extranonce; miners get an extranonce2 of 4")
         else:
             _log.error("upstream grants too few bytes of extranonce for any miner")
+
+
+def _strangers(parked_sessions: int) -> int:
+    return -(-parked_sessions // STRANGERS)

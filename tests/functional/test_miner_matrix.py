@@ -212,6 +212,28 @@ async def test_a_miner_that_comes_and_goes_finds_its_difficulty_again(chain: Cha
         await flapper.dig(2)
 
 
+@pytest.mark.parametrize("name", ["cgminer", "antminer-s19", "whatsminer", "avalon"])
+async def test_a_miner_that_names_its_session_goes_on_where_it_was(chain: Chain, name: str) -> None:
+    profile = next(each for each in PROFILES if each.name == name)
+    before = await chain.rejected()
+    first = await chain.miner(profile)
+    await first.dig(5)
+    job = first.jobs[-1]
+    answered, unsent = first.search(job), first.search(job)
+    assert (await first.hand_in(answered))["result"] is True
+    await first.close()
+    second = await chain.connect(profile)
+    second.session, second._shares = first.session, first._shares
+    await second.start()
+    assert second.extranonce1 == first.extranonce1
+    assert second.session == first.session
+    # One of which it may not have heard, and one found before its socket broke: both on a job of that socket.
+    for params in (answered, unsent):
+        assert (await second.hand_in(params))["result"] is True
+    await second.dig(5)
+    assert await chain.rejected() == before
+
+
 @pytest.mark.parametrize("head", STRAYS.values(), ids=STRAYS.keys())
 async def test_a_stray_peer_is_no_error(chain: Chain, head: bytes) -> None:
     """Scanners, probes and mistaken ports are of daily occurrence: no warning, and nobody else notices."""

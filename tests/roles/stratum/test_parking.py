@@ -66,6 +66,20 @@ async def test_who_came_back_without_its_session_has_the_oldest_of_its_name_let_
     parking.close()
 
 
+async def test_other_bounds_hold_at_once() -> None:
+    parking, released = make()
+    for name in "abc":
+        parking.put(name, "rig", name.upper())
+    parking.bind(60.0, 1)
+    assert released == ["A", "B"]
+    parking.bind(0.0, 1)
+    assert not parking.put("d", "rig", "D")
+    parking.bind(60.0, 2)
+    assert parking.put("d", "rig", "D")
+    assert list(parking) == ["C", "D"]
+    parking.close()
+
+
 async def test_one_that_is_dropped_is_let_go_at_once_and_after_the_end_nothing_is_kept() -> None:
     parking, released = make()
     parking.put("a", "rig", "A")

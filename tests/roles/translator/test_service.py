@@ -16,6 +16,7 @@ from roles.runtime import sv2_connection
 from roles.runtime.daemon import Daemon
 from roles.runtime.errors import ConnectionLost, PortInUse, TlsUnusable
 from roles.runtime.sv2_connection import Sv2Connection
+from roles.translator.__main__ import main
 from roles.translator.service import service
 from shared_config.address import Address
 from shared_config.miner_side import MinerSide, MintUrlSettings, PoolPeerSettings, ProxyPeerSettings
@@ -148,6 +149,19 @@ async def test_a_certificate_that_cannot_be_used_ends_the_start_with_a_hint(
         await service(daemon(tmp_path / "translator", proxy_port, None, tls=files))
     assert caught.value.text == f"{tmp_path}/none.pem cannot be read: No such file or directory"
     assert "tls.certificate" in caught.value.hint
+
+
+def test_check_looks_at_the_certificate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, other = make_pair(tmp_path, "one"), make_pair(tmp_path, "other")
+    arguments = ["--check", "--state", str(tmp_path), "--set", "tls.certificate=one.pem", "--set"]
+    assert main([*arguments, f"tls.key={one.key}"]) == 0
+    assert "are sound" in capsys.readouterr().out
+    assert main([*arguments, f"tls.key={other.key}"]) == 78
+    said = capsys.readouterr().err
+    assert said.startswith(
+        f"translator: {other.key} is not the key of the certificate in {tmp_path}/one.pem ("
+    )
+    assert not (tmp_path / "translator").exists()
 
 
 async def test_a_proxy_with_another_authority_key_is_not_mined_at(
