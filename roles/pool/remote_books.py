@@ -204,6 +204,7 @@ class RemoteClaims:
         timer = asyncio.get_running_loop().call_later(CLAIM_S, self.answered, number, Result.UNANSWERED, None)
         self._waiting[number] = (told, timer)
         self._line.say(Word.CLAIM, intercom.pack_claim(number, token, key))
+        crash.once_sent("branch.channel-claimed")
 
     def answered(self, number: int, result: Result, raw: Raw | None) -> None:
         """The keeper has answered, or has had its time; later its answer is of no use."""

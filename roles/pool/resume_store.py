@@ -22,6 +22,7 @@ from protocols.mining.channel import Channel, ExtendedChannel
 from protocols.mining.job import Template, Tip
 from roles.pool import resume_layout as layout
 from roles.pool.resume_layout import ChannelState, JobRecord, TargetRecord
+from roles.runtime import crash
 
 DIRECTORY: Final = "resume"
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -158,7 +159,9 @@ class ResumeFile:
 
     def take(self, slot: int) -> bool:
         """Make a token good for nothing more; False where that cannot be written."""
-        return self.put(_at(slot), bytes((layout.TAKEN,)))
+        is_taken = self.put(_at(slot), bytes((layout.TAKEN,)))
+        crash.at("pool.token-taken")
+        return is_taken
 
     def template(self, number: int) -> bytes | None:
         """The packed template of this number, if it is still there."""

@@ -36,6 +36,7 @@ from roles.pool.roster import Addressing, Roster
 from roles.pool.share_desk import Judged, Submission
 from roles.pool.submissions import Submissions
 from roles.pool.turn import Turn
+from roles.runtime import crash
 from roles.runtime.sv2_connection import Plain, Sv2Connection
 from roles.stratum.hash_rate import refuse_hash_rate
 
@@ -300,6 +301,8 @@ class Session:
         if floor.resumptions is not None and EXTENSION in self._setup.extensions:
             told += floor.resumptions.enter(self, roster, member, revived)
         frames += roster.add(member, request.request_id, told)
+        if revived is not None:
+            crash.once_sent("pool.channel-resumed")
         return frames
 
     def _refuse(self, request: OpenRequest, error: OpenRefused) -> list[Frame]:

@@ -106,6 +106,12 @@ class Aggregate:
         return self._upstream is not None and self._upstream.is_open
 
     @property
+    def is_live(self) -> bool:
+        """Whether shares are taken for the jobs that there are."""
+        upstream = self._upstream
+        return self.jobs.is_live and upstream is not None and (upstream.is_open or upstream.is_resumable)
+
+    @property
     def extensions(self) -> frozenset[int]:
         """What the upstream has granted."""
         return self._upstream.extensions if self._upstream else frozenset()
@@ -223,9 +229,12 @@ class Aggregate:
             if (tlv.extension, tlv.field) == (EXTENSION, TLV_MINT_URL):
                 self.edge.mint.named(tlv.value)
         self._stop_hold()
-        self.jobs.retire()
         upstream = self._upstream
         assert upstream is not None
+        if upstream.is_resumed:
+            self.jobs.go_on()
+        else:
+            self.jobs.retire()
         granted = upstream.extranonce_size
         self.behind = max(0, granted - SLICE_SIZE)
         crowded = [member for member in self._homes if member.is_open and member.size > granted]
@@ -252,7 +261,8 @@ class Aggregate:
     def lost(self, reason: str) -> None:
         """Keep the miners for the hold, on work that earns nothing meanwhile."""
         log.debug("%d channels wait for the upstream: %s", len(self._homes), reason)
-        self.jobs.retire()
+        if self._upstream is None or not self._upstream.is_resumable:
+            self.jobs.retire()
         self._is_modest = False
         if self.edge.hold_s is not None:
             self._stop_hold()
@@ -301,11 +311,13 @@ class Aggregate:
         upstream = self._upstream
         if upstream is None:
             return
+        before, was_resuming = self.jobs.tip, self.jobs.is_resuming
         job = self.jobs.activate(message, target=upstream.target, now=int(self.edge.clock()))
         if job is None:
             log.warning("the upstream's new tip names no future job")
             return
-        self.tip_number += 1
+        # On a channel that was resumed it may be more work of the same tip.
+        self.tip_number += not (was_resuming and before is not None and before.previous == message.prev_hash)
         self._tell(message.min_ntime)
 
     def _tell(self, min_ntime: int) -> None:

@@ -127,7 +127,10 @@ class EdgeChannel(DownstreamChannel):
             if (tlv.extension, tlv.field) == (EXTENSION, TLV_MINT_URL):
                 self._edge.mint.named(tlv.value)
         self._cancel("hold")
-        self._jobs.retire()
+        if self.upstream.is_resumed:
+            self._jobs.go_on()
+        else:
+            self._jobs.retire()
         if not isinstance(self._answer, str):
             self.extranonce_size = self.upstream.extranonce_size - SLICE_SIZE
             if self.extranonce_size < self.least_size:
@@ -160,7 +163,8 @@ class EdgeChannel(DownstreamChannel):
     def lost(self, reason: str) -> None:
         """Keep the miner for the hold, on work that earns nothing meanwhile."""
         log.debug("channel %d waits for its upstream: %s", self.channel_id, reason)
-        self._jobs.retire()
+        if not self.upstream.is_resumable:
+            self._jobs.retire()
         if self._edge.hold_s is not None:
             self._after("hold", self._edge.hold_s, partial(self._line.release, self, UPSTREAM_LOST))
 
@@ -200,17 +204,27 @@ class EdgeChannel(DownstreamChannel):
         job = FutureJob(self._jobs.next_id(), work, self._root(work, head), head, message.job_id)
         if message.min_ntime is None or tip is None:
             self._jobs.queue(job)
-            self._line.transmit_plain(self._announce(job, None))
+            if not self._jobs.is_resuming:
+                self._line.transmit_plain(self._announce(job, None))
             return
         self._tell_target()
         self._jobs.follow(EdgeJob(job.job_id, work, tip, self._told_target, job.root, head, job.origin))
         self._line.transmit_plain(self._announce(job, message.min_ntime))
 
     def _new_tip(self, message: SetNewPrevHash) -> None:
+        before, was_resuming = self._jobs.tip, self._jobs.is_resuming
         job = self._jobs.activate(message, target=self.upstream.target, now=int(self._edge.clock()))
         if job is None:
             log.warning("the upstream's new tip names no future job", extra={"channel": self.channel_id})
             return
+        if was_resuming:
+            future = FutureJob(job.job_id, job.work, job.root, job.head, job.origin)
+            if before is not None and before.previous == message.prev_hash:
+                # The miner goes on where it is; this is more work of the same tip.
+                self._tell_target()
+                self._line.transmit_plain(self._announce(future, message.min_ntime))
+                return
+            self._line.transmit_plain(self._announce(future, None))
         self._tell_target()
         tip = job.tip
         self._line.transmit_plain(

@@ -114,13 +114,15 @@ _tip = lru_cache(maxsize=ALIKE)(Tip)
 class EdgeJobs:
     """The jobs of one downstream channel, and the shares seen within the tip."""
 
-    __slots__ = ("_future", "_is_live", "_seen", "_store")
+    __slots__ = ("_future", "_is_live", "_seen", "_store", "is_resuming")
 
     def __init__(self) -> None:
         self._seen: SeenShares | None = None
         self._store: JobStore[EdgeJob] = JobStore()
         self._future: dict[int, FutureJob] | None = None
         self._is_live = False
+        self.is_resuming = False
+        """Whether the upstream has resumed its channel and not yet sent work."""
 
     @property
     def seen(self) -> SeenShares:
@@ -167,9 +169,13 @@ class EdgeJobs:
         # The block target is not the edge's business: what is below the job's target goes upstream anyway.
         tip = _tip(message.prev_hash, message.min_ntime, message.nbits, 0, now)
         job = EdgeJob(future.job_id, future.work, tip, target, future.root, future.head, future.origin)
-        self._store.begin(job)
+        if self.is_resuming and before is not None and before.tip.previous == message.prev_hash:
+            self._store.replace(job)
+        else:
+            self._store.begin(job)
         self._future = None
         self._is_live = True
+        self.is_resuming = False
         return job
 
     def follow(self, job: EdgeJob) -> None:
@@ -179,6 +185,14 @@ class EdgeJobs:
     def retire(self) -> None:
         """The upstream channel is gone, and its jobs with it."""
         self._is_live = False
+        self.is_resuming = False
+        self._future = None
+
+    def go_on(self) -> None:
+        """The upstream has resumed its channel: its jobs are as good as they were, and the next is one more
+        even where it begins the same tip.
+        """
+        self.is_resuming = self._is_live
         self._future = None
 
     def live(self, job_id: int) -> EdgeJob | None:

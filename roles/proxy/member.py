@@ -256,7 +256,7 @@ class Member(DownstreamChannel):
         self.verdicts.found(verdict.share_hash, self._edge.monotonic())
         if int.from_bytes(verdict.share_hash, "little") <= job.target:
             self._forward(share, job, verdict, behind, key or self._attribution.key)
-        elif self._aggregate.jobs.is_live:
+        elif self._aggregate.is_live:
             self._answers.local(sequence, work_of(verdict.job.target))
         else:
             self._forget(verdict)

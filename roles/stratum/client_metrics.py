@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from roles.stratum.submissions import Settle, Verdict
+
 __all__ = ["ClientMetrics"]
 
 
@@ -27,6 +29,28 @@ class ClientMetrics:
         self.mismatches = Counter(
             "hashpool_upstream_verdict_mismatches",
             "answers that do not fit the shares that wait for one",
+            registry=registry,
+        )
+        late = Counter(
+            "hashpool_upstream_late_verdicts",
+            "Verdicts on shares that had been given up, by what they are.",
+            ["result"],
+            registry=registry,
+        )
+
+        def count_late(verdict: Verdict) -> None:
+            late.labels(verdict.outcome.value).inc()
+
+        self.late: Settle = count_late
+        """Hears of the verdict on a share whose miner has been told that nobody knows."""
+        self.resumed = Counter(
+            "hashpool_upstream_channels_resumed",
+            "channels that the upstream resumed after a loss",
+            registry=registry,
+        )
+        self.sent_again = Counter(
+            "hashpool_upstream_shares_sent_again",
+            "shares in flight at a loss, sent again on the resumed channel",
             registry=registry,
         )
         self.ignored = Counter(

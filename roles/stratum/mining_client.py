@@ -66,6 +66,10 @@ class _Around:
     def pass_over(self) -> bool:
         return self.preference.pass_over(self.upstream)
 
+    @property
+    def name(self) -> str:
+        return self.upstream.name
+
     def shares(self, result: str, count: int) -> None:
         self.upstream.shares(result, count)
 

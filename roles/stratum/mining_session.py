@@ -29,6 +29,7 @@ from roles.runtime.errors import ConnectionLost
 from roles.stratum.client_metrics import ClientMetrics
 from roles.stratum.connection import FrameConnection, Plain
 from roles.stratum.errors import UpstreamUnusable
+from roles.stratum.keepsake import Tie
 from roles.stratum.upstream_channel import OpenSuccess, OpenTerms, UpstreamChannel
 
 __all__ = ["MiningSession", "SessionTiming"]
@@ -71,6 +72,10 @@ class Surroundings(Protocol):
 
     def pass_over(self) -> bool:
         """This upstream grants too little: try it last; False where it is the last that is left."""
+
+    @property
+    def name(self) -> str:
+        """What tells this upstream from others."""
 
     def shares(self, result: str, count: int) -> None:
         """Shares were "accepted", "rejected", or are "unknown"."""
@@ -123,6 +128,16 @@ class MiningSession:
     def channels(self) -> tuple[UpstreamChannel, ...]:
         """Those that are open here."""
         return tuple(self._open.values())
+
+    @property
+    def where(self) -> str:
+        """The name of the upstream."""
+        return self._around.name
+
+    def tie(self, token: bytes) -> Tie:
+        """How a channel with this token can be resumed."""
+        around = self._around
+        return Tie(token, around.name, self.extensions, around.shares, self._metrics.late)
 
     def now(self) -> float:
         """Monotonic seconds."""
@@ -190,8 +205,9 @@ class MiningSession:
         self._metrics.channels.set(0)
         for channel in channels:
             if channel.is_carried_by(self):
-                self._around.shares("unknown", len(channel.submissions))
-                channel.lose("the connection to the upstream was lost")
+                count = len(channel.submissions)
+                if channel.lose("the connection to the upstream was lost"):
+                    self._around.shares("unknown", count)
 
     # Opening
 
@@ -202,7 +218,7 @@ class MiningSession:
                 continue
             request_id = next(self._request_ids) & 0xFFFFFFFF
             try:
-                request = channel.request(request_id, self.extensions, self._around.adapt)
+                request = channel.request(request_id, self._around.name, self.extensions, self._around.adapt)
             except EncodeError as error:
                 _log.warning("a channel cannot be asked for", extra={"reason": str(error)})
                 channel.owner.refused(error.code)
@@ -221,7 +237,10 @@ class MiningSession:
         self._open[answer.channel_id] = channel
         self._groups.setdefault(answer.group_channel_id, set()).add(answer.channel_id)
         self._metrics.channels.set(len(self._open))
-        channel.grant(self, answer, tlvs)
+        sent_again = channel.grant(self, answer, tlvs)
+        if channel.is_resumed:
+            self._metrics.resumed.inc()
+            self._metrics.sent_again.inc(sent_again)
 
     def _refused(self, answer: OpenMiningChannelError) -> None:
         channel = self._answered(answer.request_id)

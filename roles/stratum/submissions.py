@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Final
 
 from protocols.mining.errors import NoVerdict
+from roles.stratum.connection import Plain
 from roles.stratum.errors import SubmissionsFull
 
 __all__ = ["ACCEPTED", "LOST", "Outcome", "Settle", "Submissions", "Verdict"]
@@ -42,6 +43,9 @@ LOST: Final = Verdict(Outcome.LOST)
 Settle = Callable[[Verdict], None]
 """Called exactly once for each share submitted."""
 
+NOTHING: Final[Plain] = (b"", b"")
+"""In place of a share that is not to be sent again."""
+
 
 class Submissions:
     """The unanswered shares of one open channel, at most `limit`."""
@@ -52,7 +56,7 @@ class Submissions:
         self._limit = limit
         self._next = 1
         # Thousands of channels have none: one is made with the first share.
-        self._pending: OrderedDict[int, tuple[float, Settle]] | None = None
+        self._pending: OrderedDict[int, tuple[float, Settle, Plain]] | None = None
 
     def __len__(self) -> int:
         return len(self._pending or ())
@@ -67,16 +71,39 @@ class Submissions:
         """When the oldest unanswered share was added, None if there is none."""
         return next(iter(self._pending.values()))[0] if self._pending else None
 
-    def add(self, now: float, settle: Settle) -> int:
-        """Take one share and return its sequence number (U32, from 1); raises SubmissionsFull."""
+    @property
+    def next(self) -> int:
+        """The sequence number of the next share (U32, from 1)."""
+        return self._next
+
+    @property
+    def shares(self) -> list[Plain]:
+        """Those that are unanswered, the oldest first."""
+        return [share for _, _, share in self._pending.values()] if self._pending else []
+
+    def add(self, now: float, settle: Settle, share: Plain = NOTHING) -> int:
+        """Take one share and return its sequence number; raises SubmissionsFull."""
         if self._pending is None:
             self._pending = OrderedDict()
         if len(self._pending) >= self._limit:
             raise SubmissionsFull(f"{self._limit} shares wait for the upstream's answer")
         sequence = self._next
         self._next = sequence + 1 & 0xFFFFFFFF
-        self._pending[sequence] = (now, settle)
+        self._pending[sequence] = (now, settle, share)
         return sequence
+
+    def despair(self, before: float, late: Settle) -> None:
+        """Settle as lost what was added earlier than `before`, but wait on: `late` hears of its verdict."""
+        pending = self._pending
+        if pending is None:
+            return
+        for sequence, (added, settle, share) in tuple(pending.items()):
+            if added >= before:
+                break
+            if settle is not late:
+                # It has its place already, so that the order stays.
+                pending[sequence] = (added, late, share)
+                settle(LOST)
 
     def accepted(self, last_sequence_number: int, count: int) -> bool:
         """Settle the `count` oldest up to `last_sequence_number` as accepted; False if they are not as
@@ -110,7 +137,7 @@ class Submissions:
         """
         expired = 0
         while self._pending:
-            sequence, (added, settle) = next(iter(self._pending.items()))
+            sequence, (added, settle, _) = next(iter(self._pending.items()))
             if added >= before:
                 break
             del self._pending[sequence]
@@ -122,7 +149,7 @@ class Submissions:
         """Settle all as lost; the sequence starts anew, because a channel opened again is a new one."""
         pending, self._pending = self._pending, None
         self._next = 1
-        for _, settle in pending.values() if pending else ():
+        for _, settle, _ in pending.values() if pending else ():
             settle(LOST)
 
 

@@ -1,5 +1,6 @@
 """One mining channel that somebody downstream wants at the upstream, kept over reconnects."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,9 +22,13 @@ from protocols.sv2.mining import (
 )
 from protocols.sv2.share_frame import write_share
 from protocols.sv2.tlv import Tlv
+from roles.runtime import crash
 from roles.stratum.connection import Plain
 from roles.stratum.errors import ChannelNotOpen
+from roles.stratum.keepsake import Keepsake, Tie, token_in
 from roles.stratum.submissions import Settle, Submissions
+
+_ID_SIZE = 4
 
 __all__ = ["UPSTREAM_LOST", "Adapt", "ChannelOwner", "OpenTerms", "UpstreamChannel"]
 
@@ -77,7 +82,7 @@ class ChannelOwner(Protocol):
 
     def lost(self, reason: str) -> None:
         """The channel is no longer open; it is opened again as soon as possible. Its shares have been
-        settled as LOST.
+        settled as LOST, unless it `is_resumable`: then they, and those to come, wait for that.
         """
 
 
@@ -87,6 +92,13 @@ class Carrier(Protocol):
     @property
     def extensions(self) -> frozenset[int]:
         """What the connection has been granted."""
+
+    @property
+    def where(self) -> str:
+        """The name of the upstream."""
+
+    def tie(self, token: bytes) -> Tie:
+        """How a channel with this token can be resumed."""
 
     def now(self) -> float:
         """Monotonic seconds."""
@@ -115,12 +127,15 @@ class UpstreamChannel:
     __slots__ = (
         "_carrier",
         "_forget",
+        "_kept",
+        "_tie",
         "closed_for",
         "extranonce_prefix",
         "extranonce_size",
         "group_id",
         "id",
         "is_closed",
+        "is_resumed",
         "owner",
         "submissions",
         "target",
@@ -138,8 +153,17 @@ class UpstreamChannel:
         self.extranonce_prefix = b""
         self.extranonce_size = 0
         self.submissions = Submissions(submission_limit)
+        self.is_resumed = False
+        """Whether the last opening resumed what was there before: jobs and shares go on."""
         self._carrier: Carrier | None = None
         self._forget = forget
+        self._tie: Tie | None = None
+        self._kept: Keepsake | None = None
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether the channel was lost and may be resumed: shares wait for that."""
+        return self._kept is not None
 
     @property
     def is_open(self) -> bool:
@@ -149,12 +173,14 @@ class UpstreamChannel:
     @property
     def has_room(self) -> bool:
         """Whether one more share could be submitted now."""
-        return self._carrier is not None and not self.submissions.is_full
+        return (self._carrier is not None or self._kept is not None) and not self.submissions.is_full
 
     @property
     def extensions(self) -> frozenset[int]:
-        """What the connection that carries the channel has been granted."""
-        return self._carrier.extensions if self._carrier else frozenset()
+        """What the connection that carries the channel has been granted, or did that may be resumed."""
+        if self._carrier is not None:
+            return self._carrier.extensions
+        return self._kept.tie.extensions if self._kept is not None else frozenset()
 
     def is_carried_by(self, carrier: Carrier) -> bool:
         """Whether the channel is open on this connection."""
@@ -181,19 +207,24 @@ class UpstreamChannel:
         ChannelNotOpen and SubmissionsFull, both before anything is sent; `settle` is not called then.
         """
         carrier = self._carrier
-        if carrier is None:
+        if carrier is None and self._kept is None:
             raise ChannelNotOpen("the upstream channel is not open")
-        sequence = self.submissions.add(carrier.now(), settle)
+        sequence = self.submissions.next
+        share: Plain
         if extranonce is not None and not tlvs:
-            carrier.submit(write_share((self.id, sequence, job_id, nonce, ntime, version), extranonce))
-            return sequence
-        message: Message
-        if extranonce is None:
-            message = SubmitSharesStandard(self.id, sequence, job_id, nonce, ntime, version)
+            share = write_share((self.id, sequence, job_id, nonce, ntime, version), extranonce)
         else:
-            message = SubmitSharesExtended(self.id, sequence, job_id, nonce, ntime, version, extranonce)
-        frame = encode(message, tlvs)
-        carrier.submit((frame.header(), frame.payload))
+            message: Message
+            if extranonce is None:
+                message = SubmitSharesStandard(self.id, sequence, job_id, nonce, ntime, version)
+            else:
+                message = SubmitSharesExtended(self.id, sequence, job_id, nonce, ntime, version, extranonce)
+            frame = encode(message, tlvs)
+            share = (frame.header(), frame.payload)
+        if carrier is None:
+            return self.submissions.add(asyncio.get_running_loop().time(), settle, share)
+        self.submissions.add(carrier.now(), settle, share)
+        carrier.submit(share)
         return sequence
 
     def update(self, nominal_hash_rate: float, maximum_target: int) -> None:
@@ -214,11 +245,13 @@ class UpstreamChannel:
             carrier.transmit(encode(CloseChannel(self.id, reason)))
             carrier.release(self)
         self._forget(self)
+        self._let_go()
         self.submissions.lose()
 
-    def request(self, request_id: int, extensions: frozenset[int], adapt: Adapt) -> Frame:
-        """The frame that asks for the channel; used by the client."""
+    def request(self, request_id: int, where: str, extensions: frozenset[int], adapt: Adapt) -> Frame:
+        """The frame that asks for the channel at an upstream; used by the client."""
         terms = adapt(self.owner.opening(extensions), extensions)
+        token = self._kept.tlvs(where, extensions) if self._kept is not None else ()
         message: Message
         if terms.min_extranonce_size is None:
             message = OpenStandardMiningChannel(
@@ -232,15 +265,25 @@ class UpstreamChannel:
                 terms.max_target,
                 terms.min_extranonce_size,
             )
-        return encode(message, terms.tlvs)
+        return encode(message, (*terms.tlvs, *token))
 
-    def grant(self, carrier: Carrier, answer: OpenSuccess, tlvs: tuple[Tlv, ...]) -> None:
-        """The upstream opened the channel, maybe while another one has it; used by the client."""
+    def grant(self, carrier: Carrier, answer: OpenSuccess, tlvs: tuple[Tlv, ...]) -> int:
+        """The upstream opened the channel, maybe while another one has it; used by the client.
+
+        Returns how many shares were sent again, where it resumed the one that was lost.
+        """
         if self._carrier is not None:
             # What it has not answered would be answered out of order: nobody could tell shares apart.
             self._carrier.transmit(encode(CloseChannel(self.id, "mining elsewhere")))
             self._carrier.release(self)
             self.submissions.lose()
+        self.is_resumed = self._is_same(carrier, answer)
+        if self.is_resumed and self._kept is not None:
+            self._kept.end()
+            self._kept = None
+        self._let_go()
+        token = token_in(tlvs)
+        self._tie = carrier.tie(token) if token else None
         self._carrier = carrier
         self.id = answer.channel_id
         self.group_id = answer.group_channel_id
@@ -250,6 +293,26 @@ class UpstreamChannel:
             answer.extranonce_size if isinstance(answer, OpenExtendedMiningChannelSuccess) else 0
         )
         self.owner.opened(tlvs)
+        if not self.is_resumed or self._carrier is not carrier:
+            return 0
+        shares = self.submissions.shares
+        for header, payload in shares:
+            carrier.submit((header, self.id.to_bytes(_ID_SIZE, "little") + payload[_ID_SIZE:]))
+        if shares:
+            crash.once_sent("proxy.shares-sent-again")
+        return len(shares)
+
+    def _is_same(self, carrier: Carrier, answer: OpenSuccess) -> bool:
+        """Whether an answer resumes what was lost: a prefix that was granted anew would be another."""
+        kept = self._kept
+        size = answer.extranonce_size if isinstance(answer, OpenExtendedMiningChannelSuccess) else 0
+        granted = (answer.extranonce_prefix, size)
+        return (
+            kept is not None
+            and kept.was_shown
+            and kept.tie.where == carrier.where
+            and granted == (self.extranonce_prefix, self.extranonce_size)
+        )
 
     def deliver(self, message: Message) -> None:
         """A message for this channel; used by the client."""
@@ -259,9 +322,23 @@ class UpstreamChannel:
             self.extranonce_prefix = message.extranonce_prefix
         self.owner.received(message)
 
-    def lose(self, reason: str, code: str = "") -> None:
-        """Connection or channel ended, the latter with the upstream's `code`; used by the client."""
+    def lose(self, reason: str, code: str = "") -> bool:
+        """Connection or channel ended, the latter with the upstream's `code`; used by the client.
+
+        Returns whether shares were settled as LOST: where the channel may be resumed, they wait.
+        """
         self._carrier = None
         self.closed_for = code
-        self.submissions.lose()
+        tie, self._tie = self._tie, None
+        if tie is None or code:
+            self.submissions.lose()
+        else:
+            self._kept = Keepsake(tie, self.submissions, self._let_go)
         self.owner.lost(reason)
+        return self._kept is None
+
+    def _let_go(self) -> None:
+        """Nothing will be resumed: shares that wait for it are lost."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.give_up()

@@ -38,6 +38,9 @@ HOSTS: Final = {"wallet": "proxy", "branch": "pool"}
 """In which daemon the points of a package are that is none itself."""
 OF_TWO: Final = ("branch.", "pool.branch-", "pool.prefixes-lent")
 """What the points begin with that only a pool of several processes passes."""
+AT_RESUMING: Final = ("pool.token-taken", "pool.channel-resumed", "branch.channel-claimed")
+"""The points that a pool passes only where a miner comes back to it."""
+OUTAGE_S: Final = 1.5
 NUDGE_S: Final = 4.0
 BOUND_S: Final = 45.0
 POLL_S: Final = 0.02
@@ -99,10 +102,14 @@ class Mine:
             (daemon.state / "rebuilding").touch()
         seen = len(daemon.log)
         daemon.start(**{VARIABLE: name})
+        said = f"crash point {name}\n"
+        if name == "proxy.shares-sent-again":
+            self._lose_the_pool(lambda: not daemon.is_running)
+        if name in AT_RESUMING:
+            self._come_back(daemon, name, lambda: said in daemon.log[seen:])
         if name == "wallet.identity-stored":
             self._new_miner()
-        said = f"crash point {name}\n"
-        if name.startswith(OF_TWO):
+        if name.startswith(OF_TWO) and name not in AT_RESUMING:
             self._mine_on_a_branch(lambda: said in daemon.log[seen:] or not daemon.is_running)
         if name.startswith("branch."):
             assert said in daemon.log[seen:]
@@ -143,6 +150,37 @@ class Mine:
             self.await_("a block in the journal", lambda: journal.stat().st_size)
         if name.startswith("mint.swap") and not self._swap:
             self._swap = self._make_swap()
+
+    def _come_back(self, pool: Daemon, name: str, is_over: Callable[[], bool]) -> None:
+        """Kill the pool as often as it takes: the proxy asks for its channels at the process where it is led,
+        unless a new block has made them worth nothing.
+        """
+        deadline = time.monotonic() + 2 * BOUND_S
+        while not is_over() and time.monotonic() < deadline:
+            nudged = time.monotonic()
+            while not is_over() and time.monotonic() < nudged + NUDGE_S:
+                time.sleep(POLL_S)
+            if not is_over():
+                pool.kill()
+                pool.start(**{VARIABLE: name})
+        assert is_over()
+
+    def _lose_the_pool(self, is_over: Callable[[], bool]) -> None:
+        """Kill the pool under the proxy, whose miner mines on, until shares wait for it that it resumes."""
+        pool = self.daemons["pool"]
+        deadline = time.monotonic() + 2 * BOUND_S
+        while not is_over() and time.monotonic() < deadline:
+            settled = time.monotonic() + OUTAGE_S
+            before = self.balance()
+            while self.balance() == before and time.monotonic() < settled + NUDGE_S and not is_over():
+                time.sleep(POLL_S)
+            pool.kill()
+            time.sleep(OUTAGE_S)
+            pool.start()
+            nudged = time.monotonic()
+            while not is_over() and time.monotonic() < nudged + NUDGE_S:
+                time.sleep(POLL_S)
+        assert is_over()
 
     def _mine_on_a_branch(self, is_over: Callable[[], bool]) -> None:
         """Have the proxy dial the pool again until the kernel gives it to the process where it is wanted."""

@@ -88,6 +88,13 @@ async def test_pools_that_come_and_go_cost_no_socket_and_no_share_goes_twice(two
     mining = [asyncio.create_task(miner.mine_on(stop)) for miner in miners]
     await accepts(miners, time.monotonic())
     await restart_at_random(two, miners, chance)
+    resumed = await two.count(two.proxy, "hashpool_upstream_channels_resumed_total")
+    again = await two.count(two.proxy, "hashpool_upstream_shares_sent_again_total")
+    given_up = await two.count(two.proxy, "hashpool_proxy_shares_total", '"unknown"')
+    print(f"{resumed:g} channels were resumed, {again:g} shares sent again, {given_up:g} given up")
+    # A block that came meanwhile leaves nothing to resume.
+    assert resumed > len(miners) * RESTARTS / 2
+    assert given_up < again
     await two.second.started()
     await fail_over_at_random(two, miners, chance)
     stop.set()
@@ -107,7 +114,8 @@ async def test_pools_that_come_and_go_cost_no_socket_and_no_share_goes_twice(two
     refused = await two.count(two.proxy, "hashpool_proxy_shares_rejected_total", "duplicate-share")
     local = await two.count(two.translator, "hashpool_translator_shares_total", '"local"')
     assert refused == 0
-    assert accepted + local == told["accepted"]
+    # A verdict that took five seconds is true, and too late for the miner.
+    assert told["accepted"] <= accepted + local <= told["accepted"] + told["unknown"]
     assert accepted <= len(rows) <= accepted + unknown
     # What nobody could say of a share when a pool was lost, the mint says of its token.
     async for _ in two.proxy.polls("to have a token for every share"):

@@ -13,7 +13,14 @@ from protocols.bitcoin.coinbase import CoinbaseTemplate, coinbase_parts
 from protocols.bitcoin.secp256k1 import public_key
 from protocols.bitcoin.target import from_work
 from protocols.bitcoin.transaction import TxOut
-from protocols.ehash.messages import EXTENSION, MINING_MESSAGES, TLV_CHANNEL_KEY, TLV_MINT_URL, TLV_SHARE_KEY
+from protocols.ehash.messages import (
+    EXTENSION,
+    MINING_MESSAGES,
+    TLV_CHANNEL_KEY,
+    TLV_MINT_URL,
+    TLV_RESUME_TOKEN,
+    TLV_SHARE_KEY,
+)
 from protocols.mining.errors import ShareRefused
 from protocols.mining.job import Job, JobStore, Tip, Work
 from protocols.mining.share import SeenShares, Verdict, check_time, check_version, extended_root, judge
@@ -76,6 +83,10 @@ class ScriptedPool:
         self.silent = False
         self.mint_url = ""
         self.idle = False
+        self.tokens = False
+        """Whether channels can be resumed; `shown` are the tokens that were presented."""
+        self.shown: list[bytes] = []
+        self._parked: dict[bytes, Granted] = {}
         self.most = 32
         self.rolling = True
         self.previous = b"\x01" * 32
@@ -86,7 +97,7 @@ class ScriptedPool:
         self.opens = 0
         self._work_count = 0
         self.head = b"\xaa"
-        self._prefixes = 0
+        self._prefixes = self._resumed = self._tokens = 0
         self._serving = 0
         self._connection: Sv2Connection | None = None
         self._task: asyncio.Task[None] | None = None
@@ -145,9 +156,13 @@ class ScriptedPool:
     def new_tip(self, granted: Granted) -> None:
         """A future job, and the tip that activates it."""
         job = self._job(granted, Tip(self.previous, 1_700_000_000, 0x1D00FFFF, 0, 1_700_000_000))
-        granted.jobs.queue(job)
-        granted.jobs.activate(job.job_id)
-        granted.seen.clear()
+        active = granted.jobs.active
+        if active is not None and active.tip.previous == self.previous:
+            granted.jobs.replace(job)
+        else:
+            granted.jobs.queue(job)
+            granted.jobs.activate(job.job_id)
+            granted.seen.clear()
         self.send(
             self._announcement(granted, job, None),
             SetNewPrevHash(granted.channel_id, job.job_id, self.previous, 1_700_000_000, 0x1D00FFFF),
@@ -196,7 +211,7 @@ class ScriptedPool:
             check_version(share.version, job.work.version, rolling=True)
             extranonce = granted.prefix + share.extranonce
             root = extended_root(job.work, extranonce)
-            verdict = judge(job, root, extranonce, share=share, key=None, seen=granted.seen)
+            verdict = judge(job, root, extranonce, share=share, key=granted.key, seen=granted.seen)
         except ShareRefused as refusal:
             self.send(SubmitSharesError(share.channel_id, share.sequence_number, refusal.code))
             return
@@ -254,6 +269,12 @@ class ScriptedPool:
         if request.min_extranonce_size > self.most:
             self.send(OpenMiningChannelError(request.request_id, "min-extranonce-size-too-large"))
             return
+        token = find_tlv(tlvs, EXTENSION, TLV_RESUME_TOKEN)
+        if token is not None:
+            self.shown.append(token)
+        if self.tokens and token in self._parked:
+            self._resume(request, self._parked.pop(token))
+            return
         self._prefixes += 1
         prefix = self.head + self._prefixes.to_bytes(3, "big")
         granted = Granted(
@@ -264,11 +285,28 @@ class ScriptedPool:
             self.size,
             self.target,
         )
+        self._grant(request, granted)
+
+    def _resume(self, request: OpenExtendedMiningChannel, lost: Granted) -> None:
+        """Go on with a channel under another id; its next job begins the tip anew, by the look of it."""
+        self._resumed += 1
+        lost.channel_id = 500 + self._resumed
+        lost.heard = []
+        self._grant(request, lost)
+
+    def _grant(self, request: OpenExtendedMiningChannel, granted: Granted) -> None:
         self.channels[granted.channel_id] = granted
+        prefix = granted.prefix
         success = OpenExtendedMiningChannelSuccess(
             request.request_id, granted.channel_id, granted.target, granted.size, prefix, 1
         )
         url = self.mint_url.encode()
-        self.connection.send(encode(success, (Tlv(EXTENSION, TLV_MINT_URL, url),) if url else ()))
+        told = [Tlv(EXTENSION, TLV_MINT_URL, url)] if url else []
+        if self.tokens:
+            self._tokens += 1
+            token = self._tokens.to_bytes(32, "big")
+            self._parked[token] = granted
+            told.append(Tlv(EXTENSION, TLV_RESUME_TOKEN, token))
+        self.connection.send(encode(success, told))
         if not self.idle:
             self.new_tip(granted)

@@ -99,6 +99,30 @@ def test_what_nobody_answers_expires() -> None:
     assert record.submissions.expire(9.0) == 0
 
 
+def test_what_is_despaired_of_is_lost_to_who_asked_and_its_verdict_comes_late() -> None:
+    record, late = Record(), list[Verdict]()
+    record.submissions.despair(9.0, late.append)
+    for now in (1.0, 2.0, 3.0):
+        record.add(now)
+    hear = late.append
+    for _ in range(2):
+        record.submissions.despair(2.5, hear)
+    assert record.told == {1: [LOST], 2: [LOST], 3: []}
+    assert len(record.submissions) == 3
+    assert record.submissions.accepted(3, 3)
+    assert record.told == {1: [LOST], 2: [LOST], 3: [ACCEPTED]}
+    assert late == [ACCEPTED, ACCEPTED]
+
+
+def test_shares_are_kept_in_their_order_so_that_they_can_be_sent_again() -> None:
+    submissions = Submissions(10)
+    assert (submissions.next, submissions.shares) == (1, [])
+    for number in range(3):
+        submissions.add(0.0, lambda _: None, (b"", bytes((number,))))
+    assert submissions.accepted(1, 1)
+    assert (submissions.next, submissions.shares) == (4, [(b"", b"\1"), (b"", b"\2")])
+
+
 def test_sequence_numbers_wrap_without_losing_order() -> None:
     record = Record()
     record.submissions._next = 0xFFFFFFFF
