@@ -22,6 +22,8 @@ class WalletSettings(Settings):
     recovery_s: float = Field(default=30.0, ge=1, le=86_400)
     """How often quotes that the pool did not tell of are looked for by key."""
     request_s: float = Field(default=15.0, ge=0.5, le=300)
+    worker_metrics: int = Field(default=100, ge=0, le=10_000)
+    """How many workers have metrics of their own, those that earned most; the others' are summed up."""
 
 
 class AggregateSettings(Settings):

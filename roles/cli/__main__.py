@@ -24,7 +24,9 @@ class CommandModule(Protocol):
 COMMANDS: Final[dict[str, Command]] = {
     "up": Command("roles.cli.up", "run the whole system on an own regtest chain"),
     "status": Command("roles.cli.status", "what is up, from the daemons' health addresses"),
-    "wallet": Command("roles.cli.wallet", "balance, list and restore of the ehash wallet"),
+    "wallet": Command(
+        "roles.cli.wallet", "what the ehash wallet holds, its restore, keys of your own and claims"
+    ),
     "audit": Command("roles.cli.audit", "prove that every attributed share became exactly one quote"),
     "keys": Command("roles.cli.keys", "make keys and print their public halves"),
     "check": Command("roles.cli.check", "check a tree of configuration files"),

@@ -1,4 +1,4 @@
-"""`hashpool wallet`: what the proxy's wallet holds, and a restore of it from its seed words."""
+"""`hashpool wallet`: what a wallet holds, a restore from its seed words, keys to mine with, and claims."""
 
 import argparse
 import asyncio
@@ -6,6 +6,7 @@ import getpass
 import os
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +19,7 @@ from rich.table import Table
 
 from roles.cli.checkout import STATE_HELP, home
 from roles.cli.fleet import read_toml
+from roles.cli.own_wallet import OWN, PATIENCE, claim_into, key
 from roles.runtime import sysexits
 from roles.runtime.errors import OperatorError
 from roles.runtime.secret import SecretFile
@@ -32,19 +34,14 @@ from roles.wallet.wallet import STORE_NAME, open_store, open_wallet
 
 ROLE: Final = "proxy"
 _PIPE_WIDTH: Final = 200
-PATIENCE: Final = (0.5, 1.0, 2.0, 4.0)
-"""Pauses in seconds before a restore asks a mint again that did not answer."""
 
 
 def main(argv: list[str]) -> int:
-    """Show or restore the wallet; returns 0, or the exit code of what went wrong."""
+    """Do what is asked for; returns 0, or the exit code of what went wrong."""
     options = parse(argv)
     os.umask(0o077)
     try:
-        if options.action == "restore":
-            told = restore_into(state_root(options.state), options)
-        else:
-            told = look(state_root(options.state), options.action)
+        told = ACTIONS[options.action](state_root(options.state), options)
     except OperatorError as error:
         print(f"hashpool wallet: {error}", file=sys.stderr)
         return error.exit_code
@@ -67,28 +64,44 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "balance": "the ehash that is held, by unit",
         "list": "the keys with what each has earned, and the tokens by size",
         "restore": "find every token and every quote again from the seed words, into an empty store",
+        "key": "a key of your own to mine with by somebody else's proxy",
+        "claim": "mint what your own keys have earned, by whatever proxy they mined",
     }
     for name, purpose in purposes.items():
         action = actions.add_parser(name, help=purpose, description=purpose)
         action.add_argument("--state", metavar="DIR", help=STATE_HELP)
         action.add_argument("--json", action="store_true", help="print one object on one line")
-    chosen = actions.choices["restore"]
-    chosen.add_argument(
+    for name in ("balance", "list", "restore"):
+        actions.choices[name].add_argument(
+            "--own", action="store_true", help="your own wallet, that of key and claim, not the proxy's"
+        )
+    actions.choices["restore"].add_argument(
         "--words", default="-", metavar="FILE", help="a file that holds the seed words; - or nothing: stdin"
     )
-    chosen.add_argument("--mint", metavar="URL", help="the mint; by default that of shared/miner.toml")
+    for name in ("restore", "claim"):
+        actions.choices[name].add_argument(
+            "--mint", metavar="URL", help="the mint; by default that of shared/miner.toml"
+        )
+    actions.choices["key"].add_argument(
+        "name", nargs="?", default="miner", metavar="NAME", help="another name has another key (miner)"
+    )
+    for name in ("key", "claim"):
+        actions.choices[name].add_argument(
+            "--secret", metavar="FILE", help="a file that holds a private key, none of the wallet's; -: stdin"
+        )
     return parser.parse_args(argv)
 
 
-def look(state: Path, action: str) -> dict[str, Any]:
+def look(state: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Read the store beside a proxy that may be running; raises OperatorError."""
-    path = state / ROLE / STORE_NAME
+    path = state / role_of(options) / STORE_NAME
     if not path.exists():
-        raise OperatorError(
-            f"there is no wallet at {path}",
-            hint="it is made when the proxy first runs",
-            exit_code=sysexits.NO_INPUT,
+        made = (
+            "hashpool wallet key makes it"
+            if role_of(options) == OWN
+            else "the proxy makes it when it first runs"
         )
+        raise OperatorError(f"there is no wallet at {path}", hint=made, exit_code=sysexits.NO_INPUT)
     with closing(open_readonly(path)) as connection:
         balances = purse.balances(connection)
         quotes, waiting = quote.waiting(connection)
@@ -99,10 +112,27 @@ def look(state: Path, action: str) -> dict[str, Any]:
                 {"unit": item.unit, "balance": item.amount, "proofs": item.proofs} for item in balances
             ],
         }
-        if action == "list":
+        if options.action == "list":
             told["workers"] = [asdict(worker) for worker in readout.workers(connection)]
+            told["strangers"] = [asdict(stranger) for stranger in readout.strangers(connection)]
             told["tokens"] = [asdict(size) for size in readout.denominations(connection)]
         return told
+
+
+def role_of(options: argparse.Namespace) -> str:
+    """Whose wallet it is, as a sub-directory of the state."""
+    return OWN if getattr(options, "own", True) else ROLE
+
+
+def mint_of(options: argparse.Namespace) -> str:
+    """The mint that is meant."""
+    return str(options.mint or read_toml(home() / "config" / "shared" / "miner.toml")["mint"]["url"])
+
+
+def claim(state: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Claim, and tell what the wallet holds then; raises OperatorError and WalletError."""
+    told = claim_into(state, options, mint_of(options))
+    return {**told, **look(state, options)}
 
 
 # Restore
@@ -112,8 +142,8 @@ def restore_into(state: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Restore a wallet into a state directory; raises OperatorError and WalletError."""
     words = read_words(options.words)
     seed = seed_from_words(words)
-    directory = role_state(state, ROLE)
-    mint = options.mint or read_toml(home() / "config" / "shared" / "miner.toml")["mint"]["url"]
+    directory = role_state(state, role_of(options))
+    mint = mint_of(options)
     kept = SecretFile(directory / SEED_FILE)
     known = kept.load()
     if known is not None and seed_from_words(known) != seed:
@@ -122,7 +152,7 @@ def restore_into(state: Path, options: argparse.Namespace) -> dict[str, Any]:
             hint="restore into another state directory with --state DIR",
         )
     result = asyncio.run(run_restore(directory, seed, mint, kept, " ".join(words.lower().split())))
-    return {**asdict(result), **look(state, "balance")}
+    return {**asdict(result), **look(state, options)}
 
 
 async def run_restore(directory: Path, seed: bytes, mint: str, kept: SecretFile, words: str) -> Restored:
@@ -167,6 +197,9 @@ def exit_code(error: WalletError) -> int:
 def show(action: str, told: dict[str, Any]) -> None:
     """Print for people; only numbers and names that the store holds, control characters made visible."""
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    if action == "key":
+        show_key(console, told)
+        return
     console.print(f"[bold]{told['balance']:,}[/] ehash")
     for unit in told["units"]:
         console.print(f"  {unit['balance']:,} in {unit['proofs']:,} tokens of {short(unit['unit'])}")
@@ -179,9 +212,41 @@ def show(action: str, told: dict[str, Any]) -> None:
             f"found {told['proofs']:,} tokens ({told['spent']:,} spent) in {told['keysets']:,} keysets,"
             f" and {told['quotes']:,} open quotes"
         )
+    if action == "claim":
+        console.print(
+            f"claimed {told['minted']:,} ehash of {told['found']:,} new quotes, by {told['keys']:,} keys"
+        )
+        if not told["found"] and not told["waiting"]["quotes"]:
+            console.print("shares are there a second or two after the pool has accepted them")
+        console.print(f"the seed words in {told['words']} are all that restores this wallet: keep a copy")
     if action == "list":
         console.print(worker_table(told["workers"]))
+        if told["strangers"]:
+            console.print("miners with keys of their own, who alone can claim what these have earned:")
+            console.print(stranger_table(told["strangers"]))
         console.print(token_table(told["tokens"]))
+
+
+def show_key(console: Console, told: dict[str, Any]) -> None:
+    """A key, and what to do with it."""
+    console.print(f"[bold]{told['key']}[/]")
+    console.print(f"user name of the miner: {told['key']}.WORKER")
+    console.print(f"or, with any user name, the password: k={told['key']}")
+    if told["words"]:
+        console.print(
+            f"what it earns is yours by hashpool wallet claim, and by the seed words in {told['words']}"
+        )
+
+
+def stranger_table(strangers: list[dict[str, Any]]) -> Table:
+    """Workers that brought keys."""
+    table = Table("worker", "shares", "ehash", box=None, pad_edge=False, header_style="dim")
+    table.add_column("key", overflow="fold")
+    for worker in strangers:
+        table.add_row(
+            printable(worker["name"]), f"{worker['shares']:,}", f"{worker['ehash']:,}", worker["key"]
+        )
+    return table
 
 
 def worker_table(workers: list[dict[str, Any]]) -> Table:
@@ -189,7 +254,8 @@ def worker_table(workers: list[dict[str, Any]]) -> Table:
     table = Table("worker", "shares", "minted", "waiting", box=None, pad_edge=False, header_style="dim")
     table.add_column("key", overflow="fold")
     for worker in workers:
-        name = "(found by restore)" if worker["name"] is None else printable(worker["name"])
+        unnamed = "(found by restore)" if worker["key_index"] >= 0 else "(brought to claim)"
+        name = unnamed if worker["name"] is None else printable(worker["name"])
         numbers = [f"{worker[name]:,}" for name in ("shares", "minted", "waiting")]
         table.add_row(name, *numbers, worker["key"])
     return table
@@ -212,3 +278,12 @@ def short(unit: str) -> str:
 def printable(text: str) -> str:
     """Peers choose names: no control character and no markup of theirs reaches the terminal."""
     return "".join(letter if letter.isprintable() else "?" for letter in text).replace("[", "\\[")
+
+
+ACTIONS: Final[dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]]] = {
+    "balance": look,
+    "list": look,
+    "restore": restore_into,
+    "key": key,
+    "claim": claim,
+}

@@ -346,6 +346,8 @@ class EdgeChannel(DownstreamChannel):
             self._edge.mint.notice(index, message.share_hash, message.amount, message.unit)
             return
         self._edge.meters.notices.labels("foreign").inc()
+        if index is None and not foreign:
+            self._edge.mint.foreign(self._attribution.key, self.user, message.amount)
         if EXTENSION in self._line.extensions:
             self._line.transmit(
                 QuoteNotice(self.channel_id, message.share_hash, message.amount, message.unit)

@@ -338,6 +338,7 @@ class Member(DownstreamChannel):
             self._edge.mint.notice(index, message.share_hash, message.amount, message.unit)
             return
         self._edge.meters.notices.labels("foreign").inc()
+        self._edge.mint.foreign(key, self.user, message.amount)
         if EXTENSION in self._line.extensions:
             notice = QuoteNotice(self.channel_id, message.share_hash, message.amount, message.unit)
             self._line.transmit(notice)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Gauge
 
+from protocols.ehash.errors import KeyTextError
+from protocols.ehash.key_text import parse_identity
 from roles.runtime.readiness import Readiness
 
 log = logging.getLogger(__name__)
@@ -14,6 +16,7 @@ SHOWN = 200
 """Characters that people are shown of what a pool says."""
 
 Notice = Callable[[int, bytes, int, str], None]
+Heard = Callable[[bytes, str, int], None]
 
 
 class PoolsMint:
@@ -21,9 +24,12 @@ class PoolsMint:
     people are told: the tokens wait there for the keys that they are locked to.
     """
 
-    def __init__(self, url: str, notice: Notice, readiness: Readiness, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, url: str, notice: Notice, heard: Heard, readiness: Readiness, registry: CollectorRegistry
+    ) -> None:
         self._url = url
         self._notice = notice
+        self._heard = heard
         self._readiness = readiness
         self._named = b""
         self._is_other = False
@@ -57,3 +63,15 @@ class PoolsMint:
         """A quote of the pool's mint for a key of the wallet."""
         if not self._is_other:
             self._notice(key_index, share_hash, amount, unit)
+
+    def foreign(self, key: bytes, user: str, amount: int) -> None:
+        """A quote for a key that the wallet does not hold, of the miner that calls itself `user`."""
+        self._heard(key, worker_name(user), amount)
+
+
+def worker_name(user: str) -> str:
+    """What a user identity says beside its key."""
+    try:
+        return parse_identity(user).worker
+    except KeyTextError:
+        return user

@@ -67,7 +67,9 @@ async def service(daemon: ProxyDaemon) -> None:
         client = open_upstreams(daemon, watch)
         limits = daemon.config.limits
         meters, hold_s = Meters(daemon.metrics), daemon.shared.hold_s
-        mint = PoolsMint(daemon.shared.mint.url, wallet.notice, daemon.readiness, daemon.metrics)
+        mint = PoolsMint(
+            daemon.shared.mint.url, wallet.notice, wallet.strangers.heard, daemon.readiness, daemon.metrics
+        )
         figures = Figures(limits.remembered_figures)
         by_name = WorkerMetrics("hashpool_proxy", figures.workers, figures.clock, limits.metric_names)
         daemon.metrics.register(by_name)
@@ -187,6 +189,7 @@ async def _open_wallet(daemon: ProxyDaemon, stack: AsyncExitStack) -> Wallet:
         clock_ms=lambda: time.time_ns() // 1_000_000,
         settings=Settings(
             max_identities=daemon.config.identities,
+            worker_metrics=wanted.worker_metrics,
             batch=wanted.batch_quotes,
             linger=wanted.batch_delay_ms / 1000,
             lookup_interval=wanted.recovery_s,

@@ -78,7 +78,10 @@ class Discovery:
         """Learn what can be minted for any key of the wallet; returns how many keys, and how many new
         quotes.
         """
-        everyone = await self._kit.database.read(identity.everyone)
+        holds = self._kit.keyring.holds
+        everyone = [
+            known for known in await self._kit.database.read(identity.everyone) if holds(known.key_index)
+        ]
         found = await self.look_up(everyone)
         if found:
             self._kit.meters.found.inc(found)

@@ -6,6 +6,7 @@
     ├── SeedError                 words that are no BIP39 phrase; a hint says what to do
     ├── StoreNotEmptyError        restore into a store that already holds something
     ├── IdentityLimitError        as many user identities as the wallet keeps keys for
+    ├── KeyNotHeld                a key that is not of the seed, and whose secret is not at hand
     ├── NoKeysetError             the mint signs nothing in that unit now
     └── MintError                 what the mint did, or did not
         ├── MintUnreachable       no answer, or "later" (429, 5xx): the same bytes may be sent again
@@ -34,6 +35,10 @@ class StoreNotEmptyError(WalletError):
 
 class IdentityLimitError(WalletError):
     """The wallet keeps keys for as many user identities as it is set to."""
+
+
+class KeyNotHeld(WalletError):
+    """A quote's key is not of the seed, and was not brought this time."""
 
 
 class NoKeysetError(WalletError):

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from roles.runtime.storage import Connection, Row
 from roles.wallet.errors import IdentityLimitError
 
+_INSERT = "INSERT INTO identity (key_index, name, public_key, made_ms) VALUES (?, ?, ?, ?)"
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -37,26 +39,38 @@ def claim(
         raise IdentityLimitError(f"the wallet keeps keys for {limit} user identities and no more")
     index = next_index(connection)
     public = derive(index)
-    connection.execute("INSERT INTO identity VALUES (?, ?, ?, ?)", (index, raw, public, now_ms))
+    connection.execute(_INSERT, (index, raw, public, now_ms))
     return Identity(index, name, public)
 
 
 def add_unnamed(connection: Connection, key_index: int, public_key: bytes, now_ms: int) -> None:
     """Keep an index that was found in use, without knowing for whom; a known one stays as it is."""
-    connection.execute(
-        "INSERT INTO identity VALUES (?, NULL, ?, ?) ON CONFLICT DO NOTHING", (key_index, public_key, now_ms)
-    )
+    connection.execute(f"{_INSERT} ON CONFLICT DO NOTHING", (key_index, None, public_key, now_ms))
 
 
 def first(connection: Connection) -> Identity | None:
-    """The identity of the lowest index, None in a store without any."""
-    row = connection.execute("SELECT * FROM identity ORDER BY key_index LIMIT 1").fetchone()
+    """The identity of the seed's lowest index, None in a store without any."""
+    row = connection.execute(
+        "SELECT * FROM identity WHERE key_index >= 0 ORDER BY key_index LIMIT 1"
+    ).fetchone()
     return None if row is None else _identity(row)
 
 
 def next_index(connection: Connection) -> int:
     """The first index that was never used."""
-    return int(connection.execute("SELECT coalesce(max(key_index) + 1, 0) FROM identity").fetchone()[0])
+    return int(
+        connection.execute("SELECT max(coalesce(max(key_index), -1) + 1, 0) FROM identity").fetchone()[0]
+    )
+
+
+def bring(connection: Connection, public_key: bytes, now_ms: int) -> Identity:
+    """The identity of a key that is not of the seed, made if it is new."""
+    known = by_key(connection, public_key)
+    if known is None:
+        lowest = connection.execute("SELECT min(0, coalesce(min(key_index), 0)) FROM identity").fetchone()[0]
+        known = Identity(int(lowest) - 1, None, public_key)
+        add_unnamed(connection, known.key_index, public_key, now_ms)
+    return known
 
 
 def by_key(connection: Connection, public_key: bytes) -> Identity | None:

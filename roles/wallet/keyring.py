@@ -8,6 +8,7 @@ from protocols.cashu.bdhke import blind
 from protocols.cashu.deterministic import Derived, QuoteKeySource, SecretSource
 from protocols.cashu.models import BlindedMessage
 from protocols.ehash.quote_id import quote_id, shared_secret
+from roles.wallet.errors import KeyNotHeld
 
 _KEYS_REMEMBERED = 4096
 _KEYSETS_REMEMBERED = 64
@@ -23,17 +24,39 @@ class Output:
 
 
 class Keyring:
-    """Quote keys by index and outputs by counter, from a 64-byte BIP39 seed."""
+    """Quote keys by index and outputs by counter, from a 64-byte BIP39 seed.
+
+    Indexes below zero are those of keys that were brought, and are held only after `bring`.
+    """
 
     def __init__(self, seed: bytes) -> None:
-        quote_keys = QuoteKeySource(seed)
-        self.quote_secret = lru_cache(_KEYS_REMEMBERED)(quote_keys.secret)
+        self._derived = lru_cache(_KEYS_REMEMBERED)(QuoteKeySource(seed).secret)
+        self._brought: dict[int, bytes] = {}
         self._shared = lru_cache(_KEYS_REMEMBERED)(
             lambda index, mint_key: shared_secret(self.quote_secret(index), mint_key)
         )
         self._secrets = lru_cache(_KEYSETS_REMEMBERED)(
             lambda keyset_id: SecretSource(seed, keyset_id),
         )
+
+    def bring(self, key_index: int, secret: bytes) -> None:
+        """Hold a key that is not of the seed, from now until the keyring is gone."""
+        self._brought[key_index] = secret
+
+    def holds(self, key_index: int) -> bool:
+        """Whether the secret of an index is at hand."""
+        return key_index >= 0 or key_index in self._brought
+
+    def quote_secret(self, key_index: int) -> bytes:
+        """What unlocks the quotes of an index; raises KeyNotHeld for a key that was brought another time."""
+        if key_index >= 0:
+            return self._derived(key_index)
+        if key_index not in self._brought:
+            raise KeyNotHeld(
+                "quotes of a key that was brought before are not minted yet",
+                hint="give that private key again: hashpool wallet claim --secret FILE",
+            )
+        return self._brought[key_index]
 
     def quote_public(self, key_index: int) -> bytes:
         """The locking key at an index, 33 bytes compressed."""

@@ -8,7 +8,10 @@ from roles.runtime.storage import Connection
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A key of the wallet and what it earned, in ehash; `name` None where a restore found the key alone."""
+    """A key of the wallet and what it earned, in ehash; `name` None where the key alone is known.
+
+    `shares` counts the quotes that are minted or waiting; an index below zero is a key that was brought.
+    """
 
     key_index: int
     name: str | None
@@ -28,16 +31,27 @@ class Denomination:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """A worker with a key that the wallet does not hold, and the ehash that it is said to have earned."""
+
+    name: str
+    key: str
+    ehash: int
+    shares: int
+
+
 def workers(connection: Connection) -> list[Worker]:
     """Every key that has earned something or bears a name, by index."""
+    # What waits has an index for each of its states, and what is minted has been added up: quotes by the
+    # million take no longer.
     rows = connection.execute(
-        "SELECT identity.key_index, identity.name, identity.public_key,"
-        " total(iif(quote.state = 'minted', quote.amount, 0)) AS minted,"
-        " total(iif(quote.state IN ('pending', 'requested'), quote.amount, 0)) AS waiting,"
-        " count(quote.share_hash) AS shares"
-        " FROM identity LEFT JOIN quote ON quote.key_index = identity.key_index"
-        " GROUP BY identity.key_index HAVING shares > 0 OR identity.name IS NOT NULL"
-        " ORDER BY identity.key_index"
+        "SELECT key_index, name, public_key, minted, coalesce(ehash, 0) AS waiting,"
+        " minted_quotes + coalesce(quotes, 0) AS shares FROM identity LEFT JOIN ("
+        "  SELECT key_index AS whose, total(amount) AS ehash, count(*) AS quotes FROM ("
+        "   SELECT key_index, amount FROM quote WHERE state = 'pending'"
+        "   UNION ALL SELECT key_index, amount FROM quote WHERE state = 'requested') GROUP BY key_index"
+        " ) ON whose = key_index WHERE shares > 0 OR name IS NOT NULL ORDER BY key_index"
     )
     return [
         Worker(
@@ -47,6 +61,20 @@ def workers(connection: Connection) -> list[Worker]:
             int(row["minted"]),
             int(row["waiting"]),
             row["shares"],
+        )
+        for row in rows
+    ]
+
+
+def strangers(connection: Connection) -> list[Stranger]:
+    """Workers that bring their own keys, who earned most first."""
+    rows = connection.execute("SELECT * FROM stranger ORDER BY ehash DESC, public_key, name")
+    return [
+        Stranger(
+            row["name"].decode("utf-8", "replace"),
+            encode_key(row["public_key"]),
+            int(row["ehash"]),
+            row["quotes"],
         )
         for row in rows
     ]

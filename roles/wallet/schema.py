@@ -6,6 +6,10 @@ are written before a number of theirs is used, so that no crash makes one serve 
 milliseconds; names are raw bytes, because a user identity need not be UTF-8. A quote belongs to one request
 at a time; `attempt` keeps the requests that were given up, whose outputs may still turn out to have been
 signed.
+
+An identity with an index below zero is a key that is not of the seed, brought to claim what it has earned.
+What identities have minted is added up by a trigger, in floats, because amounts may sum to more than an
+integer holds. `stranger` is what was heard of keys that others hold.
 """
 
 from roles.runtime.storage import Migration
@@ -94,4 +98,27 @@ CREATE INDEX proof_state ON proof (state, keyset_id, amount);
 CREATE INDEX proof_request ON proof (request_id);
 """
 
-MIGRATIONS: tuple[Migration, ...] = ((1, "first", _FIRST),)
+_WORKERS = """
+ALTER TABLE identity ADD COLUMN minted REAL NOT NULL DEFAULT 0;
+ALTER TABLE identity ADD COLUMN minted_quotes INTEGER NOT NULL DEFAULT 0;
+UPDATE identity SET minted = earned.ehash, minted_quotes = earned.quotes FROM (
+    SELECT key_index, total(amount) AS ehash, count(*) AS quotes FROM quote
+    WHERE state = 'minted' GROUP BY key_index
+) AS earned WHERE earned.key_index = identity.key_index;
+CREATE TRIGGER quote_is_minted AFTER UPDATE OF state ON quote
+WHEN NEW.state = 'minted' AND OLD.state <> 'minted' BEGIN
+    UPDATE identity SET minted = minted + NEW.amount, minted_quotes = minted_quotes + 1
+    WHERE key_index = NEW.key_index;
+END;
+
+CREATE TABLE stranger (
+    public_key BLOB NOT NULL CHECK (length(public_key) = 33),
+    name BLOB NOT NULL,
+    quotes INTEGER NOT NULL,
+    ehash REAL NOT NULL,
+    heard_ms INTEGER NOT NULL,
+    PRIMARY KEY (public_key, name)
+) STRICT, WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[Migration, ...] = ((1, "first", _FIRST), (2, "workers", _WORKERS))

@@ -11,8 +11,9 @@ from prometheus_client import CollectorRegistry
 
 from protocols.ehash.amount import AMOUNT_LIMIT
 from roles.runtime import crash
+from roles.runtime.errors import StorageError
 from roles.runtime.storage import Connection, Database
-from roles.wallet import identity, purse, quote
+from roles.wallet import identity, purse, quote, readout
 from roles.wallet.discovery import Discovery
 from roles.wallet.identity import Identity
 from roles.wallet.keyring import Keyring
@@ -24,6 +25,8 @@ from roles.wallet.mint_link import MintLink
 from roles.wallet.minting import Minter
 from roles.wallet.quote import Quote
 from roles.wallet.schema import MIGRATIONS
+from roles.wallet.strangers import Strangers
+from roles.wallet.worker_meters import WorkerMeters
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +38,10 @@ _SURVEYS_A_BALANCE = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How a wallet behaves; times in seconds."""
+    """How a wallet behaves; times in seconds, `worker_metrics` as WorkerMeters has it."""
 
     max_identities: int = 20_000
+    worker_metrics: int = 0
     batch: int = 50
     linger: float = 0.2
     lookup_interval: float = 60.0
@@ -46,11 +50,13 @@ class Settings:
 class Wallet:
     """A wallet on one store and one mint, made by `open_wallet`; `run` works until it is cancelled."""
 
-    def __init__(self, kit: Kit, settings: Settings) -> None:
+    def __init__(self, kit: Kit, settings: Settings, workers: WorkerMeters) -> None:
         self.kit = kit
+        self._workers = workers
         self._settings = settings
         self._identities: dict[str, Identity] = {}
         self.minter = Minter(kit, batch=settings.batch, linger=settings.linger, on_reached=self.look_up_soon)
+        self.strangers = Strangers(kit.database, settings.max_identities)
         self.discovery = Discovery(kit, interval=settings.lookup_interval, on_found=self.minter.wake)
 
     async def key_for(self, name: str) -> Identity:
@@ -93,17 +99,29 @@ class Wallet:
             tasks.create_task(self.discovery.run())
             tasks.create_task(self._survey())
 
+    async def _keep_strangers(self) -> None:
+        try:
+            await self.strangers.keep(self.kit.clock_ms())
+        except StorageError as error:
+            log.debug("what strangers earned waits for the store: %s", error)
+
     async def _survey(self) -> None:
         """Set the gauges from the store; the balance seldom, because it is a sum over all tokens."""
         meters = self.kit.meters
         while True:
             meters.balance.set(await self.kit.database.read(_balance))
+            self._workers.show(*await self.kit.database.read(_earned))
             for _ in range(_SURVEYS_A_BALANCE):
                 (quotes, ehash), keys = await self.kit.database.read(_waiting)
                 meters.pending_quotes.set(quotes)
                 meters.pending.set(ehash)
                 meters.identities.set(keys)
+                await self._keep_strangers()
                 await asyncio.sleep(_SURVEY_INTERVAL)
+
+
+def _earned(connection: Connection) -> tuple[list[readout.Worker], list[readout.Stranger]]:
+    return readout.workers(connection), readout.strangers(connection)
 
 
 def open_wallet(
@@ -132,7 +150,8 @@ def open_wallet(
         clock_ms=clock_ms,
         entropy=entropy,
     )
-    return Wallet(kit, settings or Settings())
+    settings = settings or Settings()
+    return Wallet(kit, settings, WorkerMeters(metrics, settings.worker_metrics))
 
 
 def open_store(directory: Path, metrics: CollectorRegistry | None = None) -> Database:

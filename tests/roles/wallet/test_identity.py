@@ -1,11 +1,13 @@
 from dataclasses import replace
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from roles.wallet import identity
 from roles.wallet.errors import IdentityLimitError
 from roles.wallet.keyring import Keyring
 from roles.wallet.wallet import Settings, Wallet
+from roles.wallet.worker_meters import WorkerMeters
 from tests.roles.wallet.conftest import Home
 
 
@@ -56,4 +58,5 @@ async def test_a_store_knows_the_seed_that_its_keys_derive_from(home: Home) -> N
     await wallet.key_for("alice")
     assert await wallet.is_of_its_seed()
     other = replace(wallet.kit, keyring=Keyring(bytes(64)))
-    assert not await Wallet(other, Settings()).is_of_its_seed()
+    meters = WorkerMeters(CollectorRegistry(), 0)
+    assert not await Wallet(other, Settings(), meters).is_of_its_seed()
