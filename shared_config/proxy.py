@@ -79,6 +79,13 @@ class ProxySettings(DaemonSettings):
     """How long a miner's request for a channel waits for the pool's answer."""
     failback_s: SecondsOrForever = 120.0
     """How long a better pool has to be back until it is mined at again; None: not while another one lasts."""
+    stall_s: float = Field(default=3.0, ge=0.5, le=60)
+    """After so long without a word a pool is asked whether it lives, and left after as long again.
+
+    Where there is another pool, it is also left when a share has waited for twice as long.
+    """
+    work_s: float = Field(default=10.0, ge=1, le=600)
+    """How long a pool may open channels and give no work before another one is turned to."""
     wallet: WalletSettings = WalletSettings()
     limits: EdgeLimits = EdgeLimits()
     ban: BanSettings = BanSettings()

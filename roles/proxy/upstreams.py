@@ -14,6 +14,7 @@ from roles.runtime.daemon import Daemon
 from roles.runtime.sv2_connection import connect
 from roles.stratum.client_metrics import ClientMetrics
 from roles.stratum.mining_client import ClientTiming, MiningClient, Server
+from roles.stratum.mining_session import SessionTiming
 from roles.stratum.mining_setup import ClientIdentity
 from roles.stratum.upstream_meters import UpstreamMeters
 from shared_config.miner_side import MinerSide, UpstreamSettings
@@ -44,7 +45,10 @@ def open_upstreams(daemon: Daemon[ProxySettings, MinerSide], watch: UpstreamWatc
         catalogue=CATALOGUE,
         metrics=ClientMetrics(daemon.metrics),
         meters=UpstreamMeters(daemon.metrics),
-        timing=ClientTiming(failback=daemon.config.failback_s),
+        timing=ClientTiming(
+            failback=daemon.config.failback_s,
+            session=SessionTiming(stall=daemon.config.stall_s, work=daemon.config.work_s),
+        ),
         on_change=changed,
         channel_limit=daemon.config.limits.upstream_channels,
     )

@@ -32,6 +32,7 @@ from roles.stratum.client_metrics import ClientMetrics
 from roles.stratum.errors import ChannelsFull, UpstreamUnusable
 from roles.stratum.mining_session import MiningSession
 from roles.stratum.preference import Preference, drop
+from roles.stratum.pulse import Habits
 from roles.stratum.upstream import (
     GRANT_CHANCES,
     LOSSES,
@@ -69,6 +70,10 @@ class _Around:
     @property
     def name(self) -> str:
         return self.upstream.name
+
+    @property
+    def habits(self) -> Habits:
+        return self.upstream.habits
 
     def shares(self, result: str, count: int) -> None:
         self.upstream.shares(result, count)
@@ -286,7 +291,8 @@ class MiningClient:
                 new.session.want(channel)
             await self._trial(old, new)
             new.session.takes_over = False
-            if new.reading.done() or not (new.session.channels or old.reading.done() or not asked):
+            is_better = new.session.channels and new.session.has_work
+            if new.reading.done() or not (is_better or old.reading.done() or not asked):
                 return await self._stay_put(old, new, asked)
             self._settle_at(new)
             for channel in self._channels.keys() - set(asked):
@@ -303,7 +309,7 @@ class MiningClient:
         both = {old.reading, new.reading}
         with suppress(TimeoutError):
             async with asyncio.timeout(self._timing.trial):
-                while not new.session.is_settled:
+                while not (new.session.is_settled and (new.session.has_work or not new.session.channels)):
                     done, _ = await asyncio.wait(both, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
                     if done:
                         break
@@ -311,7 +317,8 @@ class MiningClient:
     async def _stay_put(self, old: _Stay, new: _Stay, asked: Sequence[UpstreamChannel]) -> _Stay:
         """Nothing came of it: channels that had moved are wanted back."""
         await self._end(new)
-        error = new.check() or UpstreamUnusable("the upstream opens no channel")
+        lack = "gives no work" if new.session.channels else "opens no channel"
+        error = new.check() or UpstreamUnusable(f"the upstream {lack}")
         new.link.upstream.lost(error, 0.0)
         self._metrics.channels.set(len(old.session.channels))
         for channel in asked:

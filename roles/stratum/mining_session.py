@@ -20,8 +20,10 @@ from protocols.sv2.mining import (
     OpenMiningChannelError,
     OpenStandardMiningChannelSuccess,
     SetGroupChannel,
+    SetNewPrevHash,
     SubmitSharesError,
     SubmitSharesSuccess,
+    UpdateChannelError,
 )
 from protocols.sv2.share_frame import SUCCESS, read_success
 from protocols.sv2.tlv import Tlv
@@ -30,6 +32,7 @@ from roles.stratum.client_metrics import ClientMetrics
 from roles.stratum.connection import FrameConnection, Plain
 from roles.stratum.errors import UpstreamUnusable
 from roles.stratum.keepsake import Tie
+from roles.stratum.pulse import NOBODY, Habits, Pulse
 from roles.stratum.upstream_channel import OpenSuccess, OpenTerms, UpstreamChannel
 
 __all__ = ["MiningSession", "SessionTiming"]
@@ -49,10 +52,14 @@ class SessionTiming:
     """In seconds: how often to look, how long an open request may take, how long the upstream may be silent
     while shares wait, when a share counts as never to be answered, and the pauses before asking again for a
     channel that was refused or closed; where there are other upstreams the shorter one holds for both.
-    `gather`: how long a share waits for others to go up with.
+    `stall`: after so long without a word the upstream is asked whether it lives, and left after as long
+    without an answer; where there are others, also when a share has waited for twice as long, or when it has
+    opened channels and given no work for `work`. `gather`: how long a share waits for others to go up with.
     """
 
-    watch: float = 5.0
+    watch: float = 1.0
+    stall: float = 3.0
+    work: float = 10.0
     opening: float = 10.0
     silence: float = 30.0
     verdict: float = 120.0
@@ -76,6 +83,10 @@ class Surroundings(Protocol):
     @property
     def name(self) -> str:
         """What tells this upstream from others."""
+
+    @property
+    def habits(self) -> Habits:
+        """What is known of this upstream over its connections."""
 
     def shares(self, result: str, count: int) -> None:
         """Shares were "accepted", "rejected", or are "unknown"."""
@@ -116,7 +127,10 @@ class MiningSession:
         self._flushing: asyncio.Handle | None = None
         self._is_gathering = False
         self._crowd: deque[UpstreamChannel] = deque()
-        self._heard = self._loop.time()
+        self._pulse = Pulse(around.habits, timing.stall, self._loop.time())
+        self._opened_at = 0.0
+        self.has_work = False
+        """Whether a tip has come for any channel."""
         self._failure = ""
 
     @property
@@ -197,6 +211,7 @@ class MiningSession:
         if self._flushing is not None:
             self._flushing.cancel()
         self._outbox.clear()
+        self._pulse.end()
         self._waiting.clear()
         self._opening.clear()
         self._crowd.clear()
@@ -234,6 +249,7 @@ class MiningSession:
             self.transmit(encode(CloseChannel(answer.channel_id, "no longer wanted")))
             return
         self._refusals = 0
+        self._opened_at = self._opened_at or self._loop.time()
         self._open[answer.channel_id] = channel
         self._groups.setdefault(answer.group_channel_id, set()).add(answer.channel_id)
         self._metrics.channels.set(len(self._open))
@@ -274,7 +290,7 @@ class MiningSession:
     # Routing
 
     def _take(self, frames: Sequence[Plain]) -> int:
-        self._heard = self._loop.time()
+        self._pulse.heard(self._loop.time())
         accepted = 0
         taken = 0
         try:
@@ -316,7 +332,10 @@ class MiningSession:
                 self._regroup(message)
             case Reconnect():
                 raise UpstreamUnusable("the upstream asked us to connect anew")
+            case UpdateChannelError(channel_id=channel_id) if channel_id == NOBODY:
+                self._pulse.answered()
             case _ if message.channel:
+                self.has_work = self.has_work or isinstance(message, SetNewPrevHash)
                 self._for_each(frame.channel_id, partial(UpstreamChannel.deliver, message=message))
             case _:
                 self._metrics.ignored.inc()
@@ -396,16 +415,25 @@ class MiningSession:
 
     def _watch(self) -> None:
         """Close a connection on which nothing moves though something should."""
-        now = self._loop.time()
-        quiet = now - self._heard >= self._timing.silence
-        oldest = [c.submissions.oldest for c in self._open.values()]
-        if any(now - asked >= self._timing.opening for asked, _ in self._opening.values()):
+        now, timing = self._loop.time(), self._timing
+        oldest = (channel.submissions.oldest for channel in self._open.values())
+        waiting = now - min((added for added in oldest if added is not None), default=now)
+        has_others = self._around.has_others()
+        patience = 2 * timing.stall if has_others else timing.silence
+        is_idle = self._open and not self.has_work and now - self._opened_at >= timing.work
+        if any(now - asked >= timing.opening for asked, _ in self._opening.values()):
             self._fail("the upstream does not answer a request for a channel")
-        elif quiet and any(added is not None and now - added >= self._timing.silence for added in oldest):
+        elif self._pulse.is_gone(now):
+            self._fail("the upstream does not answer any more")
+        elif waiting >= patience and (has_others or self._pulse.silence(now) >= patience):
             self._fail("the upstream does not answer shares")
+        elif is_idle and has_others:
+            self._fail("the upstream gives no work")
         else:
+            if self._open and NOBODY not in self._open and (question := self._pulse.question(now)):
+                self.transmit(encode(question))
             for channel in list(self._open.values()):
-                if expired := channel.submissions.expire(now - self._timing.verdict):
+                if expired := channel.submissions.expire(now - timing.verdict):
                     self._metrics.mismatches.inc()
                     self._around.shares("unknown", expired)
             self._later(self._timing.watch, self._watch)

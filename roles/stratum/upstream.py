@@ -15,6 +15,7 @@ from roles.stratum.connection import FrameConnection
 from roles.stratum.errors import UpstreamUnusable
 from roles.stratum.mining_session import SessionTiming
 from roles.stratum.mining_setup import ClientIdentity, negotiate_extensions, set_up
+from roles.stratum.pulse import Habits
 from roles.stratum.upstream_channel import Adapt, OpenTerms
 from roles.stratum.upstream_meters import UpstreamMeters, UpstreamState
 
@@ -113,6 +114,7 @@ class Upstream:
         """Times that it became the one mined at."""
         self.suspect_since = 0.0
         self.caution = 1
+        self.habits = Habits()
         self.server = server
         self._demands = demands
         self._backoff = backoff

@@ -12,10 +12,15 @@ from protocols.sv2.connection import SetupConnection, SetupConnectionSuccess
 from protocols.sv2.extensions import RequestExtensions, RequestExtensionsSuccess
 from protocols.sv2.frame import Frame, frame_from
 from protocols.sv2.layout import Message
-from protocols.sv2.mining import OpenExtendedMiningChannel, OpenExtendedMiningChannelSuccess
+from protocols.sv2.mining import (
+    OpenExtendedMiningChannel,
+    OpenExtendedMiningChannelSuccess,
+    UpdateChannel,
+)
 from protocols.sv2.tlv import Tlv
 from roles.runtime.errors import ConnectionLost
 from roles.stratum.connection import Plain
+from roles.stratum.pulse import NOBODY
 
 M = TypeVar("M", bound=Message)
 
@@ -31,6 +36,8 @@ class ScriptedConnection:
         self.from_client: asyncio.Queue[Frame] = asyncio.Queue()
         self.tlvs: tuple[Tlv, ...] = ()
         self.is_closed = False
+        self.hears_questions = False
+        """Whether the test wants to hear them, too, when it expects a message."""
         self._rest: list[Frame] = []
         self._holds = 0
         self._free = asyncio.Event()
@@ -79,7 +86,8 @@ class ScriptedConnection:
         if self.is_closed:
             raise ConnectionLost("closed")
         for frame in frames:
-            self.from_client.put_nowait(frame)
+            if self.hears_questions or not _is_question(frame):
+                self.from_client.put_nowait(frame)
 
     def close(self) -> None:
         if not self.is_closed:
@@ -131,6 +139,10 @@ class ScriptedConnection:
         answer = OpenExtendedMiningChannelSuccess(request.request_id, channel_id, target, size, prefix, group)
         self.say(answer, *messages)
         return request
+
+
+def _is_question(frame: Frame) -> bool:
+    return frame.msg_type == UpdateChannel.msg_type and frame.channel_id == NOBODY
 
 
 class ScriptedUpstream:

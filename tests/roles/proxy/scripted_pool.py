@@ -39,6 +39,7 @@ from protocols.sv2.mining import (
     SubmitSharesExtended,
     SubmitSharesSuccess,
     UpdateChannel,
+    UpdateChannelError,
 )
 from protocols.sv2.setup import ServerSetup
 from protocols.sv2.tlv import Tlv, find_tlv
@@ -87,6 +88,8 @@ class ScriptedPool:
         """Whether channels can be resumed; `shown` are the tokens that were presented."""
         self.shown: list[bytes] = []
         self._parked: dict[bytes, Granted] = {}
+        self.mute = False
+        self.answered = 0
         self.most = 32
         self.rolling = True
         self.previous = b"\x01" * 32
@@ -251,6 +254,11 @@ class ScriptedPool:
                     key = find_tlv(tlvs, EXTENSION, TLV_SHARE_KEY)
                     self.share_keys += [] if key is None else [key]
                     self._share(message)
+                case UpdateChannel() if message.channel_id not in self.channels:
+                    # Whoever asks wants to know whether we live.
+                    if not self.mute:
+                        self.answered += 1
+                        self.send(UpdateChannelError(message.channel_id, "invalid-channel-id"))
                 case UpdateChannel():
                     self.updates.append(message)
                 case CloseChannel():

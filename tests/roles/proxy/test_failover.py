@@ -239,3 +239,41 @@ async def test_miners_that_bring_channels_of_their_own_move_alone_and_come_toget
         miner.send(miner.mine(job, tip))
         await miner.expect(SubmitSharesSuccess)
     assert len(pool.channels) == 3
+
+
+@pytest.mark.parametrize("mode", ["per_miner", "aggregated"])
+async def test_a_pool_that_opens_channels_and_gives_no_work_is_left_for_the_next(
+    start: Start, pool: ScriptedPool, backup: ScriptedPool, mode: str
+) -> None:
+    pool.idle = True
+    house = await start(others=second(backup), mode=mode, work_s=1.0, failback_s=None)
+    miner = await house.miner()
+    await miner.open_extended()
+    await work_of(miner, backup)
+    assert state(house, SECOND, "active")
+
+
+@pytest.mark.parametrize("mode", ["per_miner", "aggregated"])
+async def test_a_pool_that_answers_no_share_is_left_for_the_next(
+    start: Start, pool: ScriptedPool, backup: ScriptedPool, mode: str
+) -> None:
+    pool.patient = True
+    house = await start(others=second(backup), mode=mode, stall_s=0.5, failback_s=None)
+    miner = await house.miner()
+    await miner.open_extended()
+    job, tip = await miner.first_work()
+    miner.send(miner.mine(job, tip))
+    assert (await miner.expect(SubmitSharesError)).error_code == "no-verdict"
+    await work_of(miner, backup)
+
+
+async def test_a_pool_that_falls_silent_is_connected_anew(start: Start, pool: ScriptedPool) -> None:
+    house = await start(stall_s=0.5)
+    miner = await house.miner()
+    await miner.open_extended()
+    await miner.first_work()
+    await until(lambda: pool.answered == 2)
+    pool.mute = True
+    await miner.first_work()
+    assert pool.opens == 2
+    assert house.metric("upstream_failures_total", cause="UpstreamUnusable") == 1

@@ -4,7 +4,12 @@ import asyncio
 
 import pytest
 
-from protocols.sv2.mining import CloseChannel, OpenExtendedMiningChannel, SubmitSharesSuccess
+from protocols.sv2.mining import (
+    CloseChannel,
+    OpenExtendedMiningChannel,
+    SetNewPrevHash,
+    SubmitSharesSuccess,
+)
 from roles.stratum.mining_client import ClientTiming, Server
 from roles.stratum.mining_session import SessionTiming
 from roles.stratum.mining_setup import ClientIdentity
@@ -81,10 +86,14 @@ async def test_channels_move_when_they_are_open_at_the_better_one_and_not_before
         late = bench.client.open(Owner())
         for request, channel_id in zip(requests, (7, 8), strict=True):
             new.say(success(request, channel_id))
+        await eventually(lambda: all(channel.id > 6 for channel in channels))
+        assert bench.client.upstream == "second"
+        tip = SetNewPrevHash(1, 1, bytes(32), 0, 0)
+        new.say(tip)
         await eventually(lambda: bench.client.upstream == "127.0.0.1:34254")
         assert verdicts == [ACCEPTED, LOST]
         assert [channel.id for channel in channels] == [7, 8]
-        assert [owner.heard for owner in owners] == [[("opened", ())] * 2] * 2
+        assert [owner.heard for owner in owners] == [[("opened", ())] * 2 + [tip]] * 2
         await eventually(lambda: old.is_closed)
         await new.grant(9)
         await eventually(lambda: late.is_open and late.id == 9)
