@@ -1,7 +1,9 @@
-"""The share path's bytes in C: what `protocols.mining.prover` and `protocols.noise.frame_cipher` describe."""
+"""The share path's bytes in C: what `prover` and `plain_share` of `protocols.mining` and
+`protocols.noise.frame_cipher` describe.
+"""
 
 from collections.abc import Callable, Sequence
-from typing import Final, final
+from typing import Any, Final, final
 
 ABI: Final[int]
 SOURCE: Final[str]
@@ -34,6 +36,18 @@ class Transport:
     def send_many(self, frames: Sequence[tuple[bytes, bytes]], /) -> bytes: ...
     def receive(self, data: bytes, /) -> list[tuple[bytes, bytes]]: ...
 
+@final
+class Bench:
+    def __new__(cls, fields: tuple[Any, ...], /) -> Bench: ...
+
+def judge(
+    known: dict[int, Bench],
+    frames: Sequence[tuple[bytes, bytes]],
+    start: int,
+    when: tuple[int, float],
+    found: tuple[list[Any], list[Any], list[tuple[int, int]]],
+    /,
+) -> int: ...
 def sha256(engine: str, /, *pieces: bytes) -> bytes: ...
 def chacha20(engine: str, key: bytes, place: bytes, /) -> bytes: ...
 def poly1305(key: bytes, data: bytes, /) -> bytes: ...

@@ -1,6 +1,6 @@
 /* hashpool_kernel: the share path's bytes in C. */
 
-#include "kernel.h"
+#include "judge.h"
 
 #ifndef KERNEL_SOURCE
 #error "setup.py tells the digest of the sources"
@@ -52,14 +52,24 @@ static int fill(PyObject *module)
     kernel_sha256 = sha256_best();
     kernel_chacha20 = chacha20_best();
     if (add_type(module, &prover_spec) < 0 || add_type(module, &transport_spec) < 0 ||
+        add_type(module, &bench_spec) < 0 ||
         PyModule_AddIntConstant(module, "ABI", KERNEL_ABI) < 0 ||
         PyModule_AddStringConstant(module, "SOURCE", KERNEL_SOURCE) < 0 ||
         PyModule_AddStringConstant(module, "SHA256", kernel_sha256->name) < 0 ||
         PyModule_AddStringConstant(module, "CHACHA20", kernel_chacha20->name) < 0) {
         return -1;
     }
+    if (PyModule_AddFunctions(module, primitives) < 0) {
+        return -1;
+    }
     return PyModule_AddObjectRef(module, "IS_FAST", kernel_sha256->is_fast ? Py_True : Py_False);
 }
+
+static PyMethodDef functions[] = {
+    {"judge", (PyCFunction)(void (*)(void))kernel_judge, METH_FASTCALL,
+     "judge(known, frames, start, (now, moment), (judged, entries, low)) -> place of the first frame not judged"},
+    {NULL, NULL, 0, NULL},
+};
 
 static PyModuleDef_Slot slots[] = {
     {Py_mod_exec, (void *)fill},
@@ -73,7 +83,7 @@ static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "hashpool_kernel",
     .m_doc = "Headers, hashes and encrypted frames of the share path.",
-    .m_methods = primitives,
+    .m_methods = functions,
     .m_slots = slots,
 };
 

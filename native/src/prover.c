@@ -1,6 +1,6 @@
 /* Prover: from what a miner changed to the header and its hash, for one job on one tip. */
 
-#include "kernel.h"
+#include "judge.h"
 
 typedef struct {
     PyObject_HEAD
@@ -12,8 +12,6 @@ typedef struct {
     uint8_t previous[SHA256_SIZE];
     uint32_t bits;
 } Prover;
-
-enum { HEADER_SIZE = 80 };
 
 static uint8_t *copy(const void *from, Py_ssize_t size)
 {
@@ -91,6 +89,30 @@ static void find_root(const Prover *self, const uint8_t *extranonce, size_t size
     kernel_sha256->climb(root, self->path, (size_t)self->nodes);
 }
 
+static void write_header(const Prover *self, const uint8_t root[SHA256_SIZE], uint32_t version, uint32_t ntime,
+                         uint32_t nonce, uint8_t header[PROVED_SIZE], uint8_t hash[SHA256_SIZE])
+{
+    store32(header, version);
+    memcpy(header + 4, self->previous, SHA256_SIZE);
+    memcpy(header + 36, root, SHA256_SIZE);
+    store32(header + 68, ntime);
+    store32(header + 72, self->bits);
+    store32(header + 76, nonce);
+    sha256 first;
+    sha256_begin(&first, kernel_sha256);
+    sha256_take(&first, header, PROVED_SIZE);
+    sha256_end_double(&first, hash);
+}
+
+void prover_header(const PyObject *prover, const uint8_t *extranonce, size_t size, uint32_t version, uint32_t ntime,
+                   uint32_t nonce, uint8_t header[PROVED_SIZE], uint8_t hash[SHA256_SIZE])
+{
+    const Prover *self = (const Prover *)prover;
+    uint8_t root[SHA256_SIZE];
+    find_root(self, extranonce, size, root);
+    write_header(self, root, version, ntime, nonce, header, hash);
+}
+
 /* (header, hash) for a root and the arguments version, ntime, nonce. */
 static PyObject *prove(const Prover *self, const uint8_t root[SHA256_SIZE], PyObject *const *fields)
 {
@@ -99,7 +121,7 @@ static PyObject *prove(const Prover *self, const uint8_t root[SHA256_SIZE], PyOb
         kernel_u32(fields[2], "nonce", &nonce) < 0) {
         return NULL;
     }
-    PyObject *header = PyBytes_FromStringAndSize(NULL, HEADER_SIZE);
+    PyObject *header = PyBytes_FromStringAndSize(NULL, PROVED_SIZE);
     PyObject *hash = PyBytes_FromStringAndSize(NULL, SHA256_SIZE);
     PyObject *both = PyTuple_New(2);
     if (header == NULL || hash == NULL || both == NULL) {
@@ -108,17 +130,8 @@ static PyObject *prove(const Prover *self, const uint8_t root[SHA256_SIZE], PyOb
         Py_XDECREF(both);
         return NULL;
     }
-    uint8_t *at = (uint8_t *)PyBytes_AS_STRING(header);
-    store32(at, version);
-    memcpy(at + 4, self->previous, SHA256_SIZE);
-    memcpy(at + 36, root, SHA256_SIZE);
-    store32(at + 68, ntime);
-    store32(at + 72, self->bits);
-    store32(at + 76, nonce);
-    sha256 first;
-    sha256_begin(&first, kernel_sha256);
-    sha256_take(&first, at, HEADER_SIZE);
-    sha256_end_double(&first, (uint8_t *)PyBytes_AS_STRING(hash));
+    write_header(self, root, version, ntime, nonce, (uint8_t *)PyBytes_AS_STRING(header),
+                 (uint8_t *)PyBytes_AS_STRING(hash));
     PyTuple_SET_ITEM(both, 0, header);
     PyTuple_SET_ITEM(both, 1, hash);
     return both;

@@ -88,8 +88,8 @@ class Submissions:
         if tip != self._tip_number:
             self._tip_number = tip
             self._short.forget()
-        now = int(self._floor.clock())
-        taken = self._short.take(frames, 0, now=now, moment=moment, judged=judged, entries=entries, low=low)
+        when = int(self._floor.clock()), moment
+        taken = self._short.take(frames, 0, when, (judged, entries, low))
         if low:
             self.tell([self._refuse_low(*share) for share in low])
         if judged:
@@ -103,15 +103,8 @@ class Submissions:
         if self._roster.tip_number != self._tip_number:
             return start
         low: list[tuple[int, int]] = []
-        taken = self._short.take(
-            frames,
-            start,
-            now=turn.now,
-            moment=turn.moment,
-            judged=turn.judged,
-            entries=turn.entries,
-            low=low,
-        )
+        found = turn.judged, turn.entries, low
+        taken = self._short.take(frames, start, (turn.now, turn.moment), found)
         turn.replies += [self._refuse_low(*share) for share in low]
         turn.refused += len(low)
         return taken

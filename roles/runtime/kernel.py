@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from protocols.mining import plain_share
+from protocols.mining.plain_share import BenchMaker, Judge
 from protocols.mining.prover import ProverMaker, PythonProver
 from protocols.noise.errors import FrameForged, NonceExhausted
 from protocols.noise.frame_cipher import CipherMaker, FrameCipher, Limit, PythonCipher
@@ -19,7 +21,7 @@ from roles.runtime.errors import OperatorError
 from roles.runtime.state import checkout
 
 VARIABLE: Final = "HASHPOOL_KERNEL"
-ABI: Final = 1
+ABI: Final = 2
 """The interface that this program speaks; `native/src/kernel.h` has the same number."""
 BUILD: Final = "./hashpool kernel build"
 SOURCES: Final = Path("native") / "src"
@@ -27,7 +29,8 @@ SOURCES: Final = Path("native") / "src"
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """What makes provers and frame ciphers; `name` tells the log and the metric which they are.
+    """What makes provers and frame ciphers, and judges plain shares; `name` tells the log and the metric
+    which they are.
 
     ``native``, ``python``, or ``native-cipher``: without the processor's SHA extensions hashlib is as fast.
     `engines`: by which instructions. `complaint`: what is wrong with a native kernel that is built and not
@@ -37,11 +40,13 @@ class Kernel:
     name: str
     prover: ProverMaker
     cipher: CipherMaker
+    bench: BenchMaker
+    judge: Judge
     engines: str = "hashlib, cryptography"
     complaint: str = ""
 
 
-PYTHON: Final = Kernel("python", PythonProver, PythonCipher)
+PYTHON: Final = Kernel("python", PythonProver, PythonCipher, plain_share.make_bench, plain_share.judge)
 
 
 @cache
@@ -100,11 +105,11 @@ def source_digest() -> str | None:
 
 
 def _native() -> Kernel:
-    from hashpool_kernel import CHACHA20, IS_FAST, SHA256, Prover, Transport
+    from hashpool_kernel import CHACHA20, IS_FAST, SHA256, Bench, Prover, Transport, judge
 
     def cipher(session: Session, limit: Limit) -> FrameCipher:
         return Transport(session.send_key, session.receive_key, limit, FrameForged, NonceExhausted)
 
     if not IS_FAST:
-        return Kernel("native-cipher", PythonProver, cipher, f"hashlib, {CHACHA20}")
-    return Kernel("native", Prover, cipher, f"{SHA256}, {CHACHA20}")
+        return replace(PYTHON, name="native-cipher", cipher=cipher, engines=f"hashlib, {CHACHA20}")
+    return Kernel("native", Prover, cipher, Bench, judge, f"{SHA256}, {CHACHA20}")

@@ -1,0 +1,349 @@
+/* Bench and judge: plain shares judged as protocols.mining.plain_share says. */
+
+#include "judge.h"
+#include "words.h"
+
+enum {
+    EXTRANONCE_SIZE = 16,
+    MAX_PREFIX = 32,
+    FIXED_SIZE = 25, /* six numbers and the extranonce's size */
+    PAYLOAD_SIZE = FIXED_SIZE + EXTRANONCE_SIZE,
+    FRAME_HEADER_SIZE = 6,
+};
+
+static const uint8_t share_header[] = {0x00, 0x80, 0x1b};
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *member, *pace, *prover, *target, *work, *key;
+    PyObject *tokens_name, *when_name, *rate_name, *burst_name;
+    uint8_t prefix[MAX_PREFIX];
+    size_t prefix_size;
+    uint8_t target_bytes[SHA256_SIZE], block_target[SHA256_SIZE];
+    uint32_t min_ntime, version, fixed;
+    uint64_t whole, threshold;
+} Bench;
+
+static int bench_traverse(Bench *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->member);
+    Py_VISIT(self->pace);
+    return 0;
+}
+
+static int bench_clear(Bench *self)
+{
+    Py_CLEAR(self->member);
+    Py_CLEAR(self->pace);
+    return 0;
+}
+
+static void bench_dealloc(Bench *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    bench_clear(self);
+    Py_XDECREF(self->prover);
+    Py_XDECREF(self->target);
+    Py_XDECREF(self->work);
+    Py_XDECREF(self->key);
+    Py_XDECREF(self->tokens_name);
+    Py_XDECREF(self->when_name);
+    Py_XDECREF(self->rate_name);
+    Py_XDECREF(self->burst_name);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+/* A target as 32 bytes, little-endian. */
+static int keep_target(PyObject *number, uint8_t bytes[SHA256_SIZE])
+{
+    PyObject *packed = PyObject_CallMethod(number, "to_bytes", "is", SHA256_SIZE, "little");
+    if (packed == NULL) {
+        return -1;
+    }
+    const uint8_t *content = kernel_bytes(packed, "a target", SHA256_SIZE);
+    if (content != NULL) {
+        memcpy(bytes, content, SHA256_SIZE);
+    }
+    Py_DECREF(packed);
+    return content == NULL ? -1 : 0;
+}
+
+static int keep_number(PyObject *number, uint64_t *kept)
+{
+    unsigned long long value = PyLong_AsUnsignedLongLong(number);
+    if (value == (unsigned long long)-1 && PyErr_Occurred()) {
+        return -1;
+    }
+    *kept = value;
+    return 0;
+}
+
+static int keep_names(Bench *self)
+{
+    self->tokens_name = PyUnicode_InternFromString("tokens");
+    self->when_name = PyUnicode_InternFromString("when");
+    self->rate_name = PyUnicode_InternFromString("rate");
+    self->burst_name = PyUnicode_InternFromString("burst");
+    return self->tokens_name && self->when_name && self->rate_name && self->burst_name ? 0 : -1;
+}
+
+/* Whether it is a Prover of this module, whose inside we know. */
+static int is_prover(PyTypeObject *bench, PyObject *prover)
+{
+    PyObject *module = PyType_GetModule(bench);
+    PyObject *type = module == NULL ? NULL : PyObject_GetAttrString(module, "Prover");
+    if (type == NULL) {
+        return -1;
+    }
+    int is = Py_IS_TYPE(prover, (PyTypeObject *)type);
+    Py_DECREF(type);
+    if (!is) {
+        PyErr_SetString(PyExc_TypeError, "prover is no Prover of this kernel");
+    }
+    return is ? 0 : -1;
+}
+
+static PyObject *bench_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *member, *pace, *prover, *prefix, *min_ntime, *version, *fixed, *target, *block_target, *whole, *threshold,
+        *work, *key;
+    if (kwargs != NULL && PyDict_GET_SIZE(kwargs)) {
+        PyErr_SetString(PyExc_TypeError, "Bench takes no keywords");
+        return NULL;
+    }
+    PyObject *fields;
+    if (!PyArg_ParseTuple(args, "O!:Bench", &PyTuple_Type, &fields) ||
+        !PyArg_ParseTuple(fields, "OOOO!OOOO!O!OOOO:Bench", &member, &pace, &prover, &PyBytes_Type, &prefix, &min_ntime,
+                          &version, &fixed, &PyLong_Type, &target, &PyLong_Type, &block_target, &whole, &threshold,
+                          &work, &key) ||
+        is_prover(type, prover) < 0) {
+        return NULL;
+    }
+    if (PyBytes_GET_SIZE(prefix) > MAX_PREFIX) {
+        PyErr_SetString(PyExc_ValueError, "an extranonce prefix has up to 32 bytes");
+        return NULL;
+    }
+    Bench *self = (Bench *)type->tp_alloc(type, 0);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->member = Py_NewRef(member);
+    self->pace = Py_NewRef(pace);
+    self->prover = Py_NewRef(prover);
+    self->target = Py_NewRef(target);
+    self->work = Py_NewRef(work);
+    self->key = Py_NewRef(key);
+    self->prefix_size = (size_t)PyBytes_GET_SIZE(prefix);
+    memcpy(self->prefix, PyBytes_AS_STRING(prefix), self->prefix_size);
+    if (keep_names(self) < 0 || kernel_u32(min_ntime, "min_ntime", &self->min_ntime) < 0 ||
+        kernel_u32(version, "version", &self->version) < 0 || kernel_u32(fixed, "fixed", &self->fixed) < 0 ||
+        keep_target(target, self->target_bytes) < 0 || keep_target(block_target, self->block_target) < 0 ||
+        keep_number(whole, &self->whole) < 0 || keep_number(threshold, &self->threshold) < 0) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    return (PyObject *)self;
+}
+
+static int get_double(PyObject *object, PyObject *name, double *value)
+{
+    PyObject *found = PyObject_GetAttr(object, name);
+    if (found == NULL) {
+        return -1;
+    }
+    *value = PyFloat_AsDouble(found);
+    Py_DECREF(found);
+    return *value == -1.0 && PyErr_Occurred() ? -1 : 0;
+}
+
+static int set_double(PyObject *object, PyObject *name, double value)
+{
+    PyObject *made = PyFloat_FromDouble(value);
+    if (made == NULL) {
+        return -1;
+    }
+    int result = PyObject_SetAttr(object, name, made);
+    Py_DECREF(made);
+    return result;
+}
+
+/* Whether there is a token, which is taken; -1 with an exception set. */
+static int take_token(const Bench *bench, double moment)
+{
+    double tokens, when;
+    if (get_double(bench->pace, bench->tokens_name, &tokens) < 0 ||
+        get_double(bench->pace, bench->when_name, &when) < 0) {
+        return -1;
+    }
+    if (moment > when) {
+        double rate, burst;
+        if (get_double(bench->pace, bench->rate_name, &rate) < 0 ||
+            get_double(bench->pace, bench->burst_name, &burst) < 0 ||
+            set_double(bench->pace, bench->when_name, moment) < 0) {
+            return -1;
+        }
+        tokens += (moment - when) * rate;
+        if (tokens > burst) {
+            tokens = burst;
+        }
+    }
+    int is_there = tokens >= 1;
+    return set_double(bench->pace, bench->tokens_name, is_there ? tokens - 1 : tokens) < 0 ? -1 : is_there;
+}
+
+/* Whether a <= b, as little-endian numbers. */
+static int is_up_to(const uint8_t a[SHA256_SIZE], const uint8_t b[SHA256_SIZE])
+{
+    for (int i = SHA256_SIZE - 1; i >= 0; i--) {
+        if (a[i] != b[i]) {
+            return a[i] < b[i];
+        }
+    }
+    return 1;
+}
+
+static uint64_t low_bits(const uint8_t hash[SHA256_SIZE])
+{
+    return (uint64_t)load32(hash) | (uint64_t)load32(hash + 4) << 32;
+}
+
+static int append(PyObject *list, PyObject *item)
+{
+    int result = item == NULL ? -1 : PyList_Append(list, item);
+    Py_XDECREF(item);
+    return result;
+}
+
+/* A good share: an entry for the ledger, and the verdict that goes with it. */
+static int keep_good(const Bench *bench, uint32_t sequence, const uint8_t *header, const uint8_t *hash, uint64_t amount,
+                     PyObject *judged, PyObject *entries)
+{
+    PyObject *hash_object = PyBytes_FromStringAndSize((const char *)hash, SHA256_SIZE);
+    PyObject *entry = Py_BuildValue("(Oy#OKOO)", hash_object, (const char *)header, (Py_ssize_t)PROVED_SIZE,
+                                    bench->target, (unsigned long long)amount, bench->key, Py_False);
+    PyObject *good = hash_object == NULL || entry == NULL
+                         ? NULL
+                         : Py_BuildValue("(OkOOOO)", bench->member, (unsigned long)sequence, hash_object, bench->work,
+                                         Py_False, entry);
+    Py_XDECREF(hash_object);
+    int result = good == NULL ? -1 : PyList_Append(entries, entry);
+    Py_XDECREF(entry);
+    if (result < 0) {
+        Py_XDECREF(good);
+        return -1;
+    }
+    return append(judged, good);
+}
+
+enum verdict { FAILED = -1, OTHER, DONE };
+
+static enum verdict judge_share(PyObject *known, const uint8_t *payload, double now, double moment, PyObject *judged,
+                                PyObject *entries, PyObject *low)
+{
+    uint32_t channel = load32(payload), sequence = load32(payload + 4), job = load32(payload + 8);
+    uint32_t nonce = load32(payload + 12), ntime = load32(payload + 16), version = load32(payload + 20);
+    if (payload[24] != EXTRANONCE_SIZE) {
+        return OTHER;
+    }
+    PyObject *name = PyLong_FromUnsignedLongLong((unsigned long long)channel << 32 | job);
+    if (name == NULL) {
+        return FAILED;
+    }
+    PyObject *found = PyDict_GetItemWithError(known, name);
+    Py_DECREF(name);
+    if (found == NULL) {
+        return PyErr_Occurred() ? FAILED : OTHER;
+    }
+    if (Py_TYPE(found)->tp_dealloc != (destructor)bench_dealloc) {
+        PyErr_SetString(PyExc_TypeError, "what is known is no Bench of this kernel");
+        return FAILED;
+    }
+    const Bench *bench = (const Bench *)found;
+    if (ntime < bench->min_ntime || ntime > now || ((version ^ bench->version) & bench->fixed)) {
+        return OTHER;
+    }
+    int has_token = take_token(bench, moment);
+    if (has_token <= 0) {
+        return has_token < 0 ? FAILED : OTHER;
+    }
+    uint8_t extranonce[MAX_PREFIX + EXTRANONCE_SIZE], header[PROVED_SIZE], hash[SHA256_SIZE];
+    memcpy(extranonce, bench->prefix, bench->prefix_size);
+    memcpy(extranonce + bench->prefix_size, payload + FIXED_SIZE, EXTRANONCE_SIZE);
+    prover_header(bench->prover, extranonce, bench->prefix_size + EXTRANONCE_SIZE, version, ntime, nonce, header, hash);
+    if (is_up_to(hash, bench->block_target)) {
+        return OTHER;
+    }
+    if (!is_up_to(hash, bench->target_bytes)) {
+        return append(low, Py_BuildValue("(kk)", (unsigned long)channel, (unsigned long)sequence)) < 0 ? FAILED : DONE;
+    }
+    uint64_t amount = bench->whole + (low_bits(hash) < bench->threshold);
+    if (amount == 0) {
+        return OTHER;
+    }
+    return keep_good(bench, sequence, header, hash, amount, judged, entries) < 0 ? FAILED : DONE;
+}
+
+PyObject *kernel_judge(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    if (count != 5 || !PyDict_CheckExact(args[0]) || !PyTuple_CheckExact(args[3]) || !PyTuple_CheckExact(args[4]) ||
+        PyTuple_GET_SIZE(args[3]) != 2 || PyTuple_GET_SIZE(args[4]) != 3) {
+        PyErr_SetString(PyExc_TypeError, "judge takes known, frames, start, (now, moment), (judged, entries, low)");
+        return NULL;
+    }
+    PyObject *judged = PyTuple_GET_ITEM(args[4], 0), *entries = PyTuple_GET_ITEM(args[4], 1);
+    PyObject *low = PyTuple_GET_ITEM(args[4], 2);
+    if (!PyList_CheckExact(judged) || !PyList_CheckExact(entries) || !PyList_CheckExact(low)) {
+        PyErr_SetString(PyExc_TypeError, "judged, entries and low are lists");
+        return NULL;
+    }
+    double now = PyFloat_AsDouble(PyTuple_GET_ITEM(args[3], 0));
+    double moment = PyFloat_AsDouble(PyTuple_GET_ITEM(args[3], 1));
+    Py_ssize_t place = PyLong_AsSsize_t(args[2]);
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    PyObject *frames = PySequence_Fast(args[1], "frames are no sequence");
+    if (frames == NULL) {
+        return NULL;
+    }
+    enum verdict verdict = DONE;
+    for (; place < PySequence_Fast_GET_SIZE(frames); place++) {
+        PyObject *frame = PySequence_Fast_GET_ITEM(frames, place);
+        if (!PyTuple_CheckExact(frame) || PyTuple_GET_SIZE(frame) != 2) {
+            break;
+        }
+        PyObject *header = PyTuple_GET_ITEM(frame, 0), *payload = PyTuple_GET_ITEM(frame, 1);
+        if (!PyBytes_CheckExact(header) || !PyBytes_CheckExact(payload) ||
+            PyBytes_GET_SIZE(header) != FRAME_HEADER_SIZE || PyBytes_GET_SIZE(payload) != PAYLOAD_SIZE ||
+            memcmp(PyBytes_AS_STRING(header), share_header, sizeof share_header) != 0) {
+            break;
+        }
+        verdict = judge_share(args[0], (const uint8_t *)PyBytes_AS_STRING(payload), now, moment, judged, entries, low);
+        if (verdict != DONE) {
+            break;
+        }
+    }
+    Py_DECREF(frames);
+    return verdict == FAILED ? NULL : PyLong_FromSsize_t(place);
+}
+
+static PyType_Slot bench_slots[] = {
+    {Py_tp_doc, "Bench((member, pace, prover, prefix, min_ntime, version, fixed, target, block_target, whole, threshold,"
+                " work, key)): what plain shares for one job of one channel are judged by."},
+    {Py_tp_new, (void *)bench_new},
+    {Py_tp_dealloc, (void *)bench_dealloc},
+    {Py_tp_traverse, (void *)bench_traverse},
+    {Py_tp_clear, (void *)bench_clear},
+    {0, NULL},
+};
+
+PyType_Spec bench_spec = {
+    .name = "hashpool_kernel.Bench",
+    .basicsize = sizeof(Bench),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = bench_slots,
+};

@@ -1,0 +1,126 @@
+"""Judging plain shares, about which nothing is unusual: extended ones without TLVs, for known work.
+
+The interface and its form in Python; the native kernel has another form of the same, and
+`roles.runtime.kernel` chooses. Calls and objects cost a busy pool more than hashing does, hence one function.
+"""
+
+from collections.abc import Callable, Sequence
+from struct import Struct
+from typing import Any, Final, NamedTuple, Protocol
+
+from protocols.mining.extranonce import ROLLABLE_SIZE
+from protocols.mining.prover import Prover
+from protocols.sv2.share_frame import SHARE
+
+PLAIN: Final = Struct(f"<6IB{ROLLABLE_SIZE}s")
+"""The payload of a plain share."""
+_LOW_BITS: Final = (1 << 64) - 1
+
+
+class Bucket(Protocol):
+    """Tokens that a share takes one of, as many as there were at `when` (monotonic seconds); they grow by
+    `rate` a second up to `burst`.
+    """
+
+    tokens: float
+    when: float
+    rate: float
+    burst: float
+
+
+class Bench(NamedTuple):
+    """What plain shares for one job of one channel are judged by.
+
+    `member` is whose shares they are. Version bits in `fixed` must be those of `version`; a hash up to
+    `block_target` is a block; a share is worth `whole` ehash, one more where the low 64 bits of its hash are
+    below `threshold`; `work` in expected hashes.
+    """
+
+    member: Any
+    pace: Bucket
+    prover: Prover
+    prefix: bytes
+    min_ntime: int
+    version: int
+    fixed: int
+    target: int
+    block_target: int
+    whole: int
+    threshold: int
+    work: int
+    key: bytes | None
+
+
+BenchMaker = Callable[[Bench], Any]
+"""Makes of a bench what the judge of the same kernel knows."""
+
+Found = tuple[list[Any], list[Any], list[tuple[int, int]]]
+"""What shares have come to: judged, entries, low.
+
+For a good share a tuple is added to the first (member, sequence number, hash, work, False, entry) and its
+entry to the second (hash, header, target, amount, key, False), for one above its target a tuple to the third
+(channel, sequence number).
+"""
+
+Judge = Callable[[dict[int, Any], Sequence[tuple[bytes, bytes]], int, tuple[int, float], Found], int]
+"""Judges frames from a place on up to one that is not its business; returns the place of that, or the end.
+
+Known are benches by channel_id << 32 | job_id; frames are headers and payloads; then the place, and the
+time, in Unix and in monotonic seconds. Whether a share is a repetition is not looked at.
+"""
+
+
+def make_bench(bench: Bench) -> Any:
+    """What `judge` knows."""
+    # A bare tuple is unpacked in a third of the time.
+    return tuple(bench)
+
+
+def judge(
+    known: dict[int, Any],
+    frames: Sequence[tuple[bytes, bytes]],
+    start: int,
+    when: tuple[int, float],
+    found: Found,
+    /,
+) -> int:
+    """As `Judge` says."""
+    now, moment = when
+    judged, entries, low = found
+    size, to_int, unpack = PLAIN.size, int.from_bytes, PLAIN.unpack
+    for place in range(start, len(frames)):
+        frame, payload = frames[place]
+        if len(payload) != size or frame[:3] != SHARE:
+            return place
+        channel_id, sequence, job_id, nonce, ntime, version, rolled, extranonce = unpack(payload)
+        bench = known.get(channel_id << 32 | job_id)
+        if bench is None or rolled != ROLLABLE_SIZE:
+            return place
+        (
+            member, pace, prover, prefix, min_ntime, base, fixed, target, block_target, whole, threshold,
+            work, key,
+        ) = bench  # fmt: skip
+        if not min_ntime <= ntime <= now or (version ^ base) & fixed:
+            return place
+        tokens = pace.tokens
+        if moment > pace.when:
+            tokens = min(tokens + (moment - pace.when) * pace.rate, pace.burst)
+            pace.when = moment
+        if tokens < 1:
+            pace.tokens = tokens
+            return place
+        pace.tokens = tokens - 1
+        header, share_hash = prover.prove(prefix + extranonce, version, ntime, nonce)
+        number = to_int(share_hash, "little")
+        if number <= block_target:
+            return place
+        if number > target:
+            low.append((channel_id, sequence))
+            continue
+        amount = whole + (number & _LOW_BITS < threshold) if threshold else whole
+        if not amount:
+            return place
+        entry = (share_hash, header, target, amount, key, False)
+        entries.append(entry)
+        judged.append((member, sequence, share_hash, work, False, entry))
+    return len(frames)
