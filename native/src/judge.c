@@ -4,6 +4,7 @@
 #include "words.h"
 
 enum {
+    GENERATION = 1 << 15, /* as protocols.mining.share has it */
     EXTRANONCE_SIZE = 16,
     MAX_PREFIX = 32,
     FIXED_SIZE = 25, /* six numbers and the extranonce's size */
@@ -15,8 +16,8 @@ static const uint8_t share_header[] = {0x00, 0x80, 0x1b};
 
 typedef struct {
     PyObject_HEAD
-    PyObject *member, *pace, *prover, *target, *work, *key;
-    PyObject *tokens_name, *when_name, *rate_name, *burst_name;
+    PyObject *member, *pace, *seen, *prover, *target, *work, *key;
+    PyObject *tokens_name, *when_name, *rate_name, *burst_name, *recent_name, *older_name;
     uint8_t prefix[MAX_PREFIX];
     size_t prefix_size;
     uint8_t target_bytes[SHA256_SIZE], block_target[SHA256_SIZE];
@@ -29,6 +30,7 @@ static int bench_traverse(Bench *self, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->member);
     Py_VISIT(self->pace);
+    Py_VISIT(self->seen);
     return 0;
 }
 
@@ -36,6 +38,7 @@ static int bench_clear(Bench *self)
 {
     Py_CLEAR(self->member);
     Py_CLEAR(self->pace);
+    Py_CLEAR(self->seen);
     return 0;
 }
 
@@ -52,6 +55,8 @@ static void bench_dealloc(Bench *self)
     Py_XDECREF(self->when_name);
     Py_XDECREF(self->rate_name);
     Py_XDECREF(self->burst_name);
+    Py_XDECREF(self->recent_name);
+    Py_XDECREF(self->older_name);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -87,7 +92,12 @@ static int keep_names(Bench *self)
     self->when_name = PyUnicode_InternFromString("when");
     self->rate_name = PyUnicode_InternFromString("rate");
     self->burst_name = PyUnicode_InternFromString("burst");
-    return self->tokens_name && self->when_name && self->rate_name && self->burst_name ? 0 : -1;
+    self->recent_name = PyUnicode_InternFromString("recent");
+    self->older_name = PyUnicode_InternFromString("older");
+    return self->tokens_name && self->when_name && self->rate_name && self->burst_name && self->recent_name &&
+                   self->older_name
+               ? 0
+               : -1;
 }
 
 /* Whether it is a Prover of this module, whose inside we know. */
@@ -108,7 +118,7 @@ static int is_prover(PyTypeObject *bench, PyObject *prover)
 
 static PyObject *bench_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    PyObject *member, *pace, *prover, *prefix, *min_ntime, *version, *fixed, *target, *block_target, *whole, *threshold,
+    PyObject *member, *pace, *seen, *prover, *prefix, *min_ntime, *version, *fixed, *target, *block_target, *whole, *threshold,
         *work, *key;
     if (kwargs != NULL && PyDict_GET_SIZE(kwargs)) {
         PyErr_SetString(PyExc_TypeError, "Bench takes no keywords");
@@ -116,7 +126,7 @@ static PyObject *bench_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     PyObject *fields;
     if (!PyArg_ParseTuple(args, "O!:Bench", &PyTuple_Type, &fields) ||
-        !PyArg_ParseTuple(fields, "OOOO!OOOO!O!OOOO:Bench", &member, &pace, &prover, &PyBytes_Type, &prefix, &min_ntime,
+        !PyArg_ParseTuple(fields, "OOOOO!OOOO!O!OOOO:Bench", &member, &pace, &seen, &prover, &PyBytes_Type, &prefix, &min_ntime,
                           &version, &fixed, &PyLong_Type, &target, &PyLong_Type, &block_target, &whole, &threshold,
                           &work, &key) ||
         is_prover(type, prover) < 0) {
@@ -132,6 +142,7 @@ static PyObject *bench_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     self->member = Py_NewRef(member);
     self->pace = Py_NewRef(pace);
+    self->seen = Py_NewRef(seen);
     self->prover = Py_NewRef(prover);
     self->target = Py_NewRef(target);
     self->work = Py_NewRef(work);
@@ -217,18 +228,41 @@ static int append(PyObject *list, PyObject *item)
     return result;
 }
 
+/* Whether a hash is new, and then remembered for the key; -1 with an exception set. */
+static int remember(const Bench *bench, PyObject *hash)
+{
+    PyObject *recent = PyObject_GetAttr(bench->seen, bench->recent_name);
+    PyObject *older = recent == NULL ? NULL : PyObject_GetAttr(bench->seen, bench->older_name);
+    int is_new = -1;
+    if (older == NULL) {
+    } else if (!PyDict_CheckExact(recent) || !PyDict_CheckExact(older)) {
+        PyErr_SetString(PyExc_TypeError, "what was seen is kept in dictionaries");
+    } else if (PyDict_GET_SIZE(recent) >= GENERATION) {
+        is_new = 0;
+    } else {
+        int known = PyDict_Contains(recent, hash);
+        if (known == 0) {
+            known = PyDict_Contains(older, hash);
+        }
+        if (known >= 0) {
+            is_new = known ? 0 : PyDict_SetItem(recent, hash, bench->key) < 0 ? -1 : 1;
+        }
+    }
+    Py_XDECREF(recent);
+    Py_XDECREF(older);
+    return is_new;
+}
+
 /* A good share: an entry for the ledger, and the verdict that goes with it. */
-static int keep_good(const Bench *bench, uint32_t sequence, const uint8_t *header, const uint8_t *hash, uint64_t amount,
+static int keep_good(const Bench *bench, uint32_t sequence, const uint8_t *header, PyObject *hash_object, uint64_t amount,
                      PyObject *judged, PyObject *entries)
 {
-    PyObject *hash_object = PyBytes_FromStringAndSize((const char *)hash, SHA256_SIZE);
     PyObject *entry = Py_BuildValue("(Oy#OKOO)", hash_object, (const char *)header, (Py_ssize_t)PROVED_SIZE,
                                     bench->target, (unsigned long long)amount, bench->key, Py_False);
-    PyObject *good = hash_object == NULL || entry == NULL
+    PyObject *good = entry == NULL
                          ? NULL
                          : Py_BuildValue("(OkOOOO)", bench->member, (unsigned long)sequence, hash_object, bench->work,
                                          Py_False, entry);
-    Py_XDECREF(hash_object);
     int result = good == NULL ? -1 : PyList_Append(entries, entry);
     Py_XDECREF(entry);
     if (result < 0) {
@@ -283,7 +317,14 @@ static enum verdict judge_share(PyObject *known, const uint8_t *payload, double 
     if (amount == 0) {
         return OTHER;
     }
-    return keep_good(bench, sequence, header, hash, amount, judged, entries) < 0 ? FAILED : DONE;
+    PyObject *hash_object = PyBytes_FromStringAndSize((const char *)hash, SHA256_SIZE);
+    int result = hash_object == NULL ? -1 : remember(bench, hash_object);
+    enum verdict verdict = result < 0 ? FAILED : result ? DONE : OTHER;
+    if (verdict == DONE && keep_good(bench, sequence, header, hash_object, amount, judged, entries) < 0) {
+        verdict = FAILED;
+    }
+    Py_XDECREF(hash_object);
+    return verdict;
 }
 
 PyObject *kernel_judge(PyObject *module, PyObject *const *args, Py_ssize_t count)
@@ -304,6 +345,10 @@ PyObject *kernel_judge(PyObject *module, PyObject *const *args, Py_ssize_t count
     double moment = PyFloat_AsDouble(PyTuple_GET_ITEM(args[3], 1));
     Py_ssize_t place = PyLong_AsSsize_t(args[2]);
     if (PyErr_Occurred()) {
+        return NULL;
+    }
+    if (place < 0) {
+        PyErr_SetString(PyExc_ValueError, "start is a place in the frames");
         return NULL;
     }
     PyObject *frames = PySequence_Fast(args[1], "frames are no sequence");
@@ -332,7 +377,7 @@ PyObject *kernel_judge(PyObject *module, PyObject *const *args, Py_ssize_t count
 }
 
 static PyType_Slot bench_slots[] = {
-    {Py_tp_doc, "Bench((member, pace, prover, prefix, min_ntime, version, fixed, target, block_target, whole, threshold,"
+    {Py_tp_doc, "Bench((member, pace, seen, prover, prefix, min_ntime, version, fixed, target, block_target, whole, threshold,"
                 " work, key)): what plain shares for one job of one channel are judged by."},
     {Py_tp_new, (void *)bench_new},
     {Py_tp_dealloc, (void *)bench_dealloc},

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from protocols.mining.extranonce import ROLLABLE_SIZE
 from protocols.mining.prover import Prover
+from protocols.mining.share import GENERATION, SeenShares
 from protocols.sv2.share_frame import SHARE
 
 PLAIN: Final = Struct(f"<6IB{ROLLABLE_SIZE}s")
@@ -38,6 +39,7 @@ class Bench(NamedTuple):
 
     member: Any
     pace: Bucket
+    seen: SeenShares
     prover: Prover
     prefix: bytes
     min_ntime: int
@@ -66,7 +68,7 @@ Judge = Callable[[dict[int, Any], Sequence[tuple[bytes, bytes]], int, tuple[int,
 """Judges frames from a place on up to one that is not its business; returns the place of that, or the end.
 
 Known are benches by channel_id << 32 | job_id; frames are headers and payloads; then the place, and the
-time, in Unix and in monotonic seconds. Whether a share is a repetition is not looked at.
+time, in Unix and in monotonic seconds. Neither blocks nor repetitions are its business.
 """
 
 
@@ -97,8 +99,8 @@ def judge(
         if bench is None or rolled != ROLLABLE_SIZE:
             return place
         (
-            member, pace, prover, prefix, min_ntime, base, fixed, target, block_target, whole, threshold,
-            work, key,
+            member, pace, seen, prover, prefix, min_ntime, base, fixed, target, block_target, whole,
+            threshold, work, key,
         ) = bench  # fmt: skip
         if not min_ntime <= ntime <= now or (version ^ base) & fixed:
             return place
@@ -118,8 +120,10 @@ def judge(
             low.append((channel_id, sequence))
             continue
         amount = whole + (number & _LOW_BITS < threshold) if threshold else whole
-        if not amount:
+        recent = seen.recent
+        if not amount or share_hash in recent or share_hash in seen.older or len(recent) >= GENERATION:
             return place
+        recent[share_hash] = key
         entry = (share_hash, header, target, amount, key, False)
         entries.append(entry)
         judged.append((member, sequence, share_hash, work, False, entry))

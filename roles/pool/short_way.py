@@ -58,6 +58,7 @@ class ShortWay:
         bench = Bench(
             member=member,
             pace=member.pace,
+            seen=channel.seen,
             prover=job.work.prover(job.tip),
             prefix=channel.prefix,
             min_ntime=job.tip.min_ntime,
@@ -79,8 +80,5 @@ class ShortWay:
         when: tuple[int, float],
         found: tuple[list[Judged], list[Entry], list[tuple[int, int]]],
     ) -> int:
-        """Judge frames from `start` on as `plain_share.Judge` says; returns the place where that ends.
-
-        Whether the ledger has a share already, it says itself.
-        """
+        """Judge frames from `start` on as `plain_share.Judge` says; returns the place where that ends."""
         return self._judge(self._known, frames, start, when, found)

@@ -9,6 +9,8 @@ import pytest
 from protocols.ehash.key_text import encode_key
 from protocols.sv2.mining import CloseChannel, SubmitSharesError, SubmitSharesSuccess
 from roles.pool.short_way import ShortWay
+from roles.runtime.kernel import PYTHON
+from tests.native_kernel import native_kernel
 from tests.roles.pool.house import Channel, House
 from tests.roles.pool.neighbours import KEY, OTHER_KEY, soon
 
@@ -18,24 +20,27 @@ EASY = (1 << 256) - 1
 class Ways:
     """Counts the shares of the short way, and closes it if it is told to."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, is_open: bool) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
         self.short = 0
+        chosen = {"python": PYTHON, "native": None}.get(kind, PYTHON) or native_kernel()
+        monkeypatch.setattr("roles.pool.short_way.kernel", lambda: chosen)
+        monkeypatch.setattr("roles.pool.workshop.kernel", lambda: chosen)
         take = ShortWay.take
 
-        def count(way: ShortWay, *frames: Any, judged: list[Any], low: list[Any], **rest: Any) -> int:
-            before = len(judged) + len(low)
-            place = take(way, *frames, judged=judged, low=low, **rest)
-            self.short += len(judged) + len(low) - before
+        def count(way: ShortWay, frames: Any, start: int, when: Any, found: Any) -> int:
+            before = len(found[0]) + len(found[2])
+            place = take(way, frames, start, when, found)
+            self.short += len(found[0]) + len(found[2]) - before
             return place
 
         monkeypatch.setattr(ShortWay, "take", count)
-        if not is_open:
+        if kind == "long":
             monkeypatch.setattr(ShortWay, "learn", lambda *_: None)
 
 
-@pytest.fixture(params=["short", "long"])
+@pytest.fixture(params=["python", "native", "long"])
 def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ways:
-    return Ways(monkeypatch, is_open=request.param == "short")
+    return Ways(monkeypatch, request.param)
 
 
 async def known(house: House, ways: Ways) -> Channel:
@@ -124,8 +129,8 @@ async def test_a_share_with_a_key_of_its_own_is_credited_to_it(house: House, way
     channel = await known(house, ways)
     share = good(channel)
     assert await told(channel, share, OTHER_KEY) == "accepted"
-    assert await told(channel, share) == "duplicate-share"
     assert ways.short == 0
+    assert await told(channel, share) == "duplicate-share"
 
 
 async def test_a_block_is_sent(house: House, ways: Ways) -> None:
