@@ -49,6 +49,8 @@ class LineLimits(ConnectionLimits):
     """Miners that have gone whose figures go on when they come back; each takes up to 4 KiB."""
     idle_s: float = Field(default=600.0, ge=10, le=86_400)
     """A miner that sends nothing for so long is cut off."""
+    line_s: float = Field(default=20.0, ge=0.1, le=600)
+    """A miner that takes so long over one line is cut off."""
     parked_sessions: int = Field(default=1_000, ge=0, le=100_000)
     """Of miners whose sockets have gone; beyond, the oldest is forgotten. Those that have shown no work share
     an eighth of that, apart from the others.

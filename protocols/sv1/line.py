@@ -53,6 +53,11 @@ class LineSplitter:
         self._skipping = False
         self._head: bytes | None = b""
 
+    @property
+    def is_within_line(self) -> bool:
+        """Whether a line has begun that has not ended."""
+        return self._skipping or bool(self._buffer)
+
     def receive(self, data: bytes) -> list[bytes | Overlong]:
         """Lines completed by `data`, in order and without their ends; what stays buffered is within the
         limit.

@@ -50,6 +50,11 @@ class LineConnection(PeerStream[Line]):
         """Write lines, each ended by LF, in one piece; raise ConnectionLost, and cut who does not read."""
         self._write(lines[0] if len(lines) == 1 else b"".join(lines))
 
+    @property
+    def is_within_line(self) -> bool:
+        """Whether the peer has begun a line and not ended it."""
+        return self._lines.is_within_line
+
     async def hand_over(self, take: Callable[[Line], None]) -> Never:
         """Give `take` every line from now on as it arrives, without a task's turn in between.
 

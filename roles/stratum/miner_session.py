@@ -55,6 +55,7 @@ class SessionLimits:
     handshake_s: float = 10.0
     authorize_s: float = 60.0
     idle_s: float = 600.0
+    line_s: float = 20.0
     keepalive_s: float = 45.0
     verdict_s: float = 5.0
     cost: CostTerms = field(default_factory=CostTerms)
@@ -141,6 +142,7 @@ class MinerSession:
         self._work: Work | None = None
         self._sent_ntime = 0
         self._notified = 0.0
+        self._within_since = 0.0
 
     @property
     def peer(self) -> str:
@@ -367,8 +369,21 @@ class MinerSession:
             self.close("not let in, in all that time", code="authorize-timeout")
         elif now - self._heard >= limits.idle_s:
             self.close("nothing heard for long", code="idle")
+        elif self._is_dripping(now):
+            self.close("a line that does not end", code="slow-line")
         else:
             self._keep_alive(now)
+
+    def _is_dripping(self, now: float) -> bool:
+        """Whether the line that the miner is in the middle of was begun long ago, as far as was seen."""
+        if not self._connection.is_within_line:
+            self._within_since = 0.0
+        elif self._within_since <= self._heard:
+            # Another line has ended meanwhile, or there was none at the last look.
+            self._within_since = now
+        else:
+            return now - self._within_since >= self._limits.line_s
+        return False
 
     def _keep_alive(self, now: float) -> None:
         """Send the present work again, if it can be made to differ by its time, before firmware misses us."""

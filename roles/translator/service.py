@@ -40,6 +40,7 @@ MINER_SETTINGS = (
     "verdict_s",
     "limits.authorize_s",
     "limits.idle_s",
+    "limits.line_s",
     "limits.shares_per_s",
     "limits.cost",
     "limits.workers",
@@ -194,6 +195,7 @@ def _session_limits(config: TranslatorSettings) -> SessionLimits:
         handshake_s=config.limits.handshake_s,
         authorize_s=config.limits.authorize_s,
         idle_s=config.limits.idle_s,
+        line_s=config.limits.line_s,
         keepalive_s=config.keepalive_s,
         verdict_s=config.verdict_s,
         cost=CostTerms(

@@ -144,6 +144,7 @@ async def house(site: Site, tmp_path_factory: pytest.TempPathFactory) -> AsyncIt
         tls__key=str(pair.key),
         limits__handshake_s=str(HANDSHAKE_S),
         limits__idle_s=str(IDLE_S),
+        limits__line_s="3",
         limits__send_buffer_bytes=str(1 << 16),
         limits__send_stall_s="2",
         limits__parked_sessions="80",
@@ -427,8 +428,9 @@ async def test_who_has_slept_or_dripped_since_the_beginning_is_let_go(house: Hou
     async for _ in house.translator.polls("to let go of who says nothing"):
         if all(miner.is_gone for miner in house.drippers):
             break
+    assert await house.ended("slow-line") >= len(house.drippers)
     async for _ in house.translator.polls("to let go of the half-open"):
-        if await house.ended("idle") >= len(house.drippers) + len(house.sleepers):
+        if await house.ended("idle") >= len(house.sleepers):
             break
     while house.sleepers:
         house.sleepers.pop().close()

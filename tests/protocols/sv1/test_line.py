@@ -63,6 +63,19 @@ def test_only_the_first_bytes_are_looked_at() -> None:
     assert split(b"x" * 64, b"\x00\n") == [b"x" * 64 + b"\x00"]
 
 
+def test_it_is_known_whether_a_line_has_begun_and_not_ended() -> None:
+    splitter = LineSplitter(8)
+    assert not splitter.is_within_line
+    splitter.receive(b"abc")
+    assert splitter.is_within_line
+    splitter.receive(b"d\n")
+    assert not splitter.is_within_line
+    splitter.receive(b"x" * 9)
+    assert splitter.is_within_line
+    splitter.receive(b"x\n")
+    assert not splitter.is_within_line
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.binary(max_size=40), max_size=12))
 def test_no_bytes_raise_anything_else_and_the_pieces_do_not_matter(pieces: list[bytes]) -> None:

@@ -35,6 +35,7 @@ class Socket:
 
     peer = "test"
     is_open = True
+    is_within_line = False
 
     def __init__(self, lines: list[bytes | Overlong]) -> None:
         self.batches = [lines]

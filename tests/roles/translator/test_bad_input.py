@@ -173,6 +173,21 @@ async def test_a_miner_that_falls_silent_is_cut_after_the_idle_time(build: Build
     assert not alive.is_gone
 
 
+async def test_who_takes_for_ever_over_a_line_is_cut_and_who_pauses_within_one_is_not(build: Build) -> None:
+    house = await build(line_s=0.4, tick_s=0.02)
+    dripping, pausing, loud = await house.miner(), await house.miner(), await house.miner()
+    loud.write(b"x" * 9_000)
+    while not (dripping.is_gone and loud.is_gone):
+        dripping.write(b"{") if not dripping.is_gone else None
+        pausing.write(b'{"id":')
+        await asyncio.sleep(0.05)
+        pausing.write(b"null}\n{")
+        await asyncio.sleep(0.05)
+        pausing.write(b"}\n")
+    assert not pausing.is_gone
+    assert (await pausing.mine())["result"] is True
+
+
 async def test_a_flood_is_slowed_down_and_nobody_else_is(build: Build) -> None:
     house = await build(cost=CostTerms(rate=2.0))
     flood, other = await house.miner(), await house.miner()
