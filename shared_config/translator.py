@@ -51,6 +51,10 @@ class LineLimits(ConnectionLimits):
     """A miner that sends nothing for so long is cut off."""
     line_s: float = Field(default=20.0, ge=0.1, le=600)
     """A miner that takes so long over one line is cut off."""
+    bad_shares_s: float = Field(default=180.0, ge=3, le=86_400)
+    """A miner that finds nothing but bad shares for a third of it is given its work anew, and cut off after
+    all of it, so that it begins anew. What the pool refuses does not count.
+    """
     parked_sessions: int = Field(default=1_000, ge=0, le=100_000)
     """Of miners whose sockets have gone; beyond, the oldest is forgotten. Those that have shown no work share
     an eighth of that, apart from the others.

@@ -43,6 +43,9 @@ from roles.stratum.tally import Tally
 
 __all__ = ["MinerOwner", "MinerSession", "SessionLimits", "SessionTiming"]
 
+BAD_SHARES = 5
+"""In a row; fewer are bad luck."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -56,6 +59,7 @@ class SessionLimits:
     authorize_s: float = 60.0
     idle_s: float = 600.0
     line_s: float = 20.0
+    bad_shares_s: float = 180.0
     keepalive_s: float = 45.0
     verdict_s: float = 5.0
     cost: CostTerms = field(default_factory=CostTerms)
@@ -143,6 +147,7 @@ class MinerSession:
         self._sent_ntime = 0
         self._notified = 0.0
         self._within_since = 0.0
+        self._was_helped = False
 
     @property
     def peer(self) -> str:
@@ -371,6 +376,8 @@ class MinerSession:
             self.close("nothing heard for long", code="idle")
         elif self._is_dripping(now):
             self.close("a line that does not end", code="slow-line")
+        elif self._is_lost(now):
+            self.close("nothing but bad shares for long", code="bad-shares")
         else:
             self._keep_alive(now)
 
@@ -385,6 +392,18 @@ class MinerSession:
             return now - self._within_since >= self._limits.line_s
         return False
 
+    def _is_lost(self, now: float) -> bool:
+        """Whether the miner has found nothing but bad shares for long; fresh work may cure it before that."""
+        bad_for_s = now - self.desk.bad_since
+        if self.desk.bad_shares < BAD_SHARES or bad_for_s < self._limits.bad_shares_s / 3:
+            self._was_helped = False
+        elif not self._was_helped:
+            self._was_helped = True
+            self._again(clean=True)
+        else:
+            return bad_for_s >= self._limits.bad_shares_s
+        return False
+
     def _keep_alive(self, now: float) -> None:
         """Send the present work again, if it can be made to differ by its time, before firmware misses us."""
         work = self._work
@@ -395,10 +414,14 @@ class MinerSession:
             self._notify(work, ntime, clean=False)
 
     def _hurry(self) -> None:
-        """Send the present work again, harder by a difficulty of its own, and with a later time."""
+        """The present work is far too easy."""
+        self._again(clean=False)
+
+    def _again(self, *, clean: bool) -> None:
+        """Send the present work at once, with a later time so that it differs."""
         work = self._work
         if work is not None and self._sent_ntime and self._connection.is_open:
-            self._notify(work, max(self._sent_ntime + 1, int(self._clock())), clean=False)
+            self._notify(work, max(self._sent_ntime + 1, int(self._clock())), clean=clean)
 
 
 _METHODS: Final[dict[str, Callable[[MinerSession, Call], None]]] = {

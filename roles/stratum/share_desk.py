@@ -62,6 +62,10 @@ class ShareDesk:
         self.own: OwnDifficulty | None = None
         self.tally = tally or Tally()
         self.pending = 0
+        self.bad_shares = 0
+        """How many in a row have been refused here, the last one included."""
+        self.bad_since = 0.0
+        """When the first of them came, by the loop's clock."""
         self._totals = totals
         self._cost = cost
         self._hurry = hurry
@@ -117,8 +121,12 @@ class ShareDesk:
         except Rejection as error:
             if error.code != ErrorCode.JOB_NOT_FOUND:
                 self._cost.bad_share()
+            if not self.bad_shares:
+                self.bad_since = self._loop.time()
+            self.bad_shares += 1
             self._reject(place, error)
             return
+        self.bad_shares = 0
         if not share.forward:
             for tally in (self.tally, self._totals):
                 tally.local += 1
@@ -142,6 +150,7 @@ class ShareDesk:
         )
         if share is None or not jobs.is_new(share.share_hash):
             return False
+        self.bad_shares = 0
         jobs.remember(share.share_hash)
         number, now = int.from_bytes(share.share_hash, "little"), self._loop.time()
         self.tally.found(number, now)

@@ -41,6 +41,7 @@ MINER_SETTINGS = (
     "limits.authorize_s",
     "limits.idle_s",
     "limits.line_s",
+    "limits.bad_shares_s",
     "limits.shares_per_s",
     "limits.cost",
     "limits.workers",
@@ -196,6 +197,7 @@ def _session_limits(config: TranslatorSettings) -> SessionLimits:
         authorize_s=config.limits.authorize_s,
         idle_s=config.limits.idle_s,
         line_s=config.limits.line_s,
+        bad_shares_s=config.limits.bad_shares_s,
         keepalive_s=config.keepalive_s,
         verdict_s=config.verdict_s,
         cost=CostTerms(

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 SMALLEST_EXTRANONCE2 = 4
 """Below it firmware runs out of work; an upstream that grants less than slice and this cannot be used."""
 SESSION_ID_BYTES = 16
-CUT_FOR_CAUSE = frozenset({"too-costly", BANNED})
+CUT_FOR_CAUSE = frozenset({"too-costly", "bad-shares", BANNED})
 """Ends of connections after which nothing is kept."""
 STRANGERS = 8
 """One in so many sessions that are kept may be of a miner that has shown no work."""

@@ -173,6 +173,34 @@ async def test_a_miner_that_falls_silent_is_cut_after_the_idle_time(build: Build
     assert not alive.is_gone
 
 
+async def test_who_finds_nothing_but_bad_shares_gets_its_work_anew_and_is_cut_in_the_end(
+    build: Build,
+) -> None:
+    house = await build(bad_shares_s=0.6, tick_s=0.02, cost=CostTerms(bad_share_s=0.0))
+    lost, cured, lucky = [await house.miner(user=name) for name in ("lost", "cured", "lucky")]
+    old = lost.jobs[-1]
+
+    def hand_in_a_bad_share(miner: Any) -> None:
+        bad = miner.find(miner.jobs[-1], good=False)
+        miner.write({"id": miner.next_id(), "method": "mining.submit", "params": bad})
+
+    while not lost.is_gone:
+        hand_in_a_bad_share(lost)
+        hand_in_a_bad_share(lucky)
+        assert (await lucky.mine())["result"] is True
+        if cured.jobs[-1].id == "1":
+            hand_in_a_bad_share(cured)
+        else:
+            assert (await cured.mine())["result"] is True
+        await asyncio.sleep(0.01)
+    assert lost.jobs[-1].params[1:7] == old.params[1:7]
+    assert int(lost.jobs[-1].params[7], 16) > int(old.params[7], 16)
+    assert lost.jobs[-1].params[8] is True
+    assert [each.jobs[-1].id for each in (cured, lucky)] == ["2", "1"]
+    for miner in (cured, lucky):
+        assert (await miner.mine())["result"] is True
+
+
 async def test_who_takes_for_ever_over_a_line_is_cut_and_who_pauses_within_one_is_not(build: Build) -> None:
     house = await build(line_s=0.4, tick_s=0.02)
     dripping, pausing, loud = await house.miner(), await house.miner(), await house.miner()

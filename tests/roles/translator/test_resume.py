@@ -196,6 +196,35 @@ async def test_a_session_expires_and_its_channel_and_extranonce_go_with_it(
     assert second.session != first.session
 
 
+async def test_a_session_whose_miner_is_released_is_not_kept(
+    build: Build, upstream: Any, eventually: Eventually
+) -> None:
+    house = await build(hold_s=0.1)
+    first = await house.miner(Returning)
+    await left(house, first)
+    upstream.is_down = True
+    house.proxy.restart()
+    await eventually(lambda: not house.translator.parked)
+    upstream.is_down = False
+    await eventually(lambda: house.client.is_connected)
+    second = await house.miner(Returning, session=first.session)
+    assert second.extranonce1 != first.extranonce1
+    assert (await second.mine())["result"] is True
+
+
+async def test_a_session_that_upstream_has_no_room_for_any_more_is_not_kept(
+    house: House, eventually: Eventually
+) -> None:
+    first = await house.miner(Returning)
+    await left(house, first)
+    house.proxy.size = 8
+    house.proxy.restart()
+    await eventually(lambda: not house.translator.parked)
+    second = await house.miner(Returning, session=first.session)
+    assert second.extranonce2_size == 4
+    assert (await second.mine())["result"] is True
+
+
 async def test_where_no_sessions_are_kept_a_channel_ends_with_its_socket(
     build: Build, eventually: Eventually
 ) -> None:
