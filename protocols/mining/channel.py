@@ -117,7 +117,8 @@ class Channel(ABC):
             if target is not None:
                 self.jobs.replace(Job(job.job_id, job.work, job.tip, target, self._root(job.work)))
                 self._given = max(self._given, job.work.revision)
-        self.group.resume(max(self._given, self._since), last_id)
+        # Work to come differs from all that it has had, or a miner might do the same once more.
+        self.group.resume(max(self._given + 1, self._since), last_id)
         self.group.join(self)
         return self.jobs.active is not None
 

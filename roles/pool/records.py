@@ -11,7 +11,7 @@ from protocols.ehash.resume_token import ResumeToken
 from roles.pool.meters import Meters
 from roles.pool.miner_channel import MinerChannel
 from roles.pool.resume_layout import JobRecord, TargetRecord
-from roles.pool.resume_store import DIRECTORY, Found, Raw, Result, ResumeStore, SessionRecord
+from roles.pool.resume_store import DIRECTORY, Found, Raw, Result, ResumeStore, SessionRecord, former_tips
 from roles.pool.roster import Roster
 from roles.pool.workshop import Workshop
 from roles.runtime import crash
@@ -139,6 +139,8 @@ def open_records(
 ) -> Records:
     """The records of a process, in a file of this number in the pool's state."""
     life_s = config.resume_s
+    if life_s:
+        workshop.former = former_tips(state / DIRECTORY, workshop.recipe)
     store = ResumeStore.create(
         state / DIRECTORY, number, workshop.recipe, limit=config.limits.resume_records, life_s=life_s
     )

@@ -11,7 +11,7 @@ import os
 import secrets
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from hmac import compare_digest
 from pathlib import Path
@@ -166,6 +166,14 @@ class ResumeFile:
     def template(self, number: int) -> bytes | None:
         """The packed template of this number, if it is still there."""
         return layout.read_template(self.read(_page_at(number), layout.PAGE), number)
+
+    def tips(self) -> Iterator[Tip]:
+        """Those of all templates that are there."""
+        for place in range(2 * layout.TEMPLATES):
+            page = self.read(layout.PAGE * (1 + place), layout.PAGE)
+            packed = layout.read_template(page, layout.number_of(page))
+            if packed is not None:
+                yield layout.unpack_template(packed)[1]
 
     def read(self, at: int, size: int) -> bytes:
         """Bytes of the file, zeros where it is shorter."""
@@ -333,6 +341,21 @@ class ResumeStore(ResumeFile):
 def path_of(directory: Path, number: int) -> Path:
     """Where the file of this number is."""
     return directory / f"{number:08x}"
+
+
+def former_tips(directory: Path, recipe: bytes) -> dict[bytes, Tip]:
+    """The tips of all files that are there by previous hash, each with the least time that it had."""
+    tips: dict[bytes, Tip] = {}
+    with contextlib.suppress(OSError):
+        for path in directory.iterdir():
+            file = ResumeFile.open(path, recipe)
+            for tip in file.tips() if file is not None else ():
+                known = tips.get(tip.previous)
+                if known is None or tip.min_ntime < known.min_ntime:
+                    tips[tip.previous] = tip
+            if file is not None:
+                file.close()
+    return tips
 
 
 def clear(directory: Path, alive: Iterable[int], now: float, life_s: float) -> None:

@@ -35,6 +35,8 @@ class Workshop:
         self._value = 0
         self._works: dict[int, Work] = {}
         self._announcements: dict[tuple[int, bool], Announcement] = {}
+        self.former: dict[bytes, Tip] = {}
+        """Tips of former lives by previous hash: a miner that goes on with one keeps its least time."""
         self.tip: Tip | None = None
         self.tip_number = 0
         """Grows with each tip."""
@@ -51,6 +53,9 @@ class Workshop:
         self._check(template)
         block_target = tip.block_target if self._hardest is None else min(tip.block_target, self._hardest)
         tip = replace(tip, block_target=block_target)
+        former = self.former.get(tip.previous)
+        if former is not None and same_tip(former, tip) and former.min_ntime < tip.min_ntime:
+            tip = replace(tip, min_ntime=former.min_ntime, received=former.received)
         known = self.tip
         if known is not None and same_tip(known, tip):
             self.follow(template)

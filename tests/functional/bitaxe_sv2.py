@@ -25,6 +25,12 @@ from tests.functional.scripted_miner import HALF, SLOWER
 from tests.roles.pool.house import Channel, Miner
 from tests.roles.pool.neighbours import ANY_TARGET, ON_MINING_LINK, WAIT_S
 
+KINDS: Final[dict[str, dict[str, Any]]] = {
+    "standard": {"is_standard": True},
+    "extended": {"is_standard": False, "least_size": 2},
+    "extended-before-2026": {"is_standard": False, "least_size": 6},
+}
+"""What its releases ask for."""
 FRAME_BYTES: Final = 8_192
 PATH: Final = 20
 RING: Final = 8
@@ -102,6 +108,10 @@ class BitaxeSv2(Miner):
             while not condition():
                 self._news.clear()
                 await self._news.wait()
+
+    async def moved_on(self, job: Any) -> None:
+        """Wait until there is another job than this, which may be good as well."""
+        await self.until(lambda: self.channel.active is not job)
 
     async def _listen(self) -> None:
         try:

@@ -254,8 +254,8 @@ class ScriptedMiner(FakeMiner):
                 return self._hex(f"{number:08x}")
 
     async def moved_on(self, job: Job) -> None:
-        """Waits until a job counts no more and there is another."""
-        await self.until(lambda: self.jobs and job not in self.jobs)
+        """Waits until there is another job than this, which may be good as well."""
+        await self.until(lambda: self.jobs and self.jobs[-1] is not job)
 
     def hand_in(self, params: list[Any]) -> Awaitable[dict[str, Any]]:
         """Submits a share; what is awaited is the answer."""

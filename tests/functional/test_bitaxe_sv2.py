@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import pytest
 import pytest_asyncio
 
 from roles.node_client.client import NodeClient
 from roles.node_client.credentials import CookieFile
-from tests.functional.bitaxe_sv2 import BitaxeSv2
+from tests.functional.bitaxe_sv2 import KINDS, BitaxeSv2
 from tests.functional.development import REWARD, Development
 from tests.functional.processes import Site
 from tests.functional.sv2_peer import Server
@@ -20,11 +20,6 @@ pytestmark = [pytest.mark.functional, pytest.mark.asyncio(loop_scope="module")]
 
 SHARES: Final = 50
 CHANGE_S: Final = 20.0
-KINDS: Final[dict[str, dict[str, Any]]] = {
-    "standard": {"is_standard": True},
-    "extended": {"is_standard": False, "least_size": 2},
-    "extended-before-2026": {"is_standard": False, "least_size": 6},
-}
 
 
 @dataclass

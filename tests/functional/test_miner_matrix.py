@@ -14,10 +14,13 @@ import pytest_asyncio
 
 from roles.node_client.client import NodeClient
 from roles.node_client.credentials import CookieFile
+from tests.functional.bitaxe_sv2 import KINDS, BitaxeSv2
 from tests.functional.development import REWARD, Development
 from tests.functional.miner_profiles import AUTHORIZE, PROFILES, Profile, plain, subscribe, suggest
 from tests.functional.processes import Daemon, Site
 from tests.functional.scripted_miner import ScriptedMiner
+from tests.functional.sv2_peer import Server
+from tests.functional.two_pools import as_upstream, issuer_of, pool_beside
 
 pytest.importorskip("pbk", reason="needs py-bitcoinkernel, the node extra")
 pytestmark = [pytest.mark.functional, pytest.mark.asyncio(loop_scope="module")]
@@ -35,6 +38,7 @@ STRAYS: Final = {
     "sv2": bytes(range(64)),
 }
 """What peers say that are no miners."""
+BACKUP: Final = "backup"
 SHARES: Final = 50
 CHANGE_S: Final = 20.0
 PROBER_S: Final = 2.0
@@ -47,11 +51,16 @@ class Chain:
     translator: Daemon
     proxy: Daemon
     pool: Daemon
+    backup: Daemon
+    """A pool that the proxy turns to while the other one is away; it runs when it is needed."""
+    native: Server
+    """The proxy as an SV2 miner finds it."""
     node: NodeClient
     rental_port: int
     frugal_port: int
     """Of a translator that leaves miners an extranonce2 of 4."""
     miners: list[ScriptedMiner] = field(default_factory=list)
+    natives: dict[str, BitaxeSv2] = field(default_factory=dict)
 
     @property
     def port(self) -> int:
@@ -70,6 +79,19 @@ class Chain:
         await miner.start()
         return miner
 
+    async def bitaxe(self, kind: str) -> BitaxeSv2:
+        """Bitaxe's native client at the proxy, with work."""
+        miner = BitaxeSv2(await self.native.dial(), **KINDS[kind])
+        self.natives[kind] = miner
+        return await miner.start(f"native.{kind}")
+
+    async def mines_at(self, upstream: str) -> None:
+        """Wait until the proxy mines at a pool."""
+        sample = f'hashpool_upstreams_state{{state="active",upstream="{upstream}"}}'
+        async for _ in self.proxy.polls(f"to mine at {upstream}"):
+            if await self.native.count(sample) == 1:
+                return
+
     async def new_block(self) -> None:
         """Somebody else finds a block."""
         await self.node.call("generatetoaddress", 1, REWARD)
@@ -82,26 +104,32 @@ class Chain:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with Site(tmp_path_factory.mktemp("matrix")) as made:
-        yield made
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Site]]:
+    root = tmp_path_factory.mktemp("matrix")
+    with Site(root / "here") as here, Site(root / "there") as there:
+        yield here, there
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def system(site: Site) -> AsyncIterator[Chain]:
-    development = Development(site)
+async def system(sites: tuple[Site, Site]) -> AsyncIterator[Chain]:
+    site, elsewhere = sites
+    development = Development(site, issuers=(issuer_of(elsewhere),))
     node = development.daemon("regtest_node")
     development.daemon("mint")
     development.daemon("template_provider")
-    pool = development.daemon(
-        "pool",
-        vardiff__floor_hashes="256",
-        vardiff__shares_per_minute="300",
-        acknowledgement__delay_ms="2",
+    easy = {
+        "vardiff__floor_hashes": "256",
+        "vardiff__shares_per_minute": "300",
+        "acknowledgement__delay_ms": "2",
         # Nothing that is mined here is a block.
-        shared__regtest__block_difficulty=str(1 << 40),
+        "shared__regtest__block_difficulty": str(1 << 40),
+    }
+    pool = development.daemon("pool", **easy)
+    backup = pool_beside(development, elsewhere, **easy)
+    proxy = development.daemon(
+        "proxy", failback_s="0.5", shared__upstreams=f"[{as_upstream(backup, BACKUP)}]"
     )
-    proxy = development.daemon("proxy")
+    native = Server.of(proxy, "listen_address", development.keys.proxy, "downstream")
     rental = site.address("translator", "rental")
     translator = development.daemon(
         "translator",
@@ -116,7 +144,7 @@ async def system(site: Site) -> AsyncIterator[Chain]:
         rental_port, frugal_port = (
             int(address.rpartition(":")[2]) for address in (rental, small["listen_address"])
         )
-        yield Chain(translator, proxy, pool, client, rental_port, frugal_port)
+        yield Chain(translator, proxy, pool, backup, native, client, rental_port, frugal_port)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -124,8 +152,11 @@ async def chain(system: Chain) -> AsyncIterator[Chain]:
     """After each test no miner had anything to object to."""
     yield system
     faults = {miner.profile.name: miner.faults for miner in system.miners if miner.faults}
+    faults |= {kind: miner.faults for kind, miner in system.natives.items() if miner.faults}
     await asyncio.gather(*(miner.close() for miner in system.miners))
+    await asyncio.gather(*(miner.close() for miner in system.natives.values()))
     system.miners.clear()
+    system.natives.clear()
     assert faults == {}
 
 
@@ -261,11 +292,27 @@ async def _proxy_restarted(chain: Chain) -> None:
     await chain.proxy.started()
 
 
+async def _failed_over(chain: Chain) -> None:
+    await chain.backup.started()
+    chain.pool.kill()
+    await chain.mines_at(BACKUP)
+
+
+async def _failed_back(chain: Chain) -> None:
+    if not chain.backup.is_running:
+        await _failed_over(chain)
+    await chain.pool.started()
+    await chain.mines_at(chain.pool.settings["listen_address"])
+    chain.backup.kill()
+
+
 LOSSES: Final[dict[str, Callable[[Chain], Awaitable[None]]]] = {
     "pool-restarted": _pool_restarted,
     "proxy-restarted": _proxy_restarted,
+    "failed-over": _failed_over,
+    "failed-back": _failed_back,
 }
-"""What may happen upstream; a failover between pools belongs here as soon as the proxy knows two."""
+"""What may happen upstream; the last leaves things as they were."""
 
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
@@ -273,13 +320,22 @@ async def test_all_of_them_mine_on_with_their_sockets_when_upstream_was_gone(
     chain: Chain, loss: Callable[[Chain], Awaitable[None]]
 ) -> None:
     miners = [await chain.miner(profile) for profile in PROFILES]
+    # A native miner's connection is the proxy's own.
+    natives = [] if loss is _proxy_restarted else [await chain.bitaxe(kind) for kind in KINDS]
     for miner in miners:
         await miner.dig(2)
+    for native in natives:
+        await native.dig(2, at_once=2)
     kept = [(miner.extranonce1, miner.extranonce2_size) for miner in miners]
     jobs = [miner.jobs[-1] for miner in miners]
+    work = [native.channel.active for native in natives]
     await loss(chain)
     for miner, job in zip(miners, jobs, strict=True):
         await miner.moved_on(job)
         await miner.dig(2)
+    for native, job in zip(natives, work, strict=True):
+        await native.moved_on(job)
+        await native.dig(2, at_once=2)
     assert not any(miner.is_gone for miner in miners)
+    assert not any(native.is_gone for native in natives)
     assert [(miner.extranonce1, miner.extranonce2_size) for miner in miners] == kept

@@ -51,6 +51,36 @@ class Restless(FakeMiner):
             await asyncio.sleep(0.02)
 
 
+def issuer_of(site: Site) -> bytes:
+    """The identity of the pool of a site."""
+    return bytes.fromhex(public_halves(site.state).issuer)
+
+
+def pool_beside(development: Development, site: Site, **settings: str) -> Daemon:
+    """A second pool, with a state of its own, at the first one's node, template provider and mint."""
+    node, provider, mint = (
+        development.daemons[role] for role in ("regtest_node", "template_provider", "mint")
+    )
+    return Development(site).daemon(
+        "pool",
+        server_id="2",
+        shared__bitcoin__rpc_url=f"http://{node.settings['rpc_address']}",
+        shared__bitcoin__rpc_cookie_file=str(node.state / ".cookie"),
+        shared__mint__url=f"http://{mint.settings['http_address']}",
+        shared__mint__issuance_address=mint.settings["issuance_address"],
+        shared__mint__authority_key=development.keys.mint,
+        shared__template_provider__address=provider.settings["listen_address"],
+        shared__template_provider__authority_key=development.keys.template_provider,
+        **settings,
+    )
+
+
+def as_upstream(pool: Daemon, name: str) -> str:
+    """A pool as a proxy's configuration names it."""
+    where, key = pool.settings["listen_address"], public_halves(pool.site.state).pool
+    return f'{{address = "{where}", authority_key = "{key}", name = "{name}"}}'
+
+
 class TwoPools:
     """The development system with a second pool, which has a state directory of its own."""
 
@@ -60,32 +90,18 @@ class TwoPools:
 
         self.sites = (Site(root / "first", launch), Site(root / "second", launch))
         here, there = self.sites
-        issuer = bytes.fromhex(public_halves(there.state).issuer)
-        development = Development(here, issuers=(issuer,))
-        elsewhere = Development(there)
-        node = development.daemon("regtest_node")
-        provider = development.daemon("template_provider")
-        mint = development.daemon("mint")
+        development = Development(here, issuers=(issuer_of(there),))
+        development.daemon("regtest_node")
+        development.daemon("template_provider")
+        development.daemon("mint")
         easy = {"vardiff__floor_hashes": "256", "vardiff__shares_per_minute": "6000"}
         self.first = development.daemon("pool", **easy)
-        self.second = elsewhere.daemon(
-            "pool",
-            server_id="2",
-            shared__bitcoin__rpc_url=f"http://{node.settings['rpc_address']}",
-            shared__bitcoin__rpc_cookie_file=str(node.state / ".cookie"),
-            shared__mint__url=f"http://{mint.settings['http_address']}",
-            shared__mint__issuance_address=mint.settings["issuance_address"],
-            shared__mint__authority_key=development.keys.mint,
-            shared__template_provider__address=provider.settings["listen_address"],
-            shared__template_provider__authority_key=development.keys.template_provider,
-            **easy,
-        )
-        where, key = self.second.settings["listen_address"], elsewhere.keys.pool
+        self.second = pool_beside(development, there, **easy)
         self.proxy = development.daemon(
             "proxy",
             failback_s="0.5",
             wallet__recovery_s="1",
-            shared__upstreams=f'[{{address = "{where}", authority_key = "{key}", name = "second"}}]',
+            shared__upstreams=f"[{as_upstream(self.second, 'second')}]",
             **proxy,
         )
         self.translator = development.daemon("translator", start_difficulty="0.0000003")

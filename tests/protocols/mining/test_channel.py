@@ -71,15 +71,15 @@ def test_a_channel_that_is_resumed_goes_on_with_its_jobs_under_the_targets_that_
     again = type(channel)(5, channel.prefix, target=1, max_target=MAX_TARGET)
     targets = [(0, from_work(64)), (channel.since, channel.target)]
     assert again.resume(targets, old, 7)
-    assert (again.target, again.since, again.revision) == (from_work(128), 1, 1)
+    assert (again.target, again.since, again.revision) == (from_work(128), 1, 2)
     assert [again.find(job.job_id).target for job in old] == [from_work(64), from_work(128)]
-    job, activation = again.go_on(make_work(1, revision=1), tip)
+    job, activation = again.go_on(make_work(1, revision=2), tip)
     assert isinstance(job, m.NewMiningJob | m.NewExtendedMiningJob)
     assert (job.job_id, job.min_ntime) == (8, None)
     assert activation == m.SetNewPrevHash(5, 8, tip.previous, tip.min_ntime, tip.bits)
     assert again.find(1).work == old[0].work
     assert again.retarget(from_work(256)) == m.SetTarget(5, from_work(256))
-    assert again.revision == 2
+    assert again.revision == 3
 
 
 def test_a_channel_of_whose_jobs_no_target_is_known_is_not_resumed(channel: Channel) -> None:

@@ -53,6 +53,8 @@ class Provider:
         self._task: asyncio.Task[None] | None = None
         self.tip = bytes((1,)) * 32
         self.next_id = 1
+        self.now = 1_700_000_000
+        """The least time of tips."""
         self.greeting = True
         """Whether a new link is sent a template and the tip at once."""
         self.handle = self._speak
@@ -112,14 +114,16 @@ class Provider:
         self,
         tip: bytes,
         *,
-        now: int = 1_700_000_000,
+        now: int | None = None,
         bits: int = 0x207FFFFF,
         target: int = 0x7FFFFF << 8 * 29,
     ) -> NewTemplate:
         """Send a future template and the tip that activates it."""
         self.tip = tip
         template = self.template(future=True)
-        self.say(template, TemplateTip(template.template_id, tip, now, bits, target))
+        self.say(
+            template, TemplateTip(template.template_id, tip, self.now if now is None else now, bits, target)
+        )
         return template
 
     def fees(self, **fields: Any) -> NewTemplate:

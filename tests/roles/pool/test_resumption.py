@@ -367,3 +367,17 @@ async def test_files_of_former_lives_are_deleted_in_time(house: House) -> None:
     await house.start_pool()
     await soon(lambda: not old.exists())
     assert len(list((house.state / "resume").iterdir())) == 1
+
+
+async def test_a_miner_that_goes_on_with_a_tip_keeps_its_least_time(house: House) -> None:
+    """Some firmware takes that of the tip for all jobs on it."""
+    await house.start()
+    channel = await begun(house)
+    assert channel.tip is not None
+    await house.crash_pool()
+    house.provider.now += 60
+    await house.start_pool()
+    again = await go_on(channel, house)
+    assert again.tip is not None
+    assert again.tip.min_ntime == channel.tip.min_ntime
+    assert await accepted(again, again.mine()) == 1
