@@ -96,7 +96,7 @@ class Admission:
         if open_channels >= terms.channels:
             raise CapacityExhausted(f"the connection has {open_channels} channels")
         if self._hosts[host] >= terms.channels_of_host:
-            raise CapacityExhausted(f"{host} has {self._hosts[host]} channels")
+            raise CapacityExhausted(f"its host has {self._hosts[host]} channels")
         key = self.key_of(request.user_identity, tlvs)
         kind = ExtendedChannel if extended else StandardChannel
         if isinstance(request, OpenExtendedMiningChannel):

@@ -131,6 +131,7 @@ class Downstream:
         self._heard = edge.monotonic()
         self._pace = Pace(bounds.shares_per_s, bounds.shares_per_s * BURST_S, self._heard)
         self._owed = 0.0
+        self._agent = ""
         self._idle: asyncio.TimerHandle | None = None
 
     @property
@@ -138,12 +139,13 @@ class Downstream:
         """The extensions that this connection has."""
         return self._setup.extensions
 
-    @property
-    def _agent(self) -> str:
-        """What the peer calls itself."""
+    def _name(self) -> str:
+        """What the peer calls itself, made once for all of its channels."""
         client = self._setup.client
-        parts = (client.vendor, client.hardware_version, client.firmware) if client else ()
-        return " ".join(part for part in parts if part)
+        if client is not None and not self._agent:
+            parts = (client.vendor, client.hardware_version, client.firmware)
+            self._agent = " ".join(part for part in parts if part)
+        return self._agent
 
     async def run(self) -> None:
         """Serve; raises ConnectionLost at the end, and Sv2Error for what is no SV2 at all."""
@@ -416,7 +418,7 @@ class Downstream:
             self._slices.give_back(taken)
             raise
         peer, host = self._connection.peer, self._connection.host
-        self._edge.figures.enter(channel, self, peer=peer, host=host, agent=self._agent)
+        self._edge.figures.enter(channel, self, peer=peer, host=host, agent=self._name())
         self._channels[channel.channel_id] = channel
         self._edge.meters.channels.labels(channel.kind).inc()
         return channel

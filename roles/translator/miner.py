@@ -312,7 +312,7 @@ class Miner:
             elif isinstance(message, QuoteNotice):
                 self.session.desk.tally.ehash += message.amount
         except TranslationError as error:
-            _log.warning("unusable work", extra={"reason": str(error), "miner": self.session.peer})
+            _log.warning("unusable work", extra={"reason": str(error), "peer": self.session.peer})
 
     def lost(self, reason: str) -> None:
         """Keep the socket: the channel comes back, or the miner is released to its own fallback after the

@@ -19,6 +19,7 @@ from roles.pool.api import Overview
 from roles.pool.figures import Figures
 from roles.pool.inquiry import Clerk, Inquiries
 from roles.pool.intercom import Garbled, Word, pack_json
+from roles.runtime.errors import ConnectFailed
 from roles.runtime.readiness import Readiness
 from roles.runtime.storage import open_readonly
 from roles.stratum.miner_pages import Key, Pages, page
@@ -199,3 +200,15 @@ async def test_a_branch_answers_for_its_miners_or_is_given_up(monkeypatch: pytes
         garbled.answered(pack_json([1, {"miners": 3}]))
     garbled.close()
     assert await task == MinerPage(miners=[], next=None, total=0)
+
+
+@pytest.mark.parametrize("bound", ["host", "subnet"])
+async def test_a_host_and_a_subnet_have_bounded_numbers_of_connections(house: House, bound: str) -> None:
+    house.settings["limits"] = {f"connections_per_{bound}": 1}
+    await house.start()
+    first = await house.miner()
+    with pytest.raises(ConnectFailed):
+        await house.dial()
+    ended = partial(house.metric, "hashpool_pool_connections_ended_total", reason=f"too-many-of-{bound}")
+    await soon(lambda: ended() == 1)
+    await mine(await first.open(user="alice"), 1)

@@ -1,6 +1,7 @@
 """What the proxy tells of its miners, whom it turns away, and what it takes over while it runs."""
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from protocols.sv2.mining import (
     SubmitSharesError,
     SubmitSharesSuccess,
 )
+from roles.runtime.errors import ConnectFailed
 from shared_config.ban import BanSettings
 from shared_config.proxy import AggregateSettings, EdgeLimits
 from tests.openapi import check_all
@@ -137,3 +139,15 @@ async def test_limits_and_times_are_taken_over_while_it_runs(start: Start) -> No
     for number in range(12):
         miner.send(miner.mine(job, tip, extranonce=number))
     assert (await miner.expect(SubmitSharesError)).error_code == "too-many-shares"
+
+
+@pytest.mark.parametrize("bound", ["host", "subnet"])
+async def test_a_host_and_a_subnet_have_bounded_numbers_of_connections(start: Start, bound: str) -> None:
+    house = await start(limits=EdgeLimits.model_validate({f"connections_per_{bound}": 1}))
+    first = await house.miner()
+    with pytest.raises(ConnectFailed):
+        await house.miner()
+    ended = partial(house.metric, "downstream_connections_ended_total", reason=f"too-many-of-{bound}")
+    await until(lambda: ended() == 1)
+    await first.open_extended("alice")
+    await mine(first)

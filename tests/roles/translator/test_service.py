@@ -20,7 +20,7 @@ from roles.translator.__main__ import main
 from roles.translator.service import service
 from shared_config.address import Address
 from shared_config.miner_side import MinerSide, MintUrlSettings, PoolPeerSettings, ProxyPeerSettings
-from shared_config.translator import TlsSettings, TranslatorSettings
+from shared_config.translator import LineLimits, TlsSettings, TranslatorSettings
 from tests.roles.runtime.certificates import Pair, make_pair
 
 SECRET = b"\x07" * 32
@@ -181,3 +181,28 @@ async def test_a_port_in_use_names_the_setting(tmp_path: Path, proxy_port: int, 
     with pytest.raises(PortInUse) as caught:
         await service(daemon(tmp_path, proxy_port, None, proxy_port))
     assert "listen_address" in caught.value.hint
+
+
+@pytest.mark.parametrize("bound", ["host", "subnet"])
+async def test_a_host_and_a_subnet_have_bounded_numbers_of_connections(
+    tmp_path: Path, proxy_port: int, free_port: int, fake_miner: Any, bound: str
+) -> None:
+    translator = daemon(tmp_path, proxy_port, xonly(public_key(SECRET)), free_port)
+    limits = LineLimits.model_validate({f"connections_per_{bound}": 1})
+    running = asyncio.create_task(service(translator))
+    async with asyncio.timeout(10):
+        await translator.readiness.wait()
+    translator.take(translator.config.model_copy(update={"limits": limits}), translator.shared)
+    first = await fake_miner().connect(free_port)
+    await first.start()
+    second = await fake_miner().connect(free_port)
+    second.listen()
+    await second.until(lambda: second.is_gone)
+    labels = {"reason": f"too-many-of-{bound}"}
+    assert translator.metrics.get_sample_value("hashpool_sv1_connections_ended_total", labels) == 1
+    assert (await first.mine())["result"] is True
+    for miner in (first, second):
+        await miner.close()
+    translator.stopping.set()
+    async with asyncio.timeout(10):
+        await running
