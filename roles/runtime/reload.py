@@ -61,6 +61,11 @@ class Reloads(Generic[C, S]):
 
     _parts: list[_Part[C, S]] = field(default_factory=list)
 
+    @property
+    def keys(self) -> frozenset[str]:
+        """What parts take over."""
+        return frozenset(".".join(key) for part in self._parts for key in part.keys)
+
     def on(self, keys: Sequence[str], act: Callable[[C, S], None]) -> None:
         """Have `act` take over the settings named; it is given both files and must not fail."""
         self.prepare(keys, lambda config, shared: lambda: act(config, shared))

@@ -26,6 +26,7 @@ from roles.stratum.miner_pages import Key, Pages, page
 from roles.stratum.overview import Miner, MinerPage, hash_rates, shares
 from roles.stratum.tally import Tally
 from tests.openapi import check_all
+from tests.reload_page import told_of
 from tests.roles.pool.house import Channel, House
 from tests.roles.pool.neighbours import ANY_TARGET, soon
 
@@ -212,3 +213,9 @@ async def test_a_host_and_a_subnet_have_bounded_numbers_of_connections(house: Ho
     ended = partial(house.metric, "hashpool_pool_connections_ended_total", reason=f"too-many-of-{bound}")
     await soon(lambda: ended() == 1)
     await mine(await first.open(user="alice"), 1)
+
+
+async def test_the_page_names_just_the_settings_that_are_taken_over(house: House) -> None:
+    await house.start()
+    assert house.daemon
+    assert house.daemon.reloads.keys == told_of("pool")

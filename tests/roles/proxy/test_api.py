@@ -18,6 +18,7 @@ from roles.runtime.errors import ConnectFailed
 from shared_config.ban import BanSettings
 from shared_config.proxy import AggregateSettings, EdgeLimits
 from tests.openapi import check_all
+from tests.reload_page import told_of
 from tests.roles.proxy.conftest import House, Start, until
 from tests.roles.proxy.scripted_miner import ScriptedMiner
 from tests.roles.proxy.scripted_pool import EASY, ScriptedPool
@@ -151,3 +152,7 @@ async def test_a_host_and_a_subnet_have_bounded_numbers_of_connections(start: St
     await until(lambda: ended() == 1)
     await first.open_extended("alice")
     await mine(first)
+
+
+async def test_the_page_names_just_the_settings_that_are_taken_over(proxy: House) -> None:
+    assert proxy.daemon.reloads.keys == told_of("proxy")

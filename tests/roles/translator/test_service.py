@@ -21,6 +21,7 @@ from roles.translator.service import service
 from shared_config.address import Address
 from shared_config.miner_side import MinerSide, MintUrlSettings, PoolPeerSettings, ProxyPeerSettings
 from shared_config.translator import LineLimits, TlsSettings, TranslatorSettings
+from tests.reload_page import told_of
 from tests.roles.runtime.certificates import Pair, make_pair
 
 SECRET = b"\x07" * 32
@@ -134,6 +135,7 @@ async def test_miners_may_speak_tls_and_the_certificate_is_read_anew(
         first.key.unlink()
         translator.take(translator.config, translator.shared)
         await mined(second)
+    assert translator.reloads.keys == told_of("translator")
     assert scripted_proxy.bad == []
     assert translator.metrics.get_sample_value("hashpool_sv1_tls_handshakes_total", {"result": "made"}) == 4
     translator.stopping.set()
