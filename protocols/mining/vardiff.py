@@ -171,11 +171,15 @@ class Vardiff:
         seen = self._seen + self._fresh_work / self._present
         return seen / (self._exposure + max(seconds, RUSH_LEAST_S) / self._present)
 
-    def accepted(self, work: int, shares: int = 1) -> None:
-        """Count accepted shares worth `work` expected hashes together; a repetition is none."""
+    def accepted(self, work: int, shares: int = 1) -> bool:
+        """Count accepted shares worth `work` expected hashes together; a repetition is none.
+
+        Returns whether they are enough for `is_rushed` to be asked.
+        """
         self._heard = self._trusted = self.is_fresh = True
         self._fresh_work += work
-        self._fresh_shares += shares
+        self._fresh_shares = fresh = self._fresh_shares + shares
+        return fresh >= RUSH_SHARES
 
     def is_rushed(self, current: int, now: float) -> bool:
         """Whether shares of `current` hashes come so fast that `wanted` should be asked now."""

@@ -67,6 +67,7 @@ class Hall:
     def describe(self, key: Key, member: MinerChannel) -> Miner:
         """What is told of one of them."""
         now, hashes = self._figures.clock(), float(work_of(member.channel.target))
+        member.count()
         # Who has found nothing has no tally, which would be for nothing in a crowd.
         tally = member.tally or Tally(rate=self._figures.new_rate(member.opened))
         return Miner(
@@ -111,6 +112,7 @@ class Overview:
 
     def summary(self) -> PoolSummary:
         """All miners together."""
+        self._figures.settle()
         totals, now, sums = self._figures.totals, self._figures.clock(), self._tallies.sums()
         rejected = {
             dict(labels)["code"]: int(value)

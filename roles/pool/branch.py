@@ -171,6 +171,7 @@ class Branch:
 
     def report(self) -> None:
         """Tell the keeper how this process is."""
+        self._front.figures.settle()
         state = {
             "has_work": self._supply.has_work.is_set(),
             "reasons": self._daemon.readiness.reasons,

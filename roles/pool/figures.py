@@ -34,6 +34,7 @@ class Figures:
 
     def leave(self, member: "MinerChannel") -> None:
         """A channel is gone; when its miner comes back, it goes on with its figures."""
+        member.count()
         self.present.pop(member.number, None)
         if member.tally is not None:
             self.roll.leave(member.user, member.host, member.tally)
@@ -48,6 +49,11 @@ class Figures:
         self.totals.rate.add_many(work, squares, shares, now)
         if shares:
             self.totals.last = now
+
+    def settle(self) -> None:
+        """Put in what channels have found since they were looked at."""
+        for member in self.present.values():
+            member.count()
 
     def credit(self, member: "MinerChannel", work: int, now: float, shares: int) -> None:
         """So many shares of a channel, which took so many hashes together, are durable and new."""

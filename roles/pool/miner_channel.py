@@ -27,8 +27,9 @@ class MinerChannel:
     """
 
     __slots__ = (
-        "_acks", "_declared", "_is_known", "_looked", "_opened", "_pace", "_terms", "_vardiff", "_wanted",
-        "channel", "figures", "host", "number", "record", "tally", "user",
+        "_acks", "_declared", "_found_at", "_is_known", "_looked", "_new_shares", "_new_work", "_opened",
+        "_pace", "_terms", "_vardiff", "_wanted", "channel", "figures", "host", "number", "record", "tally",
+        "user",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +59,8 @@ class MinerChannel:
         self._wanted = wanted
         self._declared = declared
         self._is_known = is_known
+        self._new_work = self._new_shares = 0
+        self._found_at = now
         self._acks: Acknowledgements | None = None
         self._pace: Pace | None = None
         self._vardiff: Vardiff | None = None
@@ -105,11 +108,18 @@ class MinerChannel:
 
     def credit(self, work: int, now: float, shares: int) -> bool:
         """Count accepted shares; returns whether they come so fast that `adjust` should not wait."""
-        vardiff = self.vardiff
-        vardiff.accepted(work, shares)
-        if self.figures is not None:
-            self.figures.credit(self, work, now, shares)
-        return vardiff.is_rushed(work_of(self.channel.target), now)
+        vardiff = self._vardiff or self.vardiff
+        # They are put into the figures once a second, with all others that came meanwhile.
+        self._new_work += work
+        self._new_shares += shares
+        self._found_at = now
+        return vardiff.accepted(work, shares) and vardiff.is_rushed(work_of(self.channel.target), now)
+
+    def count(self) -> None:
+        """Put what is new into the figures."""
+        if self._new_shares and self.figures is not None:
+            self.figures.credit(self, self._new_work, self._found_at, self._new_shares)
+        self._new_work = self._new_shares = 0
 
     def refused(self, code: str) -> None:
         """Count a share that earns nothing."""
@@ -130,6 +140,7 @@ class MinerChannel:
     def adjust(self, workshop: Workshop, now: float) -> SetTarget | None:
         """A new target, if the shares or their absence ask for one."""
         self._looked = now
+        self.count()
         if self._vardiff is None and self.channel.target == self._target(0, workshop):
             # Nothing could be easier.
             return None
