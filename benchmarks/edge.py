@@ -64,13 +64,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Steady:
-    """CPU seconds of each daemon, shares answered meanwhile, and the seconds that the edge has added to each
-    answer.
+    """CPU seconds of each daemon, shares answered meanwhile, the seconds that the edge has added to each
+    answer, and how often all miners were given other work.
     """
 
     cpu: Sequence[float]
     shares: int
     latencies: Sequence[float]
+    renewals: int
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,7 +112,10 @@ async def measure(plan: Plan) -> dict[str, object]:
         gc.collect()
         gc.freeze()
         steady = await _steady(edge, pool, miners, plan)
+        pids = [daemon.pid for daemon in edge]
+        cpu = cpu_seconds(pids)
         fanout = [await _fanout(pool, [*warm, *miners]) for _ in range(TIPS)]
+        cpu = (cpu_seconds(pids) - cpu) / (TIPS * (WARM + plan.miners))
         grown = [resident_kib(daemon.pid) - first for daemon, first in zip(edge, before, strict=True)]
         _account(pool, [*warm, *miners])
         for miner in (*miners, *warm):
@@ -126,6 +130,8 @@ async def measure(plan: Plan) -> dict[str, object]:
             "added_latency_p99_ms": _milliseconds(percentile(steady.latencies, 99)),
             "added_latency_max_ms": _milliseconds(max(steady.latencies)),
             "job_fanout_median_ms": round(median(fanout) * 1e3, 1),
+            "new_block_us_per_miner": round(cpu * 1e6, 1),
+            "renewals": steady.renewals,
             "proxy_us": round(per_share[0], 1),
             "translator_us": round(per_share[1], 1),
             "proxy_kib": round(grown[0] / plan.miners, 1),
@@ -164,14 +170,14 @@ async def _steady(
             break
         await asyncio.sleep(LOOK_S)
     cpu = [cpu_seconds([pid]) - before for pid, before in zip(pids, cpu, strict=True)]
-    await renewing
+    renewals = await renewing
     _account(pool, miners)
     latencies = [
         latency - wait
         for miner, before in zip(miners, told, strict=True)
         for latency, wait in list(zip(miner.latencies, pool.waits(miner.user), strict=True))[before:]
     ]
-    return Steady(cpu, len(latencies), latencies)
+    return Steady(cpu, len(latencies), latencies, renewals)
 
 
 def _moments(
@@ -193,12 +199,13 @@ async def _submit(due: Iterable[tuple[float, Sv1Miner]], begun: float) -> None:
         miner.send()
 
 
-async def _renew(pool: YesPool, seconds: float) -> None:
-    """Other work every while, first after half of it."""
+async def _renew(pool: YesPool, seconds: float) -> int:
+    """Other work every while, first after half of it; returns how often."""
     waits = [RENEWAL_S / 2, *[RENEWAL_S] * int(max(0.0, seconds / RENEWAL_S - 0.5))]
     for wait in waits if seconds > RENEWAL_S / 2 else ():
         await asyncio.sleep(wait)
         pool.renew()
+    return len(waits) if seconds > RENEWAL_S / 2 else 0
 
 
 async def _fanout(pool: YesPool, miners: Sequence[Sv1Miner]) -> float:

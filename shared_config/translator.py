@@ -128,6 +128,8 @@ class TranslatorSettings(DaemonSettings):
     """How long the pool's verdict on a share is waited for."""
     session_s: float = Field(default=180.0, ge=0, le=3_600)
     """How long a miner that names its former session gets its extranonce, work and difficulty back."""
+    gather_ms: float = Field(default=3.0, ge=0, le=100)
+    """How long a share waits for others to go up with: one write for several costs both ends less."""
     keepalive_s: float = Field(default=45.0, ge=10, le=60)
     """After so long without other work a miner gets the present one anew; some leave after 90 s."""
     limits: LineLimits = LineLimits()

@@ -22,7 +22,8 @@ from roles.runtime.tls_identity import TlsIdentity, TlsMetrics
 from roles.stratum.client_metrics import ClientMetrics
 from roles.stratum.cost import CostTerms
 from roles.stratum.miner_session import SessionLimits
-from roles.stratum.mining_client import MiningClient, Server
+from roles.stratum.mining_client import ClientTiming, MiningClient, Server
+from roles.stratum.mining_session import SessionTiming as UpstreamTiming
 from roles.stratum.mining_setup import ClientIdentity
 from roles.stratum.worker_metrics import WorkerMetrics
 from roles.translator.api import Overview
@@ -84,6 +85,7 @@ async def service(daemon: Daemon[TranslatorSettings, MinerSide]) -> None:
         extensions=(EXTENSION,),
         catalogue=catalogue,
         metrics=ClientMetrics(daemon.metrics),
+        timing=ClientTiming(session=UpstreamTiming(gather=config.gather_ms / 1e3)),
         on_change=changed,
         channel_limit=config.limits.connections + 2 * config.limits.parked_sessions,
         submission_limit=config.limits.open_submits,
