@@ -146,22 +146,31 @@ class ExtendedSecret(_Place):
 
     def child(self, index: int) -> Self:
         """The child `index`, hardened from 2^31 on; raises DerivationError."""
-        if not 0 <= index < 2 * HARDENED:
-            raise DerivationError("a child number has 32 bits")
         point = self.point
-        data = b"\0" + self.secret if index >= HARDENED else point
-        digest = hmac_sha512(self.chain_code, data, index.to_bytes(4, "big"))
-        try:
-            secret = secret_add(self.secret, digest[:32])
-        except CurveError as error:
-            raise DerivationError(f"child {index} does not exist; take the next") from error
+        secret, chain_code = self._child(index, point)
         return type(self)(
             secret=secret,
-            chain_code=digest[32:],
+            chain_code=chain_code,
             depth=self._below(),
             parent=hash160(point)[:4],
             index=index,
         )
+
+    def child_secret(self, index: int, point: bytes) -> bytes:
+        """The key of a child alone, 32 bytes, without what its text would need; `point` is this key's own, at
+        hand for whoever asks for many children. Raises DerivationError.
+        """
+        return self._child(index, point)[0]
+
+    def _child(self, index: int, point: bytes) -> tuple[bytes, bytes]:
+        if not 0 <= index < 2 * HARDENED:
+            raise DerivationError("a child number has 32 bits")
+        data = b"\0" + self.secret if index >= HARDENED else point
+        digest = hmac_sha512(self.chain_code, data, index.to_bytes(4, "big"))
+        try:
+            return secret_add(self.secret, digest[:32]), digest[32:]
+        except CurveError as error:
+            raise DerivationError(f"child {index} does not exist; take the next") from error
 
     def derive(self, path: str | Iterable[int]) -> Self:
         """The descendant along `path`, text or child numbers; raises DerivationError."""

@@ -48,7 +48,8 @@ class QuoteKeySource:
 
     def __init__(self, seed: bytes) -> None:
         self._branch = ExtendedSecret.from_seed(seed).derive("m/129373'/20'/0'/0'")
+        self._point = self._branch.point
 
     def secret(self, counter: int) -> bytes:
         """The private key at `counter`, 32 bytes."""
-        return self._branch.child(counter).secret
+        return self._branch.child_secret(counter, self._point)

@@ -416,7 +416,8 @@ class MiningSession:
     def _watch(self) -> None:
         """Close a connection on which nothing moves though something should."""
         now, timing = self._loop.time(), self._timing
-        oldest = (channel.submissions.oldest for channel in self._open.values())
+        busy = [channel for channel in self._open.values() if channel.submissions]
+        oldest = (channel.submissions.oldest for channel in busy)
         waiting = now - min((added for added in oldest if added is not None), default=now)
         has_others = self._around.has_others()
         patience = 2 * timing.stall if has_others else timing.silence
@@ -432,7 +433,7 @@ class MiningSession:
         else:
             if self._open and NOBODY not in self._open and (question := self._pulse.question(now)):
                 self.transmit(encode(question))
-            for channel in list(self._open.values()):
+            for channel in busy:
                 if expired := channel.submissions.expire(now - timing.verdict):
                     self._metrics.mismatches.inc()
                     self._around.shares("unknown", expired)

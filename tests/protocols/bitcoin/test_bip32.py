@@ -157,3 +157,8 @@ def test_secrets_are_not_shown() -> None:
     assert MASTER.secret.hex() not in shown
     assert str(MASTER.secret) not in shown
     assert str(MASTER.chain_code) not in shown
+
+
+def test_the_key_of_a_child_is_had_without_its_text() -> None:
+    for index in (0, 7, 1 << 31):
+        assert MASTER.child_secret(index, MASTER.point) == MASTER.child(index).secret
