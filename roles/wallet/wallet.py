@@ -94,10 +94,13 @@ class Wallet:
 
     async def run(self) -> None:
         """Mint, look up and keep the gauges until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.minter.run())
-            tasks.create_task(self.discovery.run())
-            tasks.create_task(self._survey())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.minter.run())
+                tasks.create_task(self.discovery.run())
+                tasks.create_task(self._survey())
+        finally:
+            await self._keep_strangers()
 
     async def _keep_strangers(self) -> None:
         try:

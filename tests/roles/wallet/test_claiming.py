@@ -1,5 +1,6 @@
 """Claiming what keys have earned elsewhere, and what is kept of workers and strangers."""
 
+import asyncio
 import hashlib
 import sqlite3
 from pathlib import Path
@@ -16,7 +17,7 @@ from roles.wallet.readout import Stranger, Worker
 from roles.wallet.schema import MIGRATIONS
 from roles.wallet.strangers import Strangers
 from roles.wallet.worker_meters import WorkerMeters
-from tests.roles.wallet.conftest import Home
+from tests.roles.wallet.conftest import Home, Told
 from tests.roles.wallet.fake_mint import FakeMint
 
 BROUGHT = bytes(31) + b"\x2a"
@@ -116,6 +117,29 @@ async def test_what_strangers_earned_is_added_up_over_restarts(home: Home) -> No
     wallet = await home.open()
     told = await wallet.kit.database.read(readout.strangers)
     assert [(each.name, each.ehash, each.shares) for each in told] == [("rig", 12, 3), ("other", 2, 1)]
+
+
+async def test_what_strangers_earned_last_is_kept_when_the_wallet_ends(home: Home) -> None:
+    wallet = await home.open(worker_metrics=5)
+    running = asyncio.create_task(wallet.run())
+    wallet.strangers.heard(KEY, "rig", 5)
+    await asyncio.sleep(0)
+    wallet.strangers.heard(KEY, "rig", 6)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    (told,) = await wallet.kit.database.read(readout.strangers)
+    assert (told.ehash, told.shares) == (11, 2)
+
+
+async def test_a_running_wallet_shows_its_workers(home: Home, mint: FakeMint, tell: Told) -> None:
+    wallet = await home.open(worker_metrics=5)
+    await tell(wallet, 1, 7)
+    await wallet.minter.mint_due()
+    running = asyncio.create_task(wallet.run())
+    while home.metric("worker_ehash", worker="alice", state="minted") != 7:
+        await asyncio.sleep(0.005)
+    running.cancel()
 
 
 async def test_only_so_many_strangers_are_kept_apart(home: Home) -> None:
