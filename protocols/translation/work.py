@@ -175,6 +175,12 @@ class Work:
         draft = self.pattern.draft
         return len(draft.head) + len(self.end) + len(draft.coinbase2)
 
+    def repeats(self, other: "Work") -> bool:
+        """Whether a miner that does it from the same header time does again what it did for the other."""
+        mine, its = self.pattern, other.pattern
+        is_same = mine.draft is its.draft and self.end == other.end
+        return is_same and (mine.tip.previous, mine.tip.bits) == (its.tip.previous, its.tip.bits)
+
     def notify(self, job_id: str, ntime: int, *, clean: bool) -> bytes:
         """The line that gives a miner the work under an SV1 job id, with the header time to start from."""
         return self.pattern.form.line(job_id, self.end, ntime, clean=clean)

@@ -205,10 +205,11 @@ class MinerSession:
 
     def give(self, work: Work, *, clean: bool) -> None:
         """Work to do from now on; `clean` ends everything before it. Kept until the miner is ready for it."""
+        if self._work is None or not work.repeats(self._work):
+            self._sent_ntime = 0
         self._work = work
-        self._sent_ntime = 0
         if self.handshake.is_complete and self._connection.is_open:
-            self._notify(work, work.ntime, clean=clean)
+            self._notify(work, self._begin_at(work), clean=clean)
         elif clean:
             self.desk.jobs.retire()
 
@@ -301,13 +302,13 @@ class MinerSession:
 
     def _ready(self) -> None:
         work = self._work
-        if work is None:
-            return
-        ntime = work.ntime
-        if self._sent_ntime:
-            # Sent on the former socket already: it must not be the same work again.
-            ntime = max(self._sent_ntime + 1, int(self._clock()))
-        self._notify(work, ntime, clean=True, keeps=self._is_resumed)
+        if work is not None:
+            self._notify(work, self._begin_at(work), clean=True, keeps=self._is_resumed)
+
+    def _begin_at(self, work: Work) -> int:
+        """The header time for work; later where it was sent before, so that it is not the same work again."""
+        sent = self._sent_ntime
+        return max(work.ntime, sent + 1, int(self._clock())) if sent else work.ntime
 
     def _notify(self, work: Work, ntime: int, *, clean: bool, keeps: bool = False) -> None:
         """Send work; `clean` tells the miner to leave all else, whose shares count still if it `keeps`."""
@@ -421,7 +422,7 @@ class MinerSession:
         """Send the present work at once, with a later time so that it differs."""
         work = self._work
         if work is not None and self._sent_ntime and self._connection.is_open:
-            self._notify(work, max(self._sent_ntime + 1, int(self._clock())), clean=clean)
+            self._notify(work, self._begin_at(work), clean=clean)
 
 
 _METHODS: Final[dict[str, Callable[[MinerSession, Call], None]]] = {

@@ -197,3 +197,23 @@ def test_drafts_of_long_ago_are_forgotten() -> None:
     first, *_ = [drafts.take(each)[0] for each in jobs]
     assert drafts.take(jobs[-1])[0] is drafts.take(jobs[-1])[0]
     assert drafts.take(jobs[0])[0] is not first
+
+
+def test_work_repeats_other_work_if_only_its_job_its_time_or_its_target_differ() -> None:
+    jobs = channel()
+    first = started(jobs)
+    jobs.target = 5
+    again = jobs.job(job(7, VECTOR["min_ntime"] + 9))
+    assert again is not None
+    assert again.repeats(first)
+    jobs.prefix = b"\xaa\xbc"
+    other = jobs.job(job(8, VECTOR["min_ntime"]))
+    assert other is not None
+    assert not other.repeats(first)
+    jobs.prefix = b"\xaa\xbb"
+    jobs.job(job(9))
+    on_another_tip = jobs.new_tip(replace(tip(9), prev_hash=bytes(32)))
+    assert not on_another_tip.repeats(first)
+    rolled = jobs.job(replace(job(10, VECTOR["min_ntime"]), version=VECTOR["version"] ^ 1))
+    assert rolled is not None
+    assert not rolled.repeats(on_another_tip)

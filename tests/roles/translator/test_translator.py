@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -397,6 +398,23 @@ async def test_a_keep_alive_is_work_that_differs(build: Build) -> None:
     assert int(second.params[7], 16) > int(first.params[7], 16)
     verdicts = [await miner.submit(miner.find(job)) for job in (first, second)]
     assert all(verdict["result"] is True for verdict in verdicts)
+    assert house.proxy.bad == []
+
+
+async def test_work_that_comes_again_from_upstream_is_given_with_a_later_time(house: House) -> None:
+    miner = await house.miner()
+    before = miner.jobs[-1]
+    channel = house.proxy.opened[0]
+    (job,) = channel.jobs.values()
+    house.proxy.connection.say(replace(job, job_id=777, min_ntime=None))
+    channel.jobs[777] = job
+    channel.targets[777] = channel.target
+    house.proxy.connection.say(replace(channel.tip, job_id=777))
+    await miner.until(lambda: miner.jobs[-1].id != before.id)
+    after = miner.jobs[-1]
+    assert after.params[1:7] == before.params[1:7]
+    assert int(after.params[7], 16) > int(before.params[7], 16)
+    assert (await miner.mine())["result"] is True
     assert house.proxy.bad == []
 
 
