@@ -81,10 +81,11 @@ async def test_a_miner_goes_on_at_the_next_pool_and_back_when_the_first_has_prov
     assert all(not isinstance(message, CloseChannel) for message in miner.heard)
 
 
+@pytest.mark.parametrize("mode", ["per_miner", "aggregated"])
 async def test_shares_in_flight_to_a_pool_that_is_left_are_unknown_and_go_to_no_other(
-    start: Start, pool: ScriptedPool, backup: ScriptedPool
+    start: Start, pool: ScriptedPool, backup: ScriptedPool, mode: str
 ) -> None:
-    house = await start(others=second(backup))
+    house = await start(mode=mode, others=second(backup))
     miner = await house.miner()
     await miner.open_extended()
     job, tip = await miner.first_work()
@@ -141,10 +142,11 @@ async def test_a_pool_that_opens_no_channels_is_left_for_the_next(
     assert state(house, SECOND, "active")
 
 
+@pytest.mark.parametrize("mode", ["per_miner", "aggregated"])
 async def test_a_better_pool_that_opens_no_channels_costs_no_work_and_has_to_prove_itself_for_longer(
-    start: Start, pool: ScriptedPool, backup: ScriptedPool
+    start: Start, pool: ScriptedPool, backup: ScriptedPool, mode: str
 ) -> None:
-    house = await start(others=second(backup), failback_s=0.1)
+    house = await start(mode=mode, others=second(backup), failback_s=0.1)
     miner = await house.miner()
     await miner.open_extended()
     await miner.first_work()
@@ -160,10 +162,11 @@ async def test_a_better_pool_that_opens_no_channels_costs_no_work_and_has_to_pro
     await work_of(miner, pool)
 
 
+@pytest.mark.parametrize("mode", ["per_miner", "aggregated"])
 async def test_a_pool_that_grants_too_little_extranonce_is_tried_last(
-    start: Start, pool: ScriptedPool, backup: ScriptedPool
+    start: Start, pool: ScriptedPool, backup: ScriptedPool, mode: str
 ) -> None:
-    house = await start(others=second(backup), failback_s=0.1)
+    house = await start(mode=mode, others=second(backup), failback_s=0.1)
     miner = await house.miner()
     await miner.open_extended()
     await work_of(miner, pool)
@@ -177,10 +180,11 @@ async def test_a_pool_that_grants_too_little_extranonce_is_tried_last(
     assert await miner.hear_the_end() == [CloseChannel(miner.channel_id, "extranonce-too-small")]
 
 
+@pytest.mark.parametrize("mode", ["per_miner", "aggregated"])
 async def test_after_the_hold_without_any_pool_miners_are_released_and_none_are_let_in(
-    start: Start, pool: ScriptedPool, backup: ScriptedPool
+    start: Start, pool: ScriptedPool, backup: ScriptedPool, mode: str
 ) -> None:
-    house = await start(hold_s=0.3, others=second(backup))
+    house = await start(mode=mode, hold_s=0.3, others=second(backup))
     miner = await house.miner()
     waiting = await house.miner()
     await miner.open_extended()
