@@ -22,6 +22,10 @@ from shared_config.proxy import ProxySettings
 
 log = logging.getLogger(__name__)
 
+SUBMISSIONS = 1_024
+ALL_SUBMISSIONS = 16_384
+"""Shares of one upstream channel that wait for the pool's word: of one miner, or of all together."""
+
 
 def open_upstreams(daemon: Daemon[ProxySettings, MinerSide], watch: UpstreamWatch) -> MiningClient:
     """The client of all pools of the configuration; `watch` hears when one is there and when none is."""
@@ -51,6 +55,7 @@ def open_upstreams(daemon: Daemon[ProxySettings, MinerSide], watch: UpstreamWatc
         ),
         on_change=changed,
         channel_limit=daemon.config.limits.upstream_channels,
+        submission_limit=SUBMISSIONS if daemon.config.mode == "per_miner" else ALL_SUBMISSIONS,
     )
     return client
 
