@@ -83,6 +83,7 @@ class Hall:
             best_share=None,
             last_share=None if tally.last is None else unix(tally.last, now),
             ehash=None,
+            worker_ehash=None,
         )
 
 

@@ -16,7 +16,10 @@ from roles.stratum.upstream_overview import upstreams
 
 
 class Overview:
-    """The proxy as people see it; `show_peer` says how much they see of an address."""
+    """The proxy as people see it; `show_peer` says how much they see of an address.
+
+    `earned` tells what the wallet has by the key of an index.
+    """
 
     def __init__(
         self,
@@ -24,7 +27,9 @@ class Overview:
         client: MiningClient,
         readiness: Readiness,
         show_peer: Callable[[str], str | None],
+        earned: Callable[[int], int],
     ) -> None:
+        self._earned = earned
         self._figures = figures
         self._client = client
         self._readiness = readiness
@@ -67,7 +72,7 @@ class Overview:
     def describe(self, key: Key, seat: Seat) -> Miner:
         """What is told of one of them."""
         channel, now = seat.channel, self._figures.clock()
-        tally = channel.tally
+        tally, index = channel.tally, channel.attribution.key_index
         hashes = float(work_of(channel.target)) if channel.target else 0.0
         return Miner(
             id=name_of(key),
@@ -82,4 +87,5 @@ class Overview:
             best_share=tally.best_difficulty,
             last_share=None if tally.last is None else unix(tally.last, now),
             ehash=tally.ehash,
+            worker_ehash=None if index is None else self._earned(index),
         )

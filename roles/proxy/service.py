@@ -75,7 +75,9 @@ async def service(daemon: ProxyDaemon) -> None:
         daemon.metrics.register(by_name)
         meters.figures.set_function(lambda: float(len(figures.roll)))
         edge = Edge(client, meters, time.time, hold_s, mint, limits.channel_shares_per_s, figures=figures)
-        Overview(edge.figures, client, daemon.readiness, daemon.show_peer).serve(daemon.api)
+        Overview(
+            figures, client, daemon.readiness, daemon.show_peer, lambda index: wallet.earned.get(index, 0)
+        ).serve(daemon.api)
         bans = open_bans(daemon, daemon.metrics)
         registrar = Registrar(wallet, daemon.config.default_identity, bans)
         slices = Slices(secrets.randbits(32))

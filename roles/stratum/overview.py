@@ -84,6 +84,9 @@ class Miner(Answer):
     last_share: float | None
     ehash: Count | None
     """What the mint is known to owe or to have paid for its shares; null where this daemon cannot know."""
+    worker_ehash: Count | None
+    """What the proxy's wallet has earned by the worker's key, over all its connections and for ever; half a
+    minute old at most. Null for a key of the miner's own, and elsewhere than at the proxy."""
 
 
 class MinerPage(Answer):

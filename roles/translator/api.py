@@ -84,4 +84,5 @@ class Overview:
             last_share=None if tally.last is None else unix(tally.last, now),
             # Where the proxy's wallet holds the key, only the proxy knows.
             ehash=tally.ehash if identity and identity.key is not None else None,
+            worker_ehash=None,
         )

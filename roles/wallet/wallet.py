@@ -55,6 +55,8 @@ class Wallet:
         self._workers = workers
         self._settings = settings
         self._identities: dict[str, Identity] = {}
+        self.earned: dict[int, int] = {}
+        """Ehash of each key, minted or waiting for the mint, as it was half a minute ago at most."""
         self.minter = Minter(kit, batch=settings.batch, linger=settings.linger, on_reached=self.look_up_soon)
         self.strangers = Strangers(kit.database, settings.max_identities)
         self.discovery = Discovery(kit, interval=settings.lookup_interval, on_found=self.minter.wake)
@@ -113,7 +115,9 @@ class Wallet:
         meters = self.kit.meters
         while True:
             meters.balance.set(await self.kit.database.read(_balance))
-            self._workers.show(*await self.kit.database.read(_earned))
+            workers, strangers = await self.kit.database.read(_earned)
+            self._workers.show(workers, strangers)
+            self.earned = {worker.key_index: worker.minted + worker.waiting for worker in workers}
             for _ in range(_SURVEYS_A_BALANCE):
                 (quotes, ehash), keys = await self.kit.database.read(_waiting)
                 meters.pending_quotes.set(quotes)

@@ -141,6 +141,7 @@ class Crowd:
             best_share=None,
             last_share=None,
             ehash=None,
+            worker_ehash=None,
         )
 
 

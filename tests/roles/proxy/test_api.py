@@ -1,11 +1,13 @@
 """What the proxy tells of its miners, whom it turns away, and what it takes over while it runs."""
 
+import asyncio
 import json
 from functools import partial
 from typing import Any
 
 import pytest
 
+from protocols.bitcoin.secp256k1 import public_key
 from protocols.bitcoin.target import work as work_of
 from protocols.ehash.messages import QuoteNotice
 from protocols.sv2.mining import (
@@ -22,7 +24,9 @@ from tests.reload_page import told_of
 from tests.roles.proxy.conftest import House, Start, until
 from tests.roles.proxy.scripted_miner import ScriptedMiner
 from tests.roles.proxy.scripted_pool import EASY, ScriptedPool
+from tests.roles.wallet.fake_mint import UNIT
 
+KEY = public_key(b"\x05" * 32)
 SLOW = AggregateSettings(floor_hashes=4, shares_per_minute=0.1)
 
 
@@ -156,3 +160,21 @@ async def test_a_host_and_a_subnet_have_bounded_numbers_of_connections(start: St
 
 async def test_the_page_names_just_the_settings_that_are_taken_over(proxy: House) -> None:
     assert proxy.daemon.reloads.keys == told_of("proxy")
+
+
+async def test_what_a_worker_has_earned_for_ever_is_what_the_wallet_says(
+    start: Start, pool: ScriptedPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roles.wallet.wallet._SURVEYS_A_BALANCE", 1)
+    monkeypatch.setattr("roles.wallet.wallet._SURVEY_INTERVAL", 0.01)
+    house = await start()
+    own, foreign = await house.miner(), await house.miner()
+    await own.open_extended("alice")
+    await mine(own)
+    pool.send(QuoteNotice(pool.channel.channel_id, pool.channel.accepted[0].share_hash, 16, UNIT))
+    await foreign.open_extended(f"{KEY.hex()}.bob")
+    told: list[int | None] = []
+    async with asyncio.timeout(10):
+        while told != [16, None]:
+            await asyncio.sleep(0.01)
+            told = [shown["worker_ehash"] for shown in await miners(house)]
