@@ -101,6 +101,11 @@ class KeptClaims:
             alive.append(self._records.store.number)
         clear(self._directory, alive, now, self._life_s)
 
+    def close(self) -> None:
+        """Read no more files."""
+        for file in self._former.values():
+            file.close()
+
     def _tenant(self, number: int) -> Tenant | None:
         return next((tenant for tenant in self.tenants() if tenant.store == number), None)
 

@@ -126,12 +126,16 @@ class Records:
 
         `sweep` does the like for others, at the same pace.
         """
-        while True:
-            now = self._clock()
+        try:
+            while True:
+                now = self._clock()
+                if self.store is not None:
+                    self.store.sweep(now)
+                sweep(now)
+                await asyncio.sleep(SWEEP_S)
+        finally:
             if self.store is not None:
-                self.store.sweep(now)
-            sweep(now)
-            await asyncio.sleep(SWEEP_S)
+                self.store.close()
 
 
 def open_records(

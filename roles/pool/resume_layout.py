@@ -162,11 +162,6 @@ def number_of(template: bytes) -> int:
     return number
 
 
-def content_of(template: bytes) -> bytes:
-    """A packed template but for its number."""
-    return template[6:]
-
-
 def read_template(page: bytes, number: int) -> bytes | None:
     """The packed template of a page, None unless it has this number."""
     size, found = _SIZED.unpack_from(page)

@@ -113,6 +113,7 @@ class ResumeFile:
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self._descriptor = descriptor
+        self._templates: dict[int, bytes | None] = {}
 
     @classmethod
     def open(cls, path: Path, recipe: bytes) -> "ResumeFile | None":
@@ -165,7 +166,9 @@ class ResumeFile:
 
     def template(self, number: int) -> bytes | None:
         """The packed template of this number, if it is still there."""
-        return layout.read_template(self.read(_page_at(number), layout.PAGE), number)
+        if number not in self._templates:
+            self._templates[number] = layout.read_template(self.read(_page_at(number), layout.PAGE), number)
+        return self._templates[number]
 
     def tips(self) -> Iterator[Tip]:
         """Those of all templates that are there."""
@@ -310,19 +313,20 @@ class ResumeStore(ResumeFile):
     def note_template(self, template: Template, tip: Tip, number: int, template_id: int) -> None:
         """A template is about to be mined on under this number."""
         packed = layout.pack_template(template, tip, number, template_id)
+        self._templates.clear()
         if packed is not None and self.is_open and not self.put(_page_at(number), packed):
             self.give_up()
 
     def import_template(self, packed: bytes) -> int:
         """The number under which a template of another process is here."""
-        content = layout.content_of(packed)
-        number = self._imported.get(content)
+        number = self._imported.get(packed)
         if number is None:
             number = layout.IMPORTED + self._next_import
             self._next_import += 1
-            self._imported[content] = number
+            self._imported[packed] = number
             if len(self._imported) > layout.TEMPLATES:
                 self._imported.popitem(last=False)
+            self._templates.clear()
             if self.is_open and not self.put(_page_at(number), layout.renumber(packed, number)):
                 self.give_up()
         return number

@@ -73,20 +73,19 @@ class Revival:
 
     def _template(self, packed: bytes) -> tuple[Template, Tip] | None:
         """A template and its tip, None unless that is the present one."""
-        content = layout.content_of(packed)
-        if content not in self._templates:
+        if packed not in self._templates:
             template, tip = layout.unpack_template(packed)
             present = self._workshop.tip
             if present is None or not same_tip(present, tip):
-                self._templates[content] = None
+                self._templates[packed] = None
             else:
                 # One that is the same in all is the same object, too, by which some tell.
                 is_present = (present.min_ntime, present.received) == (tip.min_ntime, tip.received)
-                self._templates[content] = (template, present if is_present else tip)
-        return self._templates[content]
+                self._templates[packed] = (template, present if is_present else tip)
+        return self._templates[packed]
 
     def _work(self, packed: bytes, template: Template, revision: int) -> Work | None:
-        name = layout.content_of(packed), revision
+        name = packed, revision
         work = self._works.get(name)
         if work is None:
             try:

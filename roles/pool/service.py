@@ -87,6 +87,7 @@ async def service(daemon: PoolDaemon) -> None:
         for task in running:
             task.cancel()
         await asyncio.wait(running)
+        pool.claims.close()
         await pool.blocks.look_once()
 
 
@@ -153,7 +154,7 @@ class Pool:
         self._supply.listeners.append(self._work_changed)
         public = public_key(identity)
         self._records = open_records(config, daemon.state, fresh_number(), self._supply.workshop, meters)
-        self._claims = KeptClaims(
+        self.claims = KeptClaims(
             self._records,
             prefixes,
             daemon.state / DIRECTORY,
@@ -166,7 +167,7 @@ class Pool:
             registry,
             meters,
             self._supply,
-            Books(ledger, self.blocks, prefixes, self._claims, self._records),
+            Books(ledger, self.blocks, prefixes, self.claims, self._records),
             identity=public,
         )
         metrics = BranchMetrics(daemon.metrics, tallies)
@@ -176,7 +177,7 @@ class Pool:
             lambda number: Assignment(
                 number, daemon.config, daemon.shared, daemon.state, public, os.getpid(), fresh_number()
             ),
-            KeptBooks(ledger, self.blocks, prefixes, self._front.difficulties, self._claims),
+            KeptBooks(ledger, self.blocks, prefixes, self._front.difficulties, self.claims),
             self._front.notices,
             tallies=tallies,
             metrics=metrics,
@@ -207,7 +208,7 @@ class Pool:
             self.blocks.run(),
             self._salvage.run(),
             self._prefixes.run(),
-            self._records.run(self._claims.sweep),
+            self._records.run(self.claims.sweep),
             watch_store(self._database, self._daemon.readiness),
             self.branches.run(),
         )
