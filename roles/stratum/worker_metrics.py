@@ -82,7 +82,8 @@ class WorkerMetrics(Collector):
 
 def label(name: str) -> str:
     """A worker's name as a label: printable and short."""
-    return "".join(letter if letter.isprintable() else "?" for letter in name[:LABEL])
+    short = name[:LABEL]
+    return short if short.isprintable() else "".join(each if each.isprintable() else "?" for each in short)
 
 
 def _fates(group: Iterable[Worker]) -> Iterator[tuple[str, int]]:
