@@ -74,10 +74,28 @@ class Transport:
 
         Raise FrameForged, NonceExhausted, or what the limit raises; the connection cannot go on after any.
         """
-        if len(data) == self._usual and self._need == SEALED_HEADER_SIZE and not self._pending:
-            frame = self._receive_usual(data)
-            if frame is not None:
-                return [frame]
+        decrypt, pack, nonce = self._decrypt, NONCE.pack, self._receive_nonce
+        # A frame that comes alone and has the header of the one before, as shares have: no loop.
+        if (
+            len(data) == self._usual
+            and decrypt is not None
+            and self._need == SEALED_HEADER_SIZE
+            and not self._pending
+            and nonce < LAST_NONCE
+        ):
+            try:
+                header = decrypt(pack(nonce), data[:SEALED_HEADER_SIZE], None)
+                if header == self._passed:
+                    payload = decrypt(pack(nonce + 1), data[SEALED_HEADER_SIZE:], None)
+                    self._receive_nonce = nonce + 2
+                    return [(header, payload)]
+            except InvalidTag as error:
+                raise FrameForged("a frame does not authenticate") from error
+        if decrypt is None:
+            decrypt = self._decryptor()
+        return self._receive_any(data, decrypt)
+
+    def _receive_any(self, data: bytes, decrypt: Seal) -> list[tuple[bytes, bytes]]:
         pending = self._pending
         if pending:
             pending += data
@@ -86,7 +104,7 @@ class Transport:
             data = bytes(pending)
             self._pending = None
         frames: list[tuple[bytes, bytes]] = []
-        decrypt, pack, nonce = self._decrypt or self._decryptor(), NONCE.pack, self._receive_nonce
+        pack, nonce = NONCE.pack, self._receive_nonce
         need, header = self._need, self._header
         offset, end = 0, len(data)
         # Written out in one loop: at a frame a few microseconds, a call more a piece would be felt.
@@ -123,21 +141,6 @@ class Transport:
         if offset < end:
             self._pending = bytearray(data[offset:])
         return frames
-
-    def _receive_usual(self, data: bytes) -> tuple[bytes, bytes] | None:
-        """The frame, if it came alone and has the header of the one before: as shares have."""
-        decrypt, nonce = self._decrypt, self._receive_nonce
-        if decrypt is None or nonce + 1 > LAST_NONCE:
-            return None
-        try:
-            header = decrypt(NONCE.pack(nonce), data[:SEALED_HEADER_SIZE], None)
-            if header != self._passed:
-                return None
-            payload = decrypt(NONCE.pack(nonce + 1), data[SEALED_HEADER_SIZE:], None)
-        except InvalidTag as error:
-            raise FrameForged("a frame does not authenticate") from error
-        self._receive_nonce = nonce + 2
-        return header, payload
 
     def _encryptor(self) -> Seal:
         """A cipher of two kilobytes is kept from a session's fifth frame on; many have no more than their

@@ -139,8 +139,8 @@ def append(
     Tells what became of them, and the number of the last row.
     """
     before, earliest = batch.last_row(connection)
-    register.begin(connection, before)
     price = (shift, pricing.minimum, int(pricing.valuation))
+    register.begin(connection, before, price)
     addition = _Addition(connection, register, before, time=max(now, earliest), price=price)
     records = addition.add(entries)
     last = addition.store()
@@ -174,7 +174,7 @@ class _Addition:
         known: dict[bytes, int] = {}
         older = known
         seq, price, parts = self._before, self._price, self._parts
-        terms_no, connection = self._register.terms_no, self._connection
+        terms_no, connection, tails = self._register.terms_no, self._connection, self._register.tails
         for place, entry in enumerate(entries):
             share_hash, header, target, amount, key, block = entry
             if not 0 < amount < AMOUNT_LIMIT:
@@ -189,8 +189,14 @@ class _Addition:
                 return records + [self._add_one(later) for later in entries[place:]]
             seq += 1
             known[share_hash] = seq
-            number = terms_no(connection, (*price, target, key))
-            parts += (share_hash, header, batch.TAIL % (amount, number, block))
+            last = tails.get(key)
+            if last is not None and last[0] == target and last[1] == amount and not block:
+                tail = last[2]
+            else:
+                tail = batch.TAIL % (amount, terms_no(connection, (*price, target, key)), block)
+                if not block:
+                    tails[key] = (target, amount, tail)
+            parts += (share_hash, header, tail)
         return None
 
     def store(self) -> int:

@@ -47,9 +47,15 @@ class Register:
         self._marks: dict[bytes, int | None] = {}
         self._terms: dict[Terms, int] = {}
         self._new_terms: list[Terms] = []
+        self.tails: dict[bytes, tuple[int, int, bytes]] = {}
+        """By locking key the target and amount of its last row, and what rows of the same end with."""
+        self._tails_price: tuple[int, ...] = ()
 
-    def begin(self, connection: Connection, last: int) -> None:
-        """A write begins in a ledger whose last row is `last`."""
+    def begin(self, connection: Connection, last: int, price: tuple[int, int, int] = (0, 0, 0)) -> None:
+        """A write begins in a ledger whose last row is `last`, of rows of one shift and price."""
+        if self._new_terms or price != self._tails_price or len(self.tails) > MAX_TERMS or last < self.last:
+            self.tails.clear()
+            self._tails_price = price
         for tip, size in self._marks.items():
             page = self._pages.get(tip)
             if page is None:

@@ -10,6 +10,7 @@ from roles.credit.ledger_rows import Fate
 from roles.runtime.errors import CommitFailed
 from roles.runtime.storage import Database, Done
 
+KEY = public_key(bytes(31) + b"\x02")
 OTHER = public_key(bytes(31) + b"\x03")
 
 
@@ -109,3 +110,35 @@ async def test_a_ledger_that_lost_rows_is_read_again(
         lambda connection: connection.execute("DELETE FROM batch WHERE first_seq = 2")
     )
     assert await fates(ledger, make_entry(1), make_entry(2)) == [(Fate.REPEATED, 1), (Fate.RECORDED, 2)]
+
+
+async def test_terms_of_a_write_that_failed_are_not_used_again(
+    open_ledger: Any, make_entry: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = await open_ledger()
+    submit = Database.submit
+
+    def roll_back(database: Database, fn: Any, done: Done) -> None:
+        def spoil(connection: Any) -> None:
+            fn(connection)
+            raise CommitFailed("the disk is full")
+
+        submit(database, spoil, done)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "submit", roll_back)
+        with pytest.raises(CommitFailed):
+            await ledger.append([make_entry(1, OTHER), make_entry(2)])
+    entries = [make_entry(1), make_entry(2), make_entry(3, OTHER), make_entry(4, amount=6)]
+    await ledger.append(entries)
+    await ledger.append([make_entry(5, OTHER), make_entry(6, amount=6), make_entry(7, block=True)])
+    rows = await ledger.rows_after(0, 10)
+    assert [(row.key, row.amount, row.block) for row in rows] == [
+        (KEY, 5, False),
+        (KEY, 5, False),
+        (OTHER, 5, False),
+        (KEY, 6, False),
+        (OTHER, 5, False),
+        (KEY, 6, False),
+        (KEY, 5, True),
+    ]
