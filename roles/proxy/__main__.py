@@ -3,11 +3,12 @@
 import sys
 
 from roles.proxy.service import service
+from roles.runtime.ban_list import examine_bans
 from roles.runtime.daemon import DaemonSpec, run
 from shared_config.miner_side import MinerSide
 from shared_config.proxy import ProxySettings
 
-SPEC = DaemonSpec("proxy", ProxySettings, MinerSide, service)
+SPEC = DaemonSpec("proxy", ProxySettings, MinerSide, service, examine_bans)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -20,7 +20,7 @@ from roles.runtime.errors import OperatorError
 from roles.runtime.peer_server import PeerServer
 from shared_config.ban import BanSettings
 
-__all__ = ["BANNED", "BanList", "Bans", "open_bans", "read_bans", "watch_over"]
+__all__ = ["BANNED", "BanList", "Bans", "examine_bans", "open_bans", "read_bans", "watch_over"]
 
 BANNED: Final = "banned"
 """The code of every end and refusal by the list."""
@@ -112,6 +112,11 @@ def open_bans(daemon: Daemon[Any, Any], registry: CollectorRegistry) -> BanList:
 
     daemon.reloads.prepare(["ban"], read_again, always=True)
     return bans
+
+
+def examine_bans(config: Any, find: Callable[[Path], Path]) -> None:
+    """Look at the list of a configuration that has one, for ``--check``; raises OperatorError."""
+    read_bans(config.ban, find)
 
 
 def watch_over(bans: BanList, servers: Sequence[PeerServer[Any]]) -> None:

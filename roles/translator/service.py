@@ -12,7 +12,7 @@ from protocols.ehash.messages import EXTENSION, MINING_MESSAGES
 from protocols.sv2.codec import MINING
 from protocols.sv2.limits import FrameLimits
 from roles.runtime import line_connection, sv2_connection
-from roles.runtime.ban_list import BanList, open_bans, watch_over
+from roles.runtime.ban_list import BanList, examine_bans, open_bans, watch_over
 from roles.runtime.daemon import Daemon
 from roles.runtime.line_connection import Door, ServedLines
 from roles.runtime.peer_server import SERVER_LIMITS, PeerServer, ServerLimits, ServerMetrics
@@ -187,7 +187,8 @@ def _identity(daemon: Daemon[TranslatorSettings, MinerSide]) -> TlsIdentity | No
 
 
 def examine(config: TranslatorSettings, find: Callable[[Path], Path]) -> None:
-    """Look at the certificate, if one is named; raises TlsUnusable."""
+    """Look at the ban list, and at the certificate, if one is named; raises OperatorError."""
+    examine_bans(config, find)
     if config.tls is not None:
         metrics = TlsMetrics(CollectorRegistry(), "sv1")
         TlsIdentity(find(config.tls.certificate), find(config.tls.key), metrics=metrics)

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -5,15 +6,22 @@ from prometheus_client import CollectorRegistry
 
 from protocols.bitcoin.secp256k1 import public_key
 from protocols.ehash.key_text import encode_key
+from protocols.noise.authority import encode_public
+from roles.pool.__main__ import main as pool_main
+from roles.proxy.__main__ import main as proxy_main
+from roles.runtime import sysexits
 from roles.runtime.ban_list import BanList, Bans, open_bans, read_bans
 from roles.runtime.daemon import Daemon
 from roles.runtime.errors import OperatorError
+from roles.translator.__main__ import main as translator_main
 from shared_config.ban import BanSettings
 from shared_config.miner_side import MinerSide
 from shared_config.translator import TranslatorSettings
 
 KEY = public_key(b"\x05" * 32)
 OTHER = public_key(b"\x06" * 32)
+AUTHORITY = encode_public(KEY[1:])
+CONFIG = Path(__file__).parents[3] / "config"
 
 
 def bans(**settings: object) -> Bans:
@@ -105,3 +113,23 @@ def test_the_list_is_read_again_with_the_configuration_and_kept_if_it_is_wrong(t
     daemon.take(settings(ban={"names": ["mallory"]}), SHARED)
     assert (listed.bars_host("192.0.2.8"), listed.bars_miner("mallory.1", None)) == (False, True)
     assert daemon.config.ban.names == ("mallory",)
+
+
+@pytest.mark.parametrize("main", [pool_main, proxy_main, translator_main])
+def test_check_looks_at_the_file(
+    main: Callable[[list[str]], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    role = main.__module__.split(".")[1]
+    side = "pool" if role == "pool" else "miner"
+    files = ["-c", f"{CONFIG}/{role}.toml", "-g", f"{CONFIG}/shared/{side}.toml", "--state", str(tmp_path)]
+    keys = {
+        "pool": ["--set", f"shared.mint.authority_key={AUTHORITY}"],
+        "proxy": ["--set", f"shared.pool.authority_key={AUTHORITY}"],
+        "translator": [],
+    }[role]
+    arguments = [*files, *keys, "--check", "--set", "ban.file=bans.txt"]
+    (tmp_path / "bans.txt").write_text("192.0.2.7/24\n")
+    assert main(arguments) == sysexits.CONFIG
+    assert "bans.txt:1: 192.0.2.7/24 is no network" in capsys.readouterr().err
+    (tmp_path / "bans.txt").write_text("192.0.2.0/24\n")
+    assert main(arguments) == sysexits.OK
