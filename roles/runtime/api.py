@@ -131,7 +131,7 @@ class Api:
             raise HttpRefusal(400, "the query is none") from error
         known = {parameter.name for parameter in endpoint.parameters}
         if unknown := sorted(given.keys() - known):
-            raise HttpRefusal(400, f"there is no parameter {unknown[0][:50]}")
+            raise HttpRefusal(400, f"there is no parameter {unknown[0][:50]!a}")
         answer = endpoint.act(Query(names, given))
         if inspect.isawaitable(answer):
             answer = await answer

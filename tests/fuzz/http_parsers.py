@@ -10,8 +10,11 @@ import orjson
 from roles.regtest_node import jsonrpc
 from roles.regtest_node.errors import METHOD_NOT_FOUND, RpcError
 from roles.regtest_node.http_request import HttpFault, RequestReader
+from roles.runtime.api import Answer, Api, Endpoint, Parameter, Query
+from roles.runtime.errors import HttpRefusal
 from roles.runtime.health import read_head
 from roles.runtime.http_pace import ForwardedFor, HttpPace
+from roles.stratum.miner_pages import key_of, name_of
 from shared_config.address import Address
 from tests.fuzz.campaign import Parser
 from tests.fuzz.cashu_parsers import dump
@@ -165,6 +168,54 @@ def read_address(text: str) -> None:
     assert not (address.is_loopback and address.is_wildcard)
 
 
+class Room(Answer):
+    """Which miner or page was asked for."""
+
+    asked: str
+
+
+def find_room(query: Query) -> Room:
+    limit = query.number("limit", 5, least=1, most=500)
+    key = key_of(query.parameters.get("after", query.names.get("id", "0")))
+    if key is None:
+        raise HttpRefusal(404, "no such room")
+    assert key_of(name_of(key)) == key
+    return Room(asked=f"{name_of(key)} {limit}")
+
+
+API: Final = Api("house")
+API.add(
+    Endpoint(
+        "/api/v1/miners",
+        "All rooms.",
+        Room,
+        find_room,
+        (Parameter("limit", {}, "How many."), Parameter("after", {}, "From where.")),
+    ),
+    Endpoint("/api/v1/miners/{id}", "One room.", Room, find_room),
+)
+
+
+def make_question(mutator: Mutator) -> str:
+    return mutator.text(
+        (
+            "/api/v1/miners?limit=500&after=0.17.3",
+            "/api/v1/miners/0.17",
+            "/api/v1/openapi.json",
+            "/api/v1/miners/%30",
+        ),
+        ("?", "&", "=", "%", "%ff", "+", ";", "/", ".", "9" * 400, "limit=", "after="),
+    )
+
+
+def read_question(question: str) -> None:
+    path, _, query = question.partition("?")
+    answer = at_once(API.answer(path, query))
+    if answer is not None:
+        status, body = answer
+        assert (status.value == 200) == ("detail" not in orjson.loads(body))
+
+
 make_head: Callable[[Mutator], bytes] = lambda mutator: mutator.damage(HEADS, WORDS)  # noqa: E731
 
 
@@ -176,6 +227,7 @@ def make_requests(mutator: Mutator) -> list[bytes]:
 
 PARSERS: Final = (
     Parser("health-requests", make_head, read_health, ()),
+    Parser("api-questions", make_question, read_question, ()),
     Parser("node-http-requests", make_requests, read_requests, (HttpFault,)),
     Parser("node-json-rpc-calls", CALLS.damage, read_calls, ()),
     Parser("forwarded-clients", make_client, read_client, ()),
