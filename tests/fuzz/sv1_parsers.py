@@ -247,7 +247,6 @@ def read_job(job: Job) -> None:
     work = channel.job(job.message) or channel.new_tip(job.tip)
     told = work.notify("1", work.ntime, clean=True)
     assert notify(parse_notify(told)) == told
-    work.merkle_root(bytes(12))
     Fraction(1, work.target)
 
 
