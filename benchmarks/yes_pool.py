@@ -1,6 +1,7 @@
 """A pool that grants every channel and accepts every share, so that only the edge is measured.
 
-It answers as ours does, shares of 50 ms together, and keeps how long it has made each wait.
+It answers as ours does, shares of 50 ms together, and keeps how long it has made each wait. New work goes to
+the group of all channels, as ours sends it.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from protocols.bitcoin.transaction import TxOut
 from protocols.ehash.messages import EXTENSION, MINING_MESSAGES
 from protocols.mining.acknowledgement import MAX_DELAY_MS, Acknowledgements
 from protocols.mining.channel import ExtendedChannel
+from protocols.mining.group import Group
 from protocols.mining.job import Tip, Work, build_work
 from protocols.sv2.codec import MINING, encode
 from protocols.sv2.connection import PROTOCOL_MINING
@@ -58,6 +60,7 @@ class YesPool:
 
     def __init__(self) -> None:
         self.accepted = 0
+        self._group = Group(GROUP)
         self._tip = 0
         self._template = 0
         self._prefixes = count(1)
@@ -68,17 +71,14 @@ class YesPool:
         self._present: tuple[int, Work] | None = None
 
     def move_tip(self) -> float:
-        """Give every channel work on another tip, in one write; returns when that began, in Unix seconds."""
+        """Give all channels work on another tip, as their group; returns when that began, in Unix seconds."""
         self._tip += 1
-        return self._send(
-            [message for account in self._accounts.values() for message in self._begin(account.channel)]
-        )
+        return self._send(self._group.begin(self._work(), self._present_tip()))
 
     def renew(self) -> float:
-        """Give every channel other work on the present tip."""
+        """Give all channels other work on the present tip."""
         self._template += 1
-        work = self._work()
-        return self._send([account.channel.follow(work) for account in self._accounts.values()])
+        return self._send([self._group.follow(self._work(), self._present_tip())])
 
     def waits(self, user: str) -> list[float]:
         """How long the pool has made each share of a user wait, in seconds."""
@@ -140,9 +140,12 @@ class YesPool:
         self._send([SubmitSharesSuccess(*answer) for each in due if (answer := each.acks.flush())])
 
     def _begin(self, channel: ExtendedChannel) -> tuple[Message, ...]:
+        return channel.begin(self._work(), self._present_tip())
+
+    def _present_tip(self) -> Tip:
         now = int(time.time())
         previous = sha256(b"tip" + self._tip.to_bytes(4, "little"))
-        return channel.begin(self._work(), Tip(previous, now, REGTEST_BITS, from_bits(REGTEST_BITS), now))
+        return Tip(previous, now, REGTEST_BITS, from_bits(REGTEST_BITS), now)
 
     def _work(self) -> Work:
         """The same work for all channels, but on each tip, and each time that it is renewed, another one."""
