@@ -84,6 +84,14 @@ class Meters:
             "Miners that have gone and whose figures are remembered.",
             registry=registry,
         )
+        self.hashrate = Gauge(
+            "hashpool_proxy_hashrate", "Hashes a second of all miners, over five minutes.", registry=registry
+        )
+        self.best_share = Gauge(
+            "hashpool_proxy_best_share",
+            "Difficulty that the best share would have met.",
+            registry=registry,
+        )
         self.throttled = Counter(
             "hashpool_proxy_throttled", "Times a miner was not read from for a while.", registry=registry
         )

@@ -74,6 +74,8 @@ async def service(daemon: ProxyDaemon) -> None:
         by_name = WorkerMetrics("hashpool_proxy", figures.workers, figures.clock, limits.metric_names)
         daemon.metrics.register(by_name)
         meters.figures.set_function(lambda: float(len(figures.roll)))
+        meters.hashrate.set_function(lambda: figures.totals.rate.estimate("5m", figures.clock()).rate)
+        meters.best_share.set_function(lambda: figures.totals.best_difficulty or 0.0)
         edge = Edge(client, meters, time.time, hold_s, mint, limits.channel_shares_per_s, figures=figures)
         Overview(
             figures, client, daemon.readiness, daemon.show_peer, lambda index: wallet.earned.get(index, 0)

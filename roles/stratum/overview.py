@@ -82,6 +82,7 @@ class Miner(Answer):
     best_share: Amount | None
     """The difficulty that its best share would have met; null before any, and at the pool."""
     last_share: float | None
+    """When its latest good share came, whatever the verdict; at the pool the latest accepted one."""
     ehash: Count | None
     """What the mint is known to owe or to have paid for its shares; null where this daemon cannot know."""
     worker_ehash: Count | None

@@ -1,5 +1,6 @@
 """The translator's figures, read from its miners when they are asked for."""
 
+import time
 from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -71,6 +72,16 @@ class TranslatorMetrics(Collector):
             sessions.add_metric([end], value)
         yield sessions
         yield GaugeMetricFamily("hashpool_translator_miners", "miners served", value=len(self._translator))
+        yield GaugeMetricFamily(
+            "hashpool_translator_hashrate",
+            "hashes a second of all miners, over five minutes",
+            value=totals.rate.estimate("5m", time.monotonic()).rate,
+        )
+        yield GaugeMetricFamily(
+            "hashpool_translator_best_share",
+            "difficulty that the best share would have met",
+            value=totals.best_difficulty or 0.0,
+        )
         yield GaugeMetricFamily(
             "hashpool_translator_figures_remembered",
             "miners that have gone and whose figures are remembered",

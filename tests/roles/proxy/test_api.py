@@ -78,6 +78,8 @@ async def test_a_miners_figures_are_the_pools_word_on_its_shares(start: Start, p
     assert rate["hashes_per_s"] * rate["seconds"] == pytest.approx(3 * hashes, rel=1e-3)
     assert answers["/api/v1/summary"]["shares"] == shown["shares"]
     assert answers["/api/v1/summary"]["miners"] == 2
+    assert house.metric("proxy_best_share") == answers["/api/v1/summary"]["best_share"]
+    assert house.metric("proxy_hashrate") > 0
     assert answers["/api/v1/upstream"]["verdicts"]["count"] == 3
     assert answers["/api/v1/upstream"]["knows_ehash"] is True
 

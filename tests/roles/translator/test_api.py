@@ -68,7 +68,8 @@ async def test_a_miners_figures_are_what_became_of_its_shares(build: Build) -> N
     assert other["hash_rate"]["24h"]["hashes_per_s"] == 0
     summary = answers["/api/v1/summary"]
     assert (summary["miners"], summary["shares"]) == (2, shown["shares"])
-    assert summary["best_share"] == shown["best_share"]
+    assert summary["best_share"] == shown["best_share"] == house.count("translator_best_share")
+    assert house.count("translator_hashrate") > 0
     upstream = answers["/api/v1/upstream"]
     assert (upstream["channels"], upstream["failovers"], upstream["knows_ehash"]) == (2, 0, True)
     assert upstream["verdicts"]["count"] == 5
