@@ -93,6 +93,7 @@ class Branches:
         worked: Callable[[float, float, int], None],
     ) -> None:
         self._worked = worked
+        self._configuration: bytes | None = None
         self._work: dict[int, tuple[float, float, int]] = {}
         self._count = count
         self._assign = assign
@@ -190,9 +191,9 @@ class Branches:
 
     def reload(self, config: PoolSettings, shared: PoolSide) -> None:
         """The configuration was read again."""
-        payload = intercom.pack_configuration(config, shared)
+        self._configuration = intercom.pack_configuration(config, shared)
         for desk in self._desks.values():
-            desk.reload(payload)
+            desk.reload(self._configuration)
 
     # The life of a branch
 
@@ -251,6 +252,9 @@ class Branches:
         self._desks[number] = desk
         self._heard[number] = time.monotonic()
         line.attend(desk.hear)
+        if self._configuration is not None:
+            # It may have been read again since the branch was told its own.
+            desk.reload(self._configuration)
         if self._address is not None:
             desk.listen(self._address)
         try:

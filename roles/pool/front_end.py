@@ -69,6 +69,8 @@ class FrontEnd:
         self._daemon = daemon
         self._terms = terms
         self._bans = open_bans(daemon, registry)
+        self._servers: list[PeerServer[ServedConnection]] = []
+        daemon.reloads.on([*SERVER_LIMITS, *MINER_SETTINGS], self._take_over)
         self.figures = Figures(config.limits.remembered_figures, time.monotonic)
         self._registry = registry
         self._supply = supply
@@ -127,16 +129,16 @@ class FrontEnd:
             stream_limits=StreamLimits.of(config.limits),
             has_siblings=has_siblings,
         )
-
-        def take_over(config: PoolSettings, shared: PoolSide) -> None:
-            server.limits = ServerLimits.of(config.limits)
-            wanted = terms_of(config, shared)
-            for name in RELOADABLE_TERMS:
-                setattr(self._terms, name, getattr(wanted, name))
-
         watch_over(self._bans, [server])
-        self._daemon.reloads.on([*SERVER_LIMITS, *MINER_SETTINGS], take_over)
+        self._servers.append(server)
         return server
+
+    def _take_over(self, config: PoolSettings, shared: PoolSide) -> None:
+        for server in self._servers:
+            server.limits = ServerLimits.of(config.limits)
+        wanted = terms_of(config, shared)
+        for name in RELOADABLE_TERMS:
+            setattr(self._terms, name, getattr(wanted, name))
 
 
 def terms_of(config: PoolSettings, shared: PoolSide) -> Terms:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import signal
 from collections.abc import AsyncIterator
@@ -142,6 +143,16 @@ async def test_every_daemon_tells_of_the_miners_what_the_ledger_holds(system: Sy
         await miner.close()
 
 
+async def mallory_is_turned_away(system: System) -> None:
+    """By every process: the kernel gives connections to either."""
+    for _ in range(6):
+        miner = await system.server.miner()
+        miner.say(OpenExtendedMiningChannel(1, "mallory.rig", 0.0, ANY_TARGET, 8))
+        assert (await miner.hear(OpenMiningChannelError)).error_code == "banned-by-operator"
+        await miner.open(user="carol")
+        miner.link.close()
+
+
 async def test_sighup_has_every_process_take_over_what_can_be_and_a_wrong_file_nothing(
     system: System,
 ) -> None:
@@ -156,13 +167,14 @@ async def test_sighup_has_every_process_take_over_what_can_be_and_a_wrong_file_n
     pool.process.send_signal(signal.SIGHUP)
     await pool.logged('"a changed setting needs a restart", "setting": "coinbase_tag"')
     await pool.logged('"daemon": "pool/1", "msg": "the configuration was read again"')
-    for _ in range(6):
-        # The kernel gives connections to either process.
-        miner = await system.server.miner()
-        miner.say(OpenExtendedMiningChannel(1, "mallory.rig", 0.0, ANY_TARGET, 8))
-        assert (await miner.hear(OpenMiningChannelError)).error_code == "banned-by-operator"
-        await miner.open(user="carol")
-        miner.link.close()
+    await mallory_is_turned_away(system)
+    # A branch that is started later has what was taken over, too.
+    keeper = pool.process.pid
+    [branch] = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+    os.kill(int(branch), signal.SIGKILL)
+    await pool.logged("a front end has ended")
+    await pool.ready()
+    await mallory_is_turned_away(system)
 
     system.config.write_text(f"{sound}\nprocessors = 3\n")
     pool.process.send_signal(signal.SIGHUP)
