@@ -20,7 +20,7 @@ from roles.credit.issuer import Issuer
 from roles.credit.issuer_key import issuer_secret
 from roles.credit.ledger import Ledger
 from roles.credit.ledger_rows import Entry, LedgerRow, Pricing
-from roles.credit.schema import LEDGER
+from roles.credit.schema import BATCHES, LEDGER
 from roles.runtime.authority import authority_secret
 from roles.runtime.state import role_state
 from roles.runtime.storage import Database
@@ -94,7 +94,8 @@ async def linked_issuer(site: Site) -> AsyncIterator[LinkedIssuer]:
     async def dial() -> Sv2Connection:
         return await connect(address, authority, limit=ISSUANCE_LIMITS)
 
-    async with Database.open(site.state / "issuer.sqlite", [(1, "ledger", LEDGER)]) as database:
+    tables = [(1, "ledger", LEDGER), (2, "batches", BATCHES)]
+    async with Database.open(site.state / "issuer.sqlite", tables) as database:
         ledger = await Ledger.open(database, public_key(secret), Pricing(0, Valuation.TARGET))
         linked = LinkedIssuer(ledger)
         task = asyncio.create_task(Issuer(ledger, secret, authority, dial, listener=linked).run())

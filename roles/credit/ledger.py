@@ -84,7 +84,7 @@ class _Gathered:
 
 
 class Ledger:
-    """The ledger of one issuer; made by `open`, on a store that holds the tables of schema.LEDGER."""
+    """The ledger of one issuer; made by `open`, on a store that holds the tables of `roles.credit.schema`."""
 
     def __init__(
         self,

@@ -65,15 +65,11 @@ def test_only_the_first_bytes_are_looked_at() -> None:
 
 def test_it_is_known_whether_a_line_has_begun_and_not_ended() -> None:
     splitter = LineSplitter(8)
-    assert not splitter.is_within_line
-    splitter.receive(b"abc")
-    assert splitter.is_within_line
-    splitter.receive(b"d\n")
-    assert not splitter.is_within_line
-    splitter.receive(b"x" * 9)
-    assert splitter.is_within_line
-    splitter.receive(b"x\n")
-    assert not splitter.is_within_line
+    told = [splitter.is_within_line]
+    for data in (b"abc", b"d\n", b"x" * 9, b"x\n"):
+        splitter.receive(data)
+        told.append(splitter.is_within_line)
+    assert told == [False, True, False, True, False]
 
 
 @settings(max_examples=300, deadline=None)
