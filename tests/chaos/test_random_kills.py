@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import time
 from collections import Counter
@@ -12,7 +13,7 @@ import pytest
 
 from roles.cli.stores import PoolStore, open_store
 from tests.chaos.witness import Witness
-from tests.functional.system import HEALTH_PORTS, System, answers
+from tests.functional.system import HEALTH_PORTS, HOME, System, answers
 
 pytest.importorskip("pbk", reason="needs py-bitcoinkernel, the node extra")
 
@@ -22,6 +23,14 @@ SEED: Final = int(os.environ.get("HASHPOOL_TEST_SEED") or 20_261_122)
 HASHES_PER_S: Final = 100_000
 
 pytestmark = [pytest.mark.functional, pytest.mark.timeout(SPAN_S + 300)]
+
+
+def credited_only(directory: Path) -> Path:
+    """A configuration with which the witness is told "accepted" of nothing but what the pool credits."""
+    shutil.copytree(HOME / "config", directory)
+    translator = directory / "translator.toml"
+    translator.write_text(f"shown_shares_per_minute = 0\n{translator.read_text()}")
+    return directory
 
 
 def recorded(state: Path) -> list[bytes]:
@@ -50,7 +59,8 @@ def kill_at_random(system: System) -> Counter[str]:
 def test_daemons_killed_at_random_lose_no_acknowledged_share_and_double_none(tmp_path: Path) -> None:
     print(f"seed {SEED}: {KILLS} kills in {SPAN_S:g} s")
     state = tmp_path / "state"
-    with System(state, "--json") as system:
+    config = credited_only(tmp_path / "config")
+    with System(state, "--json", "--config", str(config)) as system:
         system.wait_ready()
         with Witness(34255 + system.offset, hashes_per_s=HASHES_PER_S) as witness:
             victims = kill_at_random(system)

@@ -257,6 +257,19 @@ class ScriptedMiner(FakeMiner):
         """Waits until there is another job than this, which may be good as well."""
         await self.until(lambda: self.jobs and self.jobs[-1] is not job)
 
+    async def mines_on(self, job: Job) -> None:
+        """Waits until a share of newer work than this is accepted.
+
+        Work of a pool that has just been left may still come: that it is stale is the truth.
+        """
+        accepted = False
+        while not accepted:
+            await self.moved_on(job)
+            job = self.jobs[-1]
+            verdict = await self.hand_in(self.search(job))
+            accepted = verdict["error"] is None
+            assert accepted or verdict["error"] == [21, "Stale", None], (self.profile.name, verdict)
+
     def hand_in(self, params: list[Any]) -> Awaitable[dict[str, Any]]:
         """Submits a share; what is awaited is the answer."""
         return asyncio.wait_for(self.say(Say("mining.submit", tuple(params))), PATIENCE)

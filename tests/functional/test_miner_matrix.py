@@ -331,7 +331,7 @@ async def test_all_of_them_mine_on_with_their_sockets_when_upstream_was_gone(
     work = [native.channel.active for native in natives]
     await loss(chain)
     for miner, job in zip(miners, jobs, strict=True):
-        await miner.moved_on(job)
+        await miner.mines_on(job)
         await miner.dig(2)
     for native, job in zip(natives, work, strict=True):
         await native.moved_on(job)
