@@ -21,7 +21,6 @@ TAIL = b"%016d%012d%d"
 _ROW = Struct("32s80s16s12sc")
 _TERMS = slice(16, 28)
 _INSERT = "INSERT INTO batch (first_seq, time, tip_no, size, body) VALUES (?, ?, ?, ?, ?)"
-_FROM = "first_seq >= coalesce((SELECT max(first_seq) FROM batch WHERE first_seq <= ?), 0)"
 
 
 class StoredRow(NamedTuple):
@@ -64,8 +63,8 @@ def store(connection: Connection, first: int, time: int, runs: Sequence[tuple[in
 def rows_from(connection: Connection, seq: int) -> Iterator[StoredRow]:
     """The rows with number `seq` and later, in order."""
     records = connection.execute(
-        f"SELECT first_seq, time, tip_no, body FROM batch WHERE {_FROM} ORDER BY first_seq",  # noqa: S608
-        (seq,),
+        "SELECT first_seq, time, tip_no, body FROM batch WHERE first_seq >= ? ORDER BY first_seq",
+        (_record_of(connection, seq),),
     )
     for first, time, tip_no, body in records:
         for number, (share_hash, header, amount, terms_no, block) in enumerate(_ROW.iter_unpack(body), first):
@@ -78,8 +77,8 @@ def rows_from(connection: Connection, seq: int) -> Iterator[StoredRow]:
 def hashes_from(connection: Connection, seq: int, tip_no: int) -> dict[bytes, int]:
     """The rows of one tip with number `seq` and later, by share hash."""
     records = connection.execute(
-        f"SELECT first_seq, body FROM batch WHERE {_FROM} AND tip_no = ?",  # noqa: S608
-        (seq, tip_no),
+        "SELECT first_seq, body FROM batch WHERE first_seq >= ? AND tip_no = ?",
+        (_record_of(connection, seq), tip_no),
     )
     return {
         row[0]: number
@@ -87,3 +86,9 @@ def hashes_from(connection: Connection, seq: int, tip_no: int) -> dict[bytes, in
         for number, row in enumerate(_ROW.iter_unpack(body), first)
         if number >= seq
     }
+
+
+def _record_of(connection: Connection, seq: int) -> int:
+    """The first row of the record in which row `seq` stands, 0 where there is none so early."""
+    found = connection.execute("SELECT max(first_seq) FROM batch WHERE first_seq <= ?", (seq,)).fetchone()
+    return found[0] or 0

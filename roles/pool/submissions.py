@@ -173,14 +173,18 @@ class Submissions:
             self._settle_one(shares[0], outcome)
         else:
             self._answer(shares, outcome)
-        if self._is_holding and self._unsettled < MAX_UNSETTLED:
-            self._is_holding = False
-            self._peer.release()
+        self._read_on()
 
     def _passed(self, shares: list[Judged], _: Outcome | BaseException | None) -> None:
         """It is the turn of shares of which the ledger was given nothing."""
         self._unsettled -= len(shares)
         self._answer(shares, None)
+        self._read_on()
+
+    def _read_on(self) -> None:
+        if self._is_holding and self._unsettled < MAX_UNSETTLED:
+            self._is_holding = False
+            self._peer.release()
 
     def _settle_one(self, share: Judged, outcome: Outcome) -> None:
         """What `_answer` comes to for one new share, as most are."""
