@@ -31,9 +31,20 @@ class HttpLimits(Settings):
     quotes: int = Field(default=100, ge=1, le=1_000)
     """Quotes of one batch."""
     requests_per_s: float = Field(default=100.0, ge=0, le=1_000_000)
-    """Of one address (the /64 of an IPv6 one); beyond, requests are answered with 429. 0 for no bound."""
+    """Of one address (the /64 of an IPv6 one); beyond, requests are answered with 429. 0 for no bound, also
+    on the kinds below.
+    """
     requests_at_once: int = Field(default=2_000, ge=0, le=10_000_000)
     """Of one address that has been silent for long: a wallet that restores asks in a burst."""
+    quotes_per_s: float = Field(default=50.0, ge=0, le=1_000_000)
+    """As requests_per_s, of those that make quotes, look at them or look for them."""
+    quotes_at_once: int = Field(default=1_000, ge=0, le=10_000_000)
+    exchanges_per_s: float = Field(default=50.0, ge=0, le=1_000_000)
+    """As requests_per_s, of those that mint, swap or melt."""
+    exchanges_at_once: int = Field(default=1_000, ge=0, le=10_000_000)
+    checks_per_s: float = Field(default=50.0, ge=0, le=1_000_000)
+    """As requests_per_s, of those that check the state of proofs or restore signatures."""
+    checks_at_once: int = Field(default=2_000, ge=0, le=10_000_000)
     trusted_proxies: tuple[IpNetwork, ...] = Field(default=(), strict=False, max_length=100)
     """Reverse proxies, as addresses or networks, whose X-Forwarded-For is believed; nobody else's is."""
 

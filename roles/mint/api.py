@@ -12,13 +12,14 @@ from protocols.cashu.errors import CashuError, MintingDisabledError, QuoteUnknow
 from protocols.cashu.fields import as_bytes, as_point
 from protocols.cashu.models import BlindSignature
 from protocols.ehash.shift import METHOD
+from roles.mint import operations
 from roles.mint.errors import CountersBrokenError, OverloadedError
 from roles.mint.info import MintInfo
 from roles.mint.keysets import KeysetBook
 from roles.mint.meters import Meters
 from roles.mint.request import QUOTE_ID_LIMIT
 from roles.mint.teller import SHARE_LIMIT, ShareClaim, Teller
-from roles.runtime.http import Handler, HttpRefusal, HttpServer, json_reply, read_json
+from roles.runtime.http import Handler, HttpRefusal, HttpServer, Operation, json_reply, read_json
 
 _CLAIM_HEADERS = ("Ehash-Key", "Ehash-Timestamp", "Ehash-Signature")
 
@@ -54,24 +55,24 @@ class MintApi:
 
     def add_routes(self, server: HttpServer) -> None:
         """Serve all routes; the fixed ones come before those with a quote id."""
-        routes: Sequence[tuple[str, str, Handler]] = (
-            ("GET", "/v1/info", self._get_info),
-            ("GET", "/v1/keys", self._get_keys),
-            ("GET", "/v1/keys/{keyset_id}", self._get_keyset),
-            ("GET", "/v1/keysets", self._get_keysets),
-            ("POST", "/v1/swap", self._post_swap),
-            ("POST", "/v1/checkstate", self._post_checkstate),
-            ("POST", "/v1/restore", self._post_restore),
-            ("GET", "/v1/mint/quote-ids/share", self._get_share_quotes),
-            ("POST", "/v1/mint/quote/{method}", self._post_quote),
-            ("POST", "/v1/mint/quote/{method}/check", self._post_quotes_check),
-            ("POST", "/v1/mint/quote/{method}/pubkey", self._post_look_up),
-            ("GET", "/v1/mint/quote/{method}/{quote_id}", self._get_quote),
-            ("POST", "/v1/mint/{method}", self._post_mint),
-            ("POST", "/v1/mint/{method}/batch", self._post_mint_batch),
+        routes: Sequence[tuple[str, str, Handler, Operation]] = (
+            ("GET", "/v1/info", self._get_info, operations.INFO),
+            ("GET", "/v1/keys", self._get_keys, operations.KEYS),
+            ("GET", "/v1/keys/{keyset_id}", self._get_keyset, operations.KEYS),
+            ("GET", "/v1/keysets", self._get_keysets, operations.KEYS),
+            ("POST", "/v1/swap", self._post_swap, operations.SWAP),
+            ("POST", "/v1/checkstate", self._post_checkstate, operations.CHECK),
+            ("POST", "/v1/restore", self._post_restore, operations.RESTORE),
+            ("GET", "/v1/mint/quote-ids/share", self._get_share_quotes, operations.LOOK_UP),
+            ("POST", "/v1/mint/quote/{method}", self._post_quote, operations.QUOTE),
+            ("POST", "/v1/mint/quote/{method}/check", self._post_quotes_check, operations.QUOTE),
+            ("POST", "/v1/mint/quote/{method}/pubkey", self._post_look_up, operations.LOOK_UP),
+            ("GET", "/v1/mint/quote/{method}/{quote_id}", self._get_quote, operations.QUOTE),
+            ("POST", "/v1/mint/{method}", self._post_mint, operations.MINT),
+            ("POST", "/v1/mint/{method}/batch", self._post_mint_batch, operations.MINT),
         )
-        for method, path, handler in routes:
-            server.route(method, path, handler)
+        for method, path, handler, operation in routes:
+            server.route(method, path, handler, operation)
 
     async def _get_info(self, _: web.Request) -> web.Response:
         return json_reply(self._info.to_json(self._book))

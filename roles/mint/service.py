@@ -16,6 +16,7 @@ from roles.mint.credit_book import MintCreditBook
 from roles.mint.info import MintInfo
 from roles.mint.keysets import KeysetBook
 from roles.mint.meters import Meters
+from roles.mint.operations import http_bounds
 from roles.mint.request import Sizes
 from roles.mint.schema import MIGRATIONS
 from roles.mint.seed import SEED_SIZE, MintSeed
@@ -23,7 +24,7 @@ from roles.mint.signatory import Signatory
 from roles.mint.teller import Teller
 from roles.runtime.authority import authority_secret
 from roles.runtime.daemon import Daemon
-from roles.runtime.http import HttpBounds, HttpServer
+from roles.runtime.http import HttpServer
 from roles.runtime.peer_server import PeerServer, ServerLimits, ServerMetrics
 from roles.runtime.peer_stream import StreamLimits
 from roles.runtime.secret import SecretFile
@@ -108,15 +109,9 @@ class Mint:
         """The server for wallets, with its routes."""
         config = self._daemon.config
         limits = config.http
-        bounds = HttpBounds(
-            connections=limits.connections,
-            body_bytes=limits.body_bytes,
-            request_s=limits.request_s,
-            requests_per_s=limits.requests_per_s,
-            requests_at_once=limits.requests_at_once,
-            trusted_proxies=limits.trusted_proxies,
+        server = HttpServer(
+            http_bounds(limits), self._daemon.metrics, translate=Refusals(self._meters), cors=True
         )
-        server = HttpServer(bounds, self._daemon.metrics, translate=Refusals(self._meters), cors=True)
         teller = Teller(
             self._database,
             self._book,

@@ -18,11 +18,20 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from roles.runtime.errors import HttpRefusal, StorageError
-from roles.runtime.http_pace import ForwardedFor, HttpPace, Network
+from roles.runtime.http_pace import NO_BOUND, UNNAMED, ForwardedFor, HttpPace, Network, Operation, Pace
 from roles.runtime.listen import bound, listen
 from shared_config.address import Address
 
-__all__ = ["Handler", "HttpBounds", "HttpRefusal", "HttpServer", "json_reply", "read_json"]
+__all__ = [
+    "Handler",
+    "HttpBounds",
+    "HttpRefusal",
+    "HttpServer",
+    "Operation",
+    "Pace",
+    "json_reply",
+    "read_json",
+]
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Translate = Callable[[Exception], HttpRefusal | None]
@@ -32,8 +41,11 @@ _CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
     "Access-Control-Allow-Headers": "*",
+    "Access-Control-Expose-Headers": "Retry-After",
     "Access-Control-Max-Age": "86400",
 }
+_ALL = "all"
+_RETRY_S = "1"
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 logger = logging.getLogger(__name__)
@@ -42,8 +54,8 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class HttpBounds:
     """Connections at once; bytes of a body; seconds of a request, of an idle connection, of a shutdown;
-    requests of one address a second and at once (0 for no bound), and the reverse proxies whose
-    X-Forwarded-For is believed.
+    requests of one address, all together and by the pace that operations name, and the reverse proxies
+    whose X-Forwarded-For is believed.
     """
 
     connections: int = 2_000
@@ -51,8 +63,8 @@ class HttpBounds:
     request_s: float = 15.0
     idle_s: float = 30.0
     drain_s: float = 5.0
-    requests_per_s: float = 0.0
-    requests_at_once: int = 0
+    pace: Pace = NO_BOUND
+    paces: Mapping[str, Pace] = field(default_factory=dict)
     trusted_proxies: Sequence[Network] = ()
 
 
@@ -66,6 +78,8 @@ class _Meter:
     turned_away: Counter = field(init=False)
     too_fast: Counter = field(init=False)
     addresses: Gauge = field(init=False)
+    operations: Histogram = field(init=False)
+    errors: Counter = field(init=False)
 
     def __post_init__(self) -> None:
         self.seconds = Histogram(
@@ -80,7 +94,23 @@ class _Meter:
             "hashpool_http_turned_away", "Connections beyond the bound.", registry=self.registry
         )
         self.too_fast = Counter(
-            "hashpool_http_too_fast", "Requests beyond the pace of their address.", registry=self.registry
+            "hashpool_http_too_fast",
+            "Requests beyond a pace of their address: that of all requests, or of an operation.",
+            ["pace"],
+            registry=self.registry,
+        )
+        self.operations = Histogram(
+            "hashpool_http_operation_seconds",
+            "As hashpool_http_request_seconds, by what the request is for.",
+            ["operation"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.errors = Counter(
+            "hashpool_http_operation_errors",
+            "Requests that were refused or failed, by what they were for and the code of the answer.",
+            ["operation", "code"],
+            registry=self.registry,
         )
         self.addresses = Gauge(
             "hashpool_http_addresses", "Addresses whose pace is remembered.", registry=self.registry
@@ -128,13 +158,17 @@ class HttpServer:
         self._runner: web.AppRunner | None = None
         self._listener: asyncio.Server | None = None
         self._meter.connections.set_function(lambda: float(self._open()))
-        self._pace = HttpPace(bounds.requests_per_s, bounds.requests_at_once)
-        self._meter.addresses.set_function(lambda: float(len(self._pace)))
+        self._paces = {
+            name: HttpPace(pace.per_s, pace.at_once)
+            for name, pace in {_ALL: bounds.pace, **bounds.paces}.items()
+        }
+        self._meter.addresses.set_function(lambda: float(sum(map(len, self._paces.values()))))
         self._forwarded = ForwardedFor(bounds.trusted_proxies)
+        self._operations: dict[web.AbstractRoute, Operation] = {}
 
-    def route(self, method: str, path: str, handler: Handler) -> None:
-        """Serve a method of a path; ``{name}`` in it matches one segment."""
-        self._app.router.add_route(method, path, handler)
+    def route(self, method: str, path: str, handler: Handler, operation: Operation = UNNAMED) -> None:
+        """Serve a method of a path; ``{name}`` in it matches one segment. Operations are few."""
+        self._operations[self._app.router.add_route(method, path, handler)] = operation
 
     async def start(self, address: Address, setting: str = "http_address") -> Address:
         """Listen and return the address got; raises PortInUse or ListenFailed."""
@@ -183,48 +217,64 @@ class HttpServer:
     @web.middleware
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.perf_counter()
-        response = await self._respond(request, handler)
+        route = request.match_info.route
+        operation = self._operations.get(route, UNNAMED)
+        try:
+            response = await self._respond(request, handler, operation)
+        except HttpRefusal as refusal:
+            self._meter.errors.labels(operation.name, str(refusal.body.get("code", refusal.status))).inc()
+            response = _refused(refusal)
         if not response.prepared:
             response.headers.update(self._headers)
-        resource = request.match_info.route.resource
+        took = time.perf_counter() - started
+        self._meter.operations.labels(operation.name).observe(took)
         self._meter.seconds.labels(
-            resource.canonical if resource is not None else "unmatched",
+            route.resource.canonical if route.resource is not None else "unmatched",
             request.method if request.method in _METHODS else "other",
             str(response.status),
-        ).observe(time.perf_counter() - started)
+        ).observe(took)
         return response
 
-    async def _respond(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def _respond(
+        self, request: web.Request, handler: Handler, operation: Operation
+    ) -> web.StreamResponse:
+        """What a handler answers; raises HttpRefusal for all else."""
         if self._cors and request.method == "OPTIONS":
             return web.Response(status=204)
         try:
-            self._check_pace(request)
+            self._check_pace(request, operation)
             async with asyncio.timeout(self._bounds.request_s):
                 return await handler(request)
-        except HttpRefusal as refusal:
-            return _refused(refusal)
+        except HttpRefusal:
+            raise
         except web.HTTPException as error:
             allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
-            return _refused(HttpRefusal(error.status, error.reason.lower(), headers=allow))
-        except TimeoutError:
-            return _refused(HttpRefusal(503, "the request took too long"))
+            raise HttpRefusal(error.status, error.reason.lower(), headers=allow) from error
+        except TimeoutError as error:
+            raise HttpRefusal(503, "the request took too long") from error
         except StorageError as error:
-            logger.warning("the store failed", extra={"path": request.path, "reason": str(error)})
-            return _refused(HttpRefusal(503, "the store is not available"))
+            logger.warning("the store failed", extra={"operation": operation.name, "reason": str(error)})
+            raise HttpRefusal(503, "the store is not available") from error
         except Exception as error:
             refusal_or_none = self._translate(error)
             if refusal_or_none is not None:
-                return _refused(refusal_or_none)
-            logger.exception("a request failed", extra={"method": request.method, "path": request.path})
-            return _refused(HttpRefusal(500, "internal error"))
+                raise refusal_or_none from error
+            # Not the path: it may name a quote, whose id is all that it takes to mint it.
+            logger.exception(
+                "a request failed", extra={"method": request.method, "operation": operation.name}
+            )
+            raise HttpRefusal(500, "internal error") from error
 
-    def _check_pace(self, request: web.Request) -> None:
+    def _check_pace(self, request: web.Request, operation: Operation) -> None:
         client = self._forwarded.client(request.remote or "", request.headers.getall("X-Forwarded-For", ()))
-        wait = self._pace.take(client, time.monotonic())
-        if wait:
-            self._meter.too_fast.inc()
-            headers = {"Retry-After": str(math.ceil(wait))}
-            raise HttpRefusal(429, "too many requests from this address", headers=headers)
+        now = time.monotonic()
+        for name in (_ALL, operation.pace):
+            pace = self._paces.get(name)
+            if pace is not None and (wait := pace.take(client, now)):
+                self._meter.too_fast.labels(name).inc()
+                what = "requests" if name == _ALL else name
+                headers = {"Retry-After": str(math.ceil(wait))}
+                raise HttpRefusal(429, f"too many {what} from this address", headers=headers)
 
 
 class _TurnAway(asyncio.Protocol):
@@ -235,4 +285,6 @@ class _TurnAway(asyncio.Protocol):
 
 
 def _refused(refusal: HttpRefusal) -> web.Response:
-    return json_reply(refusal.body, refusal.status, refusal.headers)
+    """The answer; whoever is told that something passes is told when to come again."""
+    headers = {"Retry-After": _RETRY_S} if refusal.status == 503 else {}
+    return json_reply(refusal.body, refusal.status, headers | dict(refusal.headers or {}))

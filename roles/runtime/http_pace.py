@@ -3,10 +3,35 @@
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from roles.runtime.subnet import subnet_of
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often one address may ask: requests a second, and at once after a silence; 0 for no bound."""
+
+    per_s: float = 0.0
+    at_once: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What a route is for: the name under which it is measured, and the pace that it shares with others.
+
+    An empty `pace` is bounded by that of all requests alone.
+    """
+
+    name: str
+    pace: str = ""
+
+
+NO_BOUND: Final = Pace()
+UNNAMED: Final = Operation("other")
 
 
 class HttpPace:

@@ -106,6 +106,8 @@ async def test_a_fault_is_logged_and_answered_without_its_text(
 
 async def test_a_store_that_fails_is_unavailable(api: Api) -> None:
     assert await api.get("/fail/storage") == (503, {"detail": "the store is not available", "code": 503})
+    async with api.session.get(api.url("/fail/storage")) as reply:
+        assert reply.headers["Retry-After"] == "1"
 
 
 async def test_a_request_has_an_end(api: Api) -> None:

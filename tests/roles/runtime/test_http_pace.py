@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from roles.runtime.http import HttpBounds, HttpServer, json_reply
+from roles.runtime.http import HttpBounds, HttpServer, Operation, Pace, json_reply
 from roles.runtime.http_pace import ForwardedFor, HttpPace
 from shared_config.address import Address
 
@@ -86,10 +86,14 @@ def metrics() -> CollectorRegistry:
 @pytest.fixture
 async def url(metrics: CollectorRegistry) -> AsyncIterator[str]:
     bounds = HttpBounds(
-        requests_per_s=0.01, requests_at_once=3, trusted_proxies=(ipaddress.ip_network("127.0.0.0/8"),)
+        pace=Pace(0.01, 3),
+        paces={"spells": Pace(0.05, 1)},
+        trusted_proxies=(ipaddress.ip_network("127.0.0.0/8"),),
     )
     server = HttpServer(bounds, metrics, cors=True)
     server.route("GET", "/hello", hello)
+    for path in ("charm", "curse"):
+        server.route("GET", f"/{path}", hello, Operation(path, "spells"))
     address = await server.start(Address("127.0.0.1", 0))
     yield f"http://{address}/hello"
     await server.close()
@@ -110,5 +114,27 @@ async def test_a_request_beyond_the_pace_is_answered_429_with_when_to_come_back(
             assert reply.headers["Access-Control-Allow-Origin"] == "*"
         async with session.get(url, headers={"X-Forwarded-For": "198.51.100.9"}) as reply:
             assert reply.status == 200
-    assert metrics.get_sample_value("hashpool_http_too_fast_total") == 1
+    assert metrics.get_sample_value("hashpool_http_too_fast_total", {"pace": "all"}) == 1
     assert metrics.get_sample_value("hashpool_http_addresses") == 2
+
+
+async def test_operations_that_share_a_pace_are_bounded_together_and_apart_from_others(
+    url: str, metrics: CollectorRegistry
+) -> None:
+    root = url.removesuffix("/hello")
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"{root}/charm") as reply:
+            assert reply.status == 200
+        async with session.get(f"{root}/curse") as reply:
+            assert reply.status == 429
+            assert 15 <= int(reply.headers["Retry-After"]) <= 20
+            assert await reply.json() == {"detail": "too many spells from this address", "code": 429}
+        async with session.get(url) as reply:
+            assert reply.status == 200
+        # Reverse proxies that are trusted name another client, who has a pace of his own.
+        async with session.get(f"{root}/curse", headers={"X-Forwarded-For": "198.51.100.9"}) as reply:
+            assert reply.status == 200
+    assert metrics.get_sample_value("hashpool_http_too_fast_total", {"pace": "spells"}) == 1
+    errors = {"operation": "curse", "code": "429"}
+    assert metrics.get_sample_value("hashpool_http_operation_errors_total", errors) == 1
+    assert metrics.get_sample_value("hashpool_http_operation_seconds_count", {"operation": "curse"}) == 2
