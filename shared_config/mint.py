@@ -82,6 +82,8 @@ class MintSettings(DaemonSettings):
     limits: ConnectionLimits = ConnectionLimits(connections=64, connections_per_host=64)
     credits_window: int = Field(default=16, ge=1, le=1_000)
     """Credits frames that an issuer may have unanswered."""
+    derived_keysets: int = Field(default=256, ge=1, le=100_000)
+    """Keysets whose keys are kept in memory, 21 KiB each; those of others are derived when they are used."""
     issuers: tuple[IssuerSettings, ...] = Field(default=(), strict=False, max_length=1_000)
 
     def review(self, shared: PoolSide) -> Iterator[Finding]:

@@ -119,11 +119,17 @@ def derive_private_keys(seed: bytes, unit: str, index: int, denominations: int) 
 
     HMAC all the way and not BIP32: the unit goes in by its name, so that no two units can share keys.
     """
-    branch = hmac_sha512(seed, _DERIVATION, index.to_bytes(4, "big"), unit.lower().encode())
-    return {1 << exponent: _private_key(branch, exponent) for exponent in range(denominations)}
+    branch = keyset_branch(seed, unit, index)
+    return {1 << exponent: derive_private_key(branch, exponent) for exponent in range(denominations)}
 
 
-def _private_key(branch: bytes, exponent: int) -> bytes:
+def keyset_branch(seed: bytes, unit: str, index: int) -> bytes:
+    """The secret from which all private keys of a keyset are derived, 64 bytes."""
+    return hmac_sha512(seed, _DERIVATION, index.to_bytes(4, "big"), unit.lower().encode())
+
+
+def derive_private_key(branch: bytes, exponent: int) -> bytes:
+    """The private key for 2^exponent of the keyset that has this branch."""
     attempt = 0
     while not is_secret(candidate := hmac_sha256(branch, bytes((exponent, attempt)))):
         attempt += 1

@@ -78,11 +78,14 @@ class MintApi:
         return json_reply(self._info.to_json(self._book))
 
     async def _get_keys(self, _: web.Request) -> web.Response:
-        return json_reply({"keysets": [keyset.to_json() for keyset in self._book if keyset.active]})
+        keysets = [keyset for keyset in self._book if keyset.active]
+        return json_reply({"keysets": await self._teller.describe(keysets)})
 
     async def _get_keyset(self, request: web.Request) -> web.Response:
-        keyset = self._book.get(request.match_info["keyset_id"].lower())
-        return json_reply({"keysets": [keyset.to_json()]})
+        keyset_id = request.match_info["keyset_id"].lower()
+        await self._book.meet([keyset_id])
+        keyset = self._book.get(keyset_id)
+        return json_reply({"keysets": await self._teller.describe([keyset])})
 
     async def _get_keysets(self, _: web.Request) -> web.Response:
         return json_reply({"keysets": [keyset.head() for keyset in self._book]})

@@ -2,31 +2,63 @@
 
 from protocols.ehash.shift import DENOMINATIONS
 from roles.mint.errors import KeysetMismatchError
-from roles.mint.keysets import KeysetBook, MintKeyset, derive
+from roles.mint.keysets import KeyRing, KeysetBook, MintKeyset, derive
 from roles.mint.seed import MintSeed
 from roles.runtime.storage import Connection, Row
 
+OVERLAP = 64
+"""Rows before the last known one that are looked at again: writes of several processes may become visible in
+another order than their numbers are.
+"""
 
-def load(connection: Connection, seed: MintSeed) -> KeysetBook:
-    """Every stored keyset, derived anew; raises KeysetMismatchError if one does not come out as it was."""
+
+def load(connection: Connection, seed: MintSeed, ring: KeyRing | None = None) -> KeysetBook:
+    """Every stored keyset, derived anew; raises KeysetMismatchError if one does not come out as it was.
+
+    The keys of the newest stay in `ring`.
+    """
+    chosen = ring or KeyRing(seed.raw)
     rows = connection.execute("SELECT * FROM keyset ORDER BY keyset_no").fetchall()
-    return KeysetBook(_derive(row, seed) for row in rows)
+    return KeysetBook((_derive(row, seed, chosen) for row in rows), chosen)
 
 
-def create(connection: Connection, seed: MintSeed, unit: str, now: int) -> MintKeyset:
-    """Store and give the next keyset of a unit, active, with all denominations, without fee and expiry."""
+def news(connection: Connection, *, seed: MintSeed, book: KeysetBook, everything: bool) -> list[MintKeyset]:
+    """Keysets that are not in the book as they are stored: the newest, or with `everything` any; raises
+    KeysetMismatchError.
+    """
+    first = 0 if everything else book.last_number - OVERLAP
+    heads = connection.execute(
+        "SELECT keyset_no, keyset_id, active FROM keyset WHERE keyset_no > ? ORDER BY keyset_no", (first,)
+    ).fetchall()
+    found = []
+    for head in heads:
+        keyset_id = head["keyset_id"]
+        if keyset_id in book and book.get(keyset_id).active == bool(head["active"]):
+            continue
+        row = connection.execute("SELECT * FROM keyset WHERE keyset_no = ?", (head["keyset_no"],)).fetchone()
+        found.append(_derive(row, seed, book.ring or KeyRing(seed.raw)))
+    return found
+
+
+def create(
+    connection: Connection, seed: MintSeed, unit: str, now: int, ring: KeyRing | None = None
+) -> MintKeyset:
+    """Store and give the next keyset of a unit, active, with all denominations, without fee and expiry.
+
+    It goes into the book when this is committed.
+    """
     row = connection.execute(
         "SELECT coalesce(max(derivation_index) + 1, 0) AS next FROM keyset"
         " WHERE seed_fingerprint = ? AND unit = ?",
         (seed.fingerprint, unit),
     ).fetchone()
-    keyset = derive(seed.raw, unit, row["next"], len(DENOMINATIONS))
-    cursor = connection.execute(
+    keyset = derive(ring or seed.raw, unit, row["next"], len(DENOMINATIONS))
+    number = connection.execute(
         "INSERT INTO keyset (keyset_id, unit, seed_fingerprint, derivation_index, denominations, created_at)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
+        " VALUES (?, ?, ?, ?, ?, ?) RETURNING keyset_no",
         (keyset.keyset_id, keyset.unit, seed.fingerprint, keyset.index, len(DENOMINATIONS), now),
-    )
-    return keyset.numbered(cursor.lastrowid or 0)
+    ).fetchone()[0]
+    return keyset.numbered(number)
 
 
 def totals(connection: Connection) -> list[tuple[str, int, int]]:
@@ -35,14 +67,14 @@ def totals(connection: Connection) -> list[tuple[str, int, int]]:
     return [(row["unit"], row["issued"], row["redeemed"]) for row in rows]
 
 
-def _derive(row: Row, seed: MintSeed) -> MintKeyset:
+def _derive(row: Row, seed: MintSeed, ring: KeyRing) -> MintKeyset:
     if row["seed_fingerprint"] != seed.fingerprint:
         raise KeysetMismatchError(
             f"keyset {row['keyset_id']} was made from another seed than the one in use",
             hint="put back the seed.key that belongs to this mint.sqlite, or the store that belongs to it",
         )
     keyset = derive(
-        seed.raw,
+        ring,
         row["unit"],
         row["derivation_index"],
         row["denominations"],

@@ -32,7 +32,7 @@ def register(
             (FIRST_SHIFT, unit, identity),
         )
         if unit not in units:
-            created.append(keyset_rows.create(connection, seed, unit, now))
+            created.append(keyset_rows.create(connection, seed, unit, now, book.ring))
     return created
 
 

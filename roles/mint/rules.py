@@ -52,11 +52,11 @@ def check_inputs(inputs: Sequence[Proof], book: KeysetBook, now: int) -> int:
     """Known, live keysets and amounts, no secret twice; gives the fee."""
     for proof in inputs:
         keyset = book.get(proof.keyset_id)
-        keyset.key(proof.amount)
+        keyset.check_amount(proof.amount)
         _check_expiry(keyset, now)
     if len({proof.secret for proof in inputs}) != len(inputs):
         raise DuplicateInputsError("an input is there twice")
-    return input_fee(book.get(proof.keyset_id).public.input_fee_ppk for proof in inputs)
+    return input_fee(book.get(proof.keyset_id).input_fee_ppk for proof in inputs)
 
 
 def check_outputs(outputs: Sequence[BlindedMessage], book: KeysetBook, now: int) -> str:
@@ -64,7 +64,7 @@ def check_outputs(outputs: Sequence[BlindedMessage], book: KeysetBook, now: int)
     units = set()
     for output in outputs:
         keyset = book.get(output.keyset_id)
-        keyset.key(output.amount)
+        keyset.check_amount(output.amount)
         _check_expiry(keyset, now)
         if not keyset.active:
             raise KeysetInactiveError(f"keyset {keyset.keyset_id} signs no more")
@@ -126,6 +126,6 @@ def _portion(quote: Quote, asked: int | None) -> Portion:
 
 
 def _check_expiry(keyset: MintKeyset, now: int) -> None:
-    expiry = keyset.public.final_expiry
+    expiry = keyset.final_expiry
     if expiry is not None and now > expiry:
         raise KeysetExpiredError(f"keyset {keyset.keyset_id} has expired")

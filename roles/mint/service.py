@@ -14,7 +14,8 @@ from roles.mint import keyset_rows, ledger_rows
 from roles.mint.api import MintApi, Refusals
 from roles.mint.credit_book import MintCreditBook
 from roles.mint.info import MintInfo
-from roles.mint.keysets import KeysetBook
+from roles.mint.keyset_watch import KeysetWatch
+from roles.mint.keysets import KeyRing, KeysetBook
 from roles.mint.meters import Meters
 from roles.mint.operations import http_bounds
 from roles.mint.request import Sizes
@@ -48,7 +49,7 @@ async def service(daemon: MintDaemon) -> None:
         http = mint.http()
         links = mint.issuance()
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(each) for each in (links.run(), mint.watch())]
+            running = [tasks.create_task(each) for each in (links.run(), mint.watch(), mint.follow_keysets())]
             daemon.readiness.met("issuance")
             where = await http.start(daemon.config.http_address, "http_address")
             daemon.readiness.met("http")
@@ -79,7 +80,8 @@ def load_seed(daemon: MintDaemon) -> MintSeed:
 
 async def open_book(daemon: MintDaemon, database: Database, seed: MintSeed) -> KeysetBook:
     """Every stored keyset, made from the seed again, and those of issuers that are new."""
-    book = await database.read(lambda c: keyset_rows.load(c, seed))
+    ring = KeyRing(seed.raw, daemon.config.derived_keysets)
+    book = await database.read(lambda c: keyset_rows.load(c, seed, ring))
     identities = [issuer.identity for issuer in daemon.config.issuers if issuer.identity is not None]
     created = await database.write(
         lambda c: ledger_rows.register(c, identities, seed, book, int(time.time()))
@@ -101,6 +103,8 @@ class Mint:
         self._seed = seed
         self._book = book
         self._signatory = signatory
+        self._keysets = KeysetWatch(book, database, seed)
+        book.seek = self._keysets.seek
         self._meters = Meters(daemon.metrics)
         http = daemon.config.http
         self._sizes = Sizes(array=http.outputs, batch=http.quotes)
@@ -128,6 +132,10 @@ class Mint:
     async def watch(self) -> None:
         """Say whether the store can be written, until cancelled."""
         await watch_store(self._database, self._daemon.readiness)
+
+    async def follow_keysets(self) -> None:
+        """Learn of keysets that others make and end, until cancelled."""
+        await self._keysets.run()
 
     def issuance(self) -> PeerServer[ServedConnection]:
         """The listener for issuers."""

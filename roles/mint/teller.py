@@ -14,7 +14,7 @@ from protocols.cashu.models import BlindedMessage, BlindSignature
 from protocols.ehash.shift import METHOD
 from roles.mint import quote_rows, rules, signatory, transaction
 from roles.mint.cursor import CursorCodec
-from roles.mint.keysets import KeysetBook
+from roles.mint.keysets import KeysetBook, MintKeyset
 from roles.mint.meters import Meters
 from roles.mint.quote import Quote
 from roles.mint.request import MintRequest, Sizes, SwapRequest, read_outputs, read_points, read_quote_ids
@@ -76,6 +76,10 @@ class Teller:
         self._cursors = CursorCodec(seed.cursor_key)
         self._public_share_lookup = public_share_lookup
         self.sizes = sizes
+
+    async def describe(self, keysets: Sequence[MintKeyset]) -> list[dict[str, object]]:
+        """The items of /v1/keys; keys that are not at hand are derived."""
+        return await self._signatory.run(lambda: [keyset.to_json() for keyset in keysets])
 
     async def swap(self, body: object) -> list[BlindSignature]:
         """NUT-03."""
@@ -163,6 +167,8 @@ class Teller:
 
     async def _swap(self, request: SwapRequest) -> list[BlindSignature]:
         now = int(self._clock())
+        await self._book.meet(proof.keyset_id for proof in request.inputs)
+        await self._book.meet(output.keyset_id for output in request.outputs)
         rules.check_swap(request, self._book, now)
 
         def work() -> tuple[list[bytes], list[BlindSignature]]:
@@ -182,6 +188,7 @@ class Teller:
     async def _mint(self, request: MintRequest) -> list[BlindSignature]:
         now = int(self._clock())
         quotes = await self._quotes([claim.quote_id for claim in request.claims])
+        await self._book.meet(output.keyset_id for output in request.outputs)
         portions = rules.check_mint(request, quotes, self._book, now)
 
         def work() -> list[BlindSignature]:

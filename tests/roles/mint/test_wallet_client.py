@@ -28,7 +28,7 @@ async def test_the_client_reads_what_the_mint_says_of_itself(house: House, clien
     heads = await client.keysets()
     assert [head.unit for head in heads] == [keyset.unit for keyset in house.book]
     keyset = await client.keys(heads[0].keyset_id)
-    assert keyset == house.book.get(heads[0].keyset_id).public
+    assert keyset.keys == house.book.get(heads[0].keyset_id).public_keys()
 
 
 async def test_the_client_mints_looks_up_and_restores(house: House, client: MintClient) -> None:
