@@ -20,7 +20,7 @@ _TAGS = frozenset({"sigflag", "pubkeys", "n_sigs", "locktime", "refund", "n_sigs
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """One way to spend: `required` signatures of distinct x-only keys."""
+    """One way to spend: `required` signatures of distinct keys (33 bytes, of which x counts)."""
 
     keys: tuple[bytes, ...]
     required: int
@@ -41,6 +41,15 @@ class Condition:
     def is_open(self, now: int) -> bool:
         """Whether the locktime has passed."""
         return self.locktime is not None and now > self.locktime
+
+    def is_free(self, now: int) -> bool:
+        """Whether anybody may spend, because the locktime has passed and there are no refund keys."""
+        return self.is_open(now) and not self.refund.keys
+
+    @property
+    def first_slot(self) -> int:
+        """The slot of the first key among those of NUT-28: the hash of an HTLC takes slot 0."""
+        return 0 if self.preimage_hash is None else 1
 
     @classmethod
     def parse(cls, secret: ConditionSecret) -> "Condition | None":
@@ -68,7 +77,12 @@ class Condition:
         if len(pubkeys) + len(refund) + 1 > KEY_SLOTS:
             raise MalformedError(f"more than {KEY_SLOTS} keys")
         return cls(
-            lock, refund_path, _number(tags.get("locktime", ())), _sig_all(tags.get("sigflag")), preimage_hash
+            lock,
+            refund_path,
+            # Wallets take 0 for no time at all: what they believe locked for good must not be free for all.
+            _number(tags.get("locktime", ())) or None,
+            _sig_all(tags.get("sigflag")),
+            preimage_hash,
         )
 
 
@@ -84,8 +98,8 @@ def _known_tags(tags: Sequence[tuple[str, ...]]) -> Mapping[str, tuple[str, ...]
 
 
 def _path(keys: Sequence[str], required: tuple[str, ...] | None) -> Path:
-    points = tuple(as_point(key, "a key")[1:] for key in keys)
-    if len(set(points)) != len(points):
+    points = tuple(as_point(key, "a key") for key in keys)
+    if len({point[1:] for point in points}) != len(points):
         raise MalformedError("a key twice")
     if required is None:
         return Path(points, min(1, len(points)))

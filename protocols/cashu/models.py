@@ -4,7 +4,8 @@ Points are 33 raw bytes, scalars 32; `to_json` and `from_json` speak the hex of 
 unknown fields and raises MalformedError.
 """
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass, field, replace
 
 from protocols.cashu.errors import MalformedError
 from protocols.cashu.fields import (
@@ -18,7 +19,9 @@ from protocols.cashu.fields import (
 )
 
 SECRET_LIMIT = 1024
+"""Characters; a condition with all of its eleven keys has 1,000."""
 WITNESS_LIMIT = 2048
+"""Characters; eleven signatures and a preimage are 1,540, and some writers put spaces between them."""
 
 JsonObject = dict[str, object]
 
@@ -106,6 +109,8 @@ class BlindSignature:
 class Proof:
     """A token: the mint's signature C on hash_to_curve(secret), worth `amount`. Whoever knows it can spend
     it.
+
+    `ephemeral_key` is the E of blinded keys (NUT-28), 33 bytes, and travels between wallets only.
     """
 
     amount: int
@@ -114,6 +119,13 @@ class Proof:
     signature: bytes = field(repr=False)
     witness: str | None = None
     dleq: Dleq | None = None
+    ephemeral_key: bytes | None = None
+
+    def as_input(self) -> "Proof":
+        """The proof as a mint may see it: the blinding factor of its DLEQ would tell the mint whose output it
+        was, and E is not its business.
+        """
+        return replace(self, dleq=None, ephemeral_key=None)
 
     def to_json(self) -> JsonObject:
         """The object of the wire."""
@@ -127,16 +139,18 @@ class Proof:
             item["witness"] = self.witness
         if self.dleq is not None:
             item["dleq"] = self.dleq.to_json()
+        if self.ephemeral_key is not None:
+            item["p2pk_e"] = self.ephemeral_key.hex()
         return item
 
     @classmethod
     def from_json(cls, value: object, *, with_dleq: bool = True) -> "Proof":
-        """Read a proof; a mint, which has no use for the DLEQ of an input, leaves it unread. Raises
+        """Read a proof; a mint, which has no use for the DLEQ and E of an input, leaves them unread. Raises
         MalformedError.
         """
         item = as_object(value, "proof")
-        witness = item.get("witness")
         dleq = item.get("dleq") if with_dleq else None
+        ephemeral_key = item.get("p2pk_e") if with_dleq else None
         secret = as_text(item.get("secret"), "secret", SECRET_LIMIT)
         if not secret:
             raise MalformedError("secret is empty")
@@ -145,6 +159,17 @@ class Proof:
             as_keyset_id(item.get("id")),
             secret,
             as_point(item.get("C"), "C"),
-            (as_text(witness, "witness", WITNESS_LIMIT) or None) if witness is not None else None,
+            _witness(item.get("witness")),
             None if dleq is None else Dleq.from_json(dleq),
+            None if ephemeral_key is None else as_point(ephemeral_key, "p2pk_e"),
         )
+
+
+def _witness(value: object) -> str | None:
+    """The text of a witness; one that is not yet text, as some wallets send it, is made so."""
+    if isinstance(value, dict):
+        try:
+            value = json.dumps(value, separators=(",", ":"))
+        except RecursionError:
+            raise MalformedError("the witness is nested too deeply") from None
+    return None if value is None else as_text(value, "witness", WITNESS_LIMIT) or None

@@ -117,6 +117,8 @@ def _proof_to_cbor(proof: Proof) -> dict[str, object]:
         item["d"] = {"e": proof.dleq.e, "s": proof.dleq.s, "r": proof.dleq.blinding}
     if proof.witness is not None:
         item["w"] = proof.witness
+    if proof.ephemeral_key is not None:
+        item["pe"] = proof.ephemeral_key
     return item
 
 
@@ -160,6 +162,7 @@ def _proof_from_cbor(value: object, keyset_id: str) -> Proof:
     item = as_object(value, "proof")
     dleq = item.get("d")
     witness = item.get("w")
+    ephemeral_key = item.get("pe")
     return Proof(
         as_integer(item.get("a"), "proof amount"),
         keyset_id,
@@ -167,13 +170,18 @@ def _proof_from_cbor(value: object, keyset_id: str) -> Proof:
         check_point(_raw(item.get("c"), "C", 33), "C"),
         None if witness is None else as_text(witness, "witness", WITNESS_LIMIT),
         None if dleq is None else _dleq_from_cbor(dleq),
+        None if ephemeral_key is None else check_point(_raw(ephemeral_key, "pe", 33), "pe"),
     )
 
 
 def _dleq_from_cbor(value: object) -> Dleq:
     item = as_object(value, "dleq")
-    e, s, r = (_raw(item.get(name), f"dleq {name}", SCALAR_SIZE) for name in ("e", "s", "r"))
-    return Dleq(e, s, r)
+    e, s = (_raw(item.get(name), f"dleq {name}", SCALAR_SIZE) for name in ("e", "s"))
+    blinding = item.get("r")
+    # Some wallets that do not know r write a zero instead of leaving it out.
+    if blinding is None or blinding == b"\0":
+        return Dleq(e, s)
+    return Dleq(e, s, _raw(blinding, "dleq r", SCALAR_SIZE))
 
 
 def _raw(value: object, what: str, size: int) -> bytes:

@@ -2,6 +2,7 @@
 
 import json
 from base64 import b64decode, standard_b64encode, urlsafe_b64encode
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -16,6 +17,7 @@ from protocols.cashu.models import BlindedMessage, BlindSignature, Dleq, Proof
 from protocols.cashu.nut10 import ConditionSecret
 from protocols.cashu.p2pk import check_inputs, sign_input
 from protocols.cashu.token import Token, decode, decode_raw, encode_raw, encode_v3, encode_v4
+from protocols.cashu.unlocking import Keyring, unlock
 from protocols.cashu.witness import Witness
 from tests.fuzz.campaign import Parser
 from tests.fuzz.json_mutation import JsonSamples
@@ -43,7 +45,7 @@ WITNESS: Final = Witness((sign_input(SECRET, LOCK.to_text(), bytes(32)),))
 PROOFS: Final = (
     Proof(1, V1, "plain secret", POINT),
     Proof(2, V2, LOCK.to_text(), OTHER, WITNESS.to_text(), DLEQ),
-    Proof((1 << 64) - 1, V1, "ä€😀", POINT, None, Dleq(b"\x01" * 32, b"\x02" * 32)),
+    Proof((1 << 64) - 1, V1, "ä€😀", POINT, None, Dleq(b"\x01" * 32, b"\x02" * 32), OTHER),
 )
 TOKENS: Final = (
     Token("https://mint.example", PROOFS[:1], "sat"),
@@ -179,7 +181,14 @@ def read_spending(spending: Spending) -> None:
             assert ConditionSecret.parse(parsed.to_text()) == parsed
             Condition.parse(parsed)
     inputs = [Proof(1, V1, secret, POINT, spending.witness) for secret in spending.secrets]
-    check_inputs(inputs, [BlindedMessage(1, V1, POINT)], NOW)
+    outputs = [BlindedMessage(1, V1, POINT)]
+    blinded = [replace(proof, ephemeral_key=OTHER) for proof in inputs]
+    for proofs in (inputs, blinded):
+        try:
+            unlock(proofs, Keyring((SECRET,), (bytes(32),)), now=NOW, aux=bytes(32), outputs=outputs)
+        except (SignatureError, MalformedError):
+            pass
+    check_inputs(inputs, outputs, NOW)
 
 
 OUTPUT: Final = BlindedMessage(8, V2, POINT)

@@ -88,7 +88,8 @@ def test_an_output_with_a_wrong_field_is_malformed(change: dict[str, Any], reaso
         ({"secret": "s" * 1025}, "longer"),
         ({"secret": "\ud800"}, "Unicode"),
         ({"secret": 5}, "not a string"),
-        ({"witness": {}}, "not a string"),
+        ({"witness": []}, "not a string"),
+        ({"witness": {"signatures": ["00" * 64] * 20}}, "longer"),
         ({"dleq": []}, "not an object"),
         ({"dleq": {"e": "00" * 32, "s": "zz" * 32}}, "dleq s"),
     ],
@@ -116,3 +117,14 @@ def test_secrets_do_not_show_in_a_representation() -> None:
     proof = Proof(1, ID, "hunter2", bytes.fromhex(POINT), dleq=Dleq(bytes(32), bytes(32), b"\x42" * 32))
     assert "hunter2" not in repr(proof)
     assert "B" * 3 not in repr(proof)
+
+
+def test_a_witness_that_a_wallet_sent_as_an_object_becomes_its_text() -> None:
+    good = {"amount": 1, "id": ID, "secret": "s", "C": POINT}
+    assert Proof.from_json(good | {"witness": {"signatures": ["ab"]}}).witness == '{"signatures":["ab"]}'
+    assert Proof.from_json(good | {"witness": ""}).witness is None
+    deep: dict[str, Any] = {}
+    for _ in range(100_000):
+        deep = {"a": deep}
+    with pytest.raises(MalformedError, match="nested"):
+        Proof.from_json(good | {"witness": deep})

@@ -130,7 +130,8 @@ def test_after_the_locktime_without_refund_keys_anybody_spends() -> None:
 
 
 @pytest.mark.parametrize(
-    "locktime", [["locktime", "soon"], ["locktime", "-1"], ["locktime", "1", "2"], ["locktime"]]
+    "locktime",
+    [["locktime", "0"], ["locktime", "soon"], ["locktime", "-1"], ["locktime", "1", "2"], ["locktime"]],
 )
 def test_a_locktime_that_is_no_number_never_comes(locktime: list[str]) -> None:
     with pytest.raises(SignatureError):

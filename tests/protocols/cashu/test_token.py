@@ -26,6 +26,7 @@ proofs = st.builds(
     st.just(POINT),
     st.none() | texts,
     st.none() | st.builds(Dleq, scalars, scalars, scalars),
+    st.none() | st.just(POINT),
 )
 some_tokens = st.builds(
     Token,
@@ -118,6 +119,15 @@ def test_a_dleq_without_its_blinding_factor_does_not_travel() -> None:
     assert tokens.decode(tokens.encode_v4(token)).proofs == (replace(proof, dleq=None),)
 
 
+@pytest.mark.parametrize("blinding", [{}, {"r": None}, {"r": b"\0"}])
+def test_a_dleq_whose_blinding_factor_its_writer_did_not_know_is_read_without(
+    blinding: dict[str, object],
+) -> None:
+    dleq = {"e": bytes(32), "s": bytes(32), **blinding}
+    text = _v4({"t": [{"i": bytes(8), "p": [V4_PROOF | {"d": dleq}]}], "m": "m", "u": "sat"})
+    assert tokens.decode(text).proofs[0].dleq == Dleq(bytes(32), bytes(32))
+
+
 def _v3(body: object) -> str:
     return "cashuA" + base64.urlsafe_b64encode(json.dumps(body).encode()).decode()
 
@@ -157,10 +167,23 @@ V4_ENTRY = {"i": bytes(8), "p": [V4_PROOF]}
             "compressed",
         ),
         (_v4({"t": [{"i": bytes(8), "p": [V4_PROOF | {"d": {"e": 1}}]}], "m": "m", "u": "sat"}), "dleq e"),
+        (
+            _v4(
+                {
+                    "t": [
+                        {"i": bytes(8), "p": [V4_PROOF | {"d": {"e": bytes(32), "s": bytes(32), "r": []}}]}
+                    ],
+                    "m": "m",
+                    "u": "sat",
+                }
+            ),
+            "dleq r",
+        ),
+        (_v4({"t": [{"i": bytes(8), "p": [V4_PROOF | {"pe": POINT[1:]}]}], "m": "m", "u": "sat"}), "pe"),
         (_v4({"t": [{"i": bytes(8), "p": [V4_PROOF | {"a": 1.5}]}], "m": "m", "u": "sat"}), "integer"),
         ("cashuA" + "A" * (4 << 20), "too long"),
     ],
-    ids=range(22),
+    ids=range(24),
 )
 def test_a_token_that_cannot_be_read_is_malformed(text: str, reason: str) -> None:
     with pytest.raises(MalformedError, match=reason):
