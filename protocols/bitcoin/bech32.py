@@ -1,6 +1,12 @@
-"""Segwit addresses as text: bech32 (BIP173) for version 0, bech32m (BIP350) for later versions."""
+"""Text with a checksum that finds typing errors: bech32 (BIP173) and bech32m (BIP350), and segwit addresses,
+which are bech32 for version 0 and bech32m for later versions.
 
-from collections.abc import Iterable
+Data are groups of 5 bits. Only addresses are limited to 90 characters; invoices are longer.
+"""
+
+import functools
+from collections.abc import Iterable, Sequence
+from operator import xor
 
 from protocols.bitcoin.errors import Bech32Error
 
@@ -9,19 +15,23 @@ MAX_TEXT = 90
 CHECKSUM_SIZE = 6
 
 _GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
-_BECH32 = 1
-_BECH32M = 0x2BC830A3
+BECH32 = 1
+BECH32M = 0x2BC830A3
+"""What the checksum comes out as; any other number is an error in the text."""
 _VALUE = {character: value for value, character in enumerate(ALPHABET)}
+
+
+_REMAINDERS = tuple(
+    functools.reduce(xor, (generator for bit, generator in enumerate(_GENERATOR) if top >> bit & 1), 0)
+    for top in range(32)
+)
+"""What each group that leaves the register at its top adds at its bottom."""
 
 
 def _polymod(values: Iterable[int]) -> int:
     check = 1
     for value in values:
-        top = check >> 25
-        check = (check & 0x1FFFFFF) << 5 ^ value
-        for bit, generator in enumerate(_GENERATOR):
-            if top >> bit & 1:
-                check ^= generator
+        check = (check & 0x1FFFFFF) << 5 ^ value ^ _REMAINDERS[check >> 25]
     return check
 
 
@@ -29,7 +39,10 @@ def _expand(prefix: str) -> list[int]:
     return [ord(character) >> 5 for character in prefix] + [0] + [ord(character) & 31 for character in prefix]
 
 
-def _regroup(values: Iterable[int], size: int, new_size: int, *, pad: bool) -> list[int]:
+def regroup(values: Iterable[int], size: int, new_size: int, *, pad: bool) -> list[int]:
+    """The same bits in groups of another size. The last group is filled up with zeros, or, where it may not
+    be, Bech32Error is raised unless less than a group of zeros is left over.
+    """
     accumulator = bits = 0
     groups = []
     for value in values:
@@ -56,16 +69,22 @@ def _check_program(version: int, program: bytes) -> None:
 def encode_segwit(prefix: str, version: int, program: bytes) -> str:
     """The segwit address of a witness program; raises Bech32Error for a version or length that cannot be."""
     _check_program(version, program)
-    data = [version, *_regroup(program, 8, 5, pad=True)]
-    constant = _BECH32 if version == 0 else _BECH32M
-    check = _polymod([*_expand(prefix), *data, *[0] * CHECKSUM_SIZE]) ^ constant
-    data += [check >> 5 * (CHECKSUM_SIZE - 1 - i) & 31 for i in range(CHECKSUM_SIZE)]
-    return prefix + "1" + "".join(ALPHABET[value] for value in data)
+    return encode(prefix, [version, *regroup(program, 8, 5, pad=True)], BECH32 if version == 0 else BECH32M)
 
 
-def _split(text: str) -> tuple[str, list[int], int]:
-    if len(text) > MAX_TEXT or (text.lower() != text and text.upper() != text):
-        raise Bech32Error("bech32 text is longer than 90 characters or mixes upper and lower case")
+def encode(prefix: str, groups: Sequence[int], constant: int) -> str:
+    """Lower-case text of a prefix and groups of 5 bits, with the checksum of BECH32 or BECH32M."""
+    check = _polymod([*_expand(prefix), *groups, *[0] * CHECKSUM_SIZE]) ^ constant
+    checksum = (check >> 5 * (CHECKSUM_SIZE - 1 - i) & 31 for i in range(CHECKSUM_SIZE))
+    return prefix + "1" + "".join(ALPHABET[value] for value in (*groups, *checksum))
+
+
+def decode(text: str, limit: int = MAX_TEXT) -> tuple[str, list[int], int]:
+    """Prefix (lower case), groups of 5 bits and what the checksum comes out as: BECH32, BECH32M, or a number
+    that the caller must refuse. Raises Bech32Error for what has not the form or is longer than `limit`.
+    """
+    if len(text) > limit or (text.lower() != text and text.upper() != text):
+        raise Bech32Error(f"bech32 text is longer than {limit} characters or mixes upper and lower case")
     if not text.isascii():
         # The Kelvin sign is a k in lower case.
         raise Bech32Error("a character does not belong into bech32 text")
@@ -80,12 +99,12 @@ def _split(text: str) -> tuple[str, list[int], int]:
 
 def decode_segwit(text: str) -> tuple[str, int, bytes]:
     """Human-readable prefix (lower case), witness version and program of `text`; raises Bech32Error."""
-    prefix, values, constant = _split(text)
-    if not values or constant not in {_BECH32, _BECH32M}:
+    prefix, values, constant = decode(text)
+    if not values or constant not in {BECH32, BECH32M}:
         raise Bech32Error("the bech32 checksum fails")
     version = values[0]
-    if constant != (_BECH32 if version == 0 else _BECH32M):
+    if constant != (BECH32 if version == 0 else BECH32M):
         raise Bech32Error(f"the checksum is of the wrong kind for witness version {version}")
-    program = bytes(_regroup(values[1:], 5, 8, pad=False))
+    program = bytes(regroup(values[1:], 5, 8, pad=False))
     _check_program(version, program)
     return prefix, version, program

@@ -1,4 +1,4 @@
-"""The curve: keys, ECDH, BIP340 signatures and ElligatorSwift, bytes in and bytes out.
+"""The curve: keys, ECDH, BIP340 and recoverable ECDSA signatures and ElligatorSwift, bytes in and bytes out.
 
 The only module that touches coincurve, and it uses the private bindings of its libsecp256k1: the public
 ones offer no ElligatorSwift and no constant-time multiplication of a point. Secrets, scalars and x-only keys
@@ -27,6 +27,8 @@ _REQUIRED = (
     "secp256k1_ec_pubkey_combine",
     "secp256k1_ecdh",
     "secp256k1_ecdh_hash_function_sha256",
+    "secp256k1_ecdsa_recover",
+    "secp256k1_ecdsa_sign_recoverable",
     "secp256k1_ellswift_create",
     "secp256k1_ellswift_decode",
     "secp256k1_ellswift_xdh",
@@ -251,6 +253,34 @@ def schnorr_verify(public: bytes, message: bytes, signature: bytes) -> bool:
         and lib.secp256k1_xonly_pubkey_parse(_context, key, public)
         and lib.secp256k1_schnorrsig_verify(_context, signature, _sized(message, 32, "the message"), 32, key)
     )
+
+
+def ecdsa_sign(secret: bytes, message: bytes) -> tuple[bytes, int]:
+    """The ECDSA signature of a 32-byte `message`, r and s in 64 bytes, and its recovery id from 0 to 3; the
+    nonce is that of RFC 6979. Raises SecretError.
+    """
+    made = ffi.new("secp256k1_ecdsa_recoverable_signature *")
+    digest = _sized(message, 32, "the message")
+    lib.secp256k1_ecdsa_sign_recoverable(_context, made, digest, _secret(secret), ffi.NULL, ffi.NULL)
+    output, recovery = ffi.new("unsigned char[]", SIGNATURE_SIZE), ffi.new("int *")
+    lib.secp256k1_ecdsa_recoverable_signature_serialize_compact(_context, output, recovery, made)
+    return bytes(ffi.buffer(output)), int(recovery[0])
+
+
+def ecdsa_recover(message: bytes, signature: bytes, recovery: int) -> bytes:
+    """The one public key under which `signature` (64 bytes) signs a 32-byte `message`; raises PointError when
+    there is none.
+    """
+    parsed = ffi.new("secp256k1_ecdsa_recoverable_signature *")
+    key = ffi.new("secp256k1_pubkey *")
+    compact = _sized(signature, SIGNATURE_SIZE, "the signature")
+    if (
+        not 0 <= recovery <= 3
+        or not lib.secp256k1_ecdsa_recoverable_signature_parse_compact(_context, parsed, compact, recovery)
+        or not lib.secp256k1_ecdsa_recover(_context, key, parsed, _sized(message, 32, "the message"))
+    ):
+        raise PointError("no public key is recovered from the signature")
+    return _compressed(key)
 
 
 def ellswift_create(secret: bytes, aux: bytes) -> bytes:

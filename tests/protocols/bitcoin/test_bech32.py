@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.bitcoin import bech32
@@ -104,3 +104,11 @@ def test_any_bech32_text_decodes_or_is_refused(text: str) -> None:
         bech32.decode_segwit("bc1" + text)
     except Bech32Error:
         pass
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 31), max_size=300), st.sampled_from([bech32.BECH32, bech32.BECH32M]))
+def test_any_groups_come_back_with_the_kind_of_their_checksum(groups: list[int], constant: int) -> None:
+    text = bech32.encode("creqb", groups, constant)
+    assert bech32.decode(text, 400) == ("creqb", groups, constant)
+    assert bech32.decode(text.upper(), 400) == ("creqb", groups, constant)

@@ -204,3 +204,26 @@ def test_both_ends_of_an_exchange_find_the_same_secret(a: bytes, b: bytes, entro
 def test_a_library_without_the_modules_is_refused_by_name() -> None:
     with pytest.raises(ImportError, match="secp256k1_ellswift_create"):
         curve._require(object(), ("secp256k1_ellswift_create",))
+
+
+@few
+@given(secrets, st.binary(min_size=32, max_size=32))
+def test_the_key_of_an_ecdsa_signature_is_recovered_from_it(secret: bytes, message: bytes) -> None:
+    signature, recovery = curve.ecdsa_sign(secret, message)
+    assert curve.ecdsa_recover(message, signature, recovery) == curve.public_key(secret)
+    assert curve.ecdsa_sign(secret, message) == (signature, recovery)
+
+
+def test_nothing_is_recovered_from_what_is_no_signature() -> None:
+    message = b"\x05" * 32
+    signature, _ = curve.ecdsa_sign(ONE, message)
+    for wrong, recovery in ((signature, 4), (signature, -1), (b"\xff" * 64, 0), (bytes(64), 0)):
+        with pytest.raises(PointError):
+            curve.ecdsa_recover(message, wrong, recovery)
+    with pytest.raises(EncodingError):
+        curve.ecdsa_recover(message, signature[:-1], 0)
+    with pytest.raises(EncodingError):
+        curve.ecdsa_recover(message[:-1], signature, 0)
+    for secret in NOT_SECRETS:
+        with pytest.raises(SecretError):
+            curve.ecdsa_sign(secret, message)

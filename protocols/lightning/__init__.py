@@ -1,0 +1,1 @@
+"""Lightning invoices (BOLT 11)."""
