@@ -1,5 +1,5 @@
-"""The share path's bytes in C: what `prover` and `plain_share` of `protocols.mining` and
-`protocols.noise.frame_cipher` describe.
+"""The share path's bytes and a mint's curve work in C: what `prover` and `plain_share` of `protocols.mining`,
+`protocols.noise.frame_cipher` and `protocols.cashu.signer` describe.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,6 +39,14 @@ class Transport:
 @final
 class Bench:
     def __new__(cls, fields: tuple[Any, ...], /) -> Bench: ...
+
+@final
+class Signer:
+    def __new__(cls, addresses: tuple[int, ...]) -> Signer: ...
+    def sign(
+        self, jobs: Sequence[tuple[bytes, bytes, bytes]], /
+    ) -> list[tuple[bytes, bytes, bytes] | None]: ...
+    def verify(self, jobs: Sequence[tuple[bytes, bytes, bytes]], /) -> list[bytes | None]: ...
 
 def judge(
     known: dict[int, Bench],

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from protocols.cashu.signer import Signer
 from protocols.mining.prover import ProverMaker
 from protocols.noise.frame_cipher import FrameCipher, Limit
 from protocols.noise.handshake import Session
@@ -31,3 +32,7 @@ def native_prover() -> ProverMaker:
     from hashpool_kernel import Prover
 
     return Prover
+
+
+def native_signer() -> Signer:
+    return native_kernel().signer

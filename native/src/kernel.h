@@ -9,13 +9,14 @@
 #include "sha256.h"
 
 /* Raised by one with every change of an interface; roles/runtime/kernel.py names the one that it speaks. */
-#define KERNEL_ABI 2
+#define KERNEL_ABI 3
 
 /* Chosen once, when the module is first imported. */
 extern const sha256_engine *kernel_sha256;
 extern const chacha20_engine *kernel_chacha20;
 
 extern PyType_Spec prover_spec;
+extern PyType_Spec signer_spec;
 extern PyType_Spec transport_spec;
 extern PyMethodDef primitives[];
 

@@ -37,6 +37,16 @@ _REQUIRED = (
     "secp256k1_schnorrsig_verify",
 )
 
+_ADDRESSED = (
+    "secp256k1_ec_pubkey_parse",
+    "secp256k1_ec_pubkey_serialize",
+    "secp256k1_ec_pubkey_create",
+    "secp256k1_ecdh",
+    "secp256k1_ec_seckey_verify",
+    "secp256k1_ec_seckey_tweak_mul",
+    "secp256k1_ec_seckey_tweak_add",
+)
+
 
 def _require(library: object, names: tuple[str, ...]) -> None:
     missing = [name for name in names if not hasattr(library, name)]
@@ -122,6 +132,14 @@ def _sized(value: bytes, size: int, what: str) -> bytes:
     if len(value) != size:
         raise EncodingError(f"{what} has {len(value)} bytes instead of {size}")
     return value
+
+
+def addresses() -> tuple[int, ...]:
+    """Where the library's context lies in memory and, in this order, its functions that parse, serialize and
+    create a public key, multiply a point, and verify, multiply and add secrets: for C code that calls them.
+    """
+    context = int(ffi.cast("uintptr_t", _context))
+    return (context, *(int(ffi.cast("uintptr_t", ffi.addressof(lib, name))) for name in _ADDRESSED))
 
 
 def is_secret(secret: bytes) -> bool:

@@ -1,21 +1,20 @@
 """The curve work of requests, off the event loop: one hop to a small thread pool for all of a request's
 points.
 
-The library lets go of the interpreter's lock while it computes. When too many requests wait, further ones are
-refused at once instead of being kept.
+The native kernel does all points of a request in one call, without the interpreter's lock. When too many
+requests wait, further ones are refused at once instead of being kept.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from protocols.cashu import bdhke, dleq
-from protocols.cashu.curve import secret_point
-from protocols.cashu.errors import ProofNotVerifiedError
-from protocols.cashu.models import BlindedMessage, BlindSignature, Proof
+from protocols.cashu.errors import MalformedError, ProofNotVerifiedError
+from protocols.cashu.models import BlindedMessage, BlindSignature, Dleq, Proof
+from protocols.cashu.signer import Signed
 from roles.mint.errors import OverloadedError
 from roles.mint.keysets import KeysetBook
+from roles.runtime.crew import Crew
+from roles.runtime.kernel import kernel
 
 T = TypeVar("T")
 MAX_WAITING = 256
@@ -27,50 +26,49 @@ class Signatory:
     """
 
     def __init__(self, threads: int = 2, waiting: int = MAX_WAITING) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="curve")
-        self._own = ThreadPoolExecutor(1, thread_name_prefix="credits")
+        self._crew = Crew("curve", threads)
+        self._own = Crew("credits", 1)
         self.limit = waiting
-        self._running = 0
 
     async def run(self, work: Callable[[], T]) -> T:
         """The result of `work`; raises what it raises, OverloadedError when too many requests wait."""
-        if self._running >= self.limit:
+        if self._crew.pending >= self.limit:
             raise OverloadedError("too many requests wait for their signatures")
-        self._running += 1
-        future = asyncio.get_running_loop().run_in_executor(self._pool, work)
-        future.add_done_callback(self._done)
-        return await future
+        return await self._crew.run(work)
 
     async def run_own(self, work: Callable[[], T]) -> T:
         """The result of `work` that is the mint's own and bounded otherwise."""
-        return await asyncio.get_running_loop().run_in_executor(self._own, work)
+        return await self._own.run(work)
 
     def close(self) -> None:
         """Finish what runs and end the threads."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        self._own.shutdown(wait=True, cancel_futures=True)
-
-    def _done(self, _: object) -> None:
-        self._running -= 1
+        self._crew.close()
+        self._own.close()
 
 
 def sign(outputs: Sequence[BlindedMessage], book: KeysetBook) -> list[BlindSignature]:
     """Blind signatures with DLEQ proofs, the same ones whenever they are asked for; raises CashuErrors."""
-    signatures = []
-    for output in outputs:
-        key = book.get(output.keyset_id).key(output.amount)
-        signature, proof = dleq.sign(key.private, key.whole, output.blinded)
-        signatures.append(BlindSignature(output.amount, output.keyset_id, signature, proof))
-    return signatures
+    keys = [book.get(output.keyset_id).key(output.amount) for output in outputs]
+    jobs = [(key.private, key.whole, output.blinded) for key, output in zip(keys, outputs, strict=True)]
+    return [
+        _signature(output, signed) for output, signed in zip(outputs, kernel().signer.sign(jobs), strict=True)
+    ]
 
 
 def verify(inputs: Sequence[Proof], book: KeysetBook) -> list[bytes]:
     """The Ys of the inputs if the mint signed them all; raises ProofNotVerifiedError."""
-    points = []
-    for proof in inputs:
-        key = book.get(proof.keyset_id).key(proof.amount)
-        point = secret_point(proof.secret)
-        if not bdhke.verify_point(key.private, point, proof.signature):
-            raise ProofNotVerifiedError("an input was not signed by this mint")
-        points.append(point)
+    keys = [book.get(proof.keyset_id).key(proof.amount) for proof in inputs]
+    jobs = [
+        (key.private, proof.secret.encode(), proof.signature) for key, proof in zip(keys, inputs, strict=True)
+    ]
+    points = [point for point in kernel().signer.verify(jobs) if point is not None]
+    if len(points) != len(inputs):
+        raise ProofNotVerifiedError("an input was not signed by this mint")
     return points
+
+
+def _signature(output: BlindedMessage, signed: Signed | None) -> BlindSignature:
+    if signed is None:
+        raise MalformedError("B_: not a compressed point of secp256k1")
+    signature, e, s = signed
+    return BlindSignature(output.amount, output.keyset_id, signature, Dleq(e, s))

@@ -1,4 +1,4 @@
-"""Which kernel runs the share path: the native one where it is built and sound, else Python.
+"""Which kernel runs the share path and signs tokens: the native one where it is built and sound, else Python.
 
 `$HASHPOOL_KERNEL` is ``off`` to do without the native one, ``on`` to refuse to start without it.
 """
@@ -10,6 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from protocols.bitcoin.secp256k1 import addresses
+from protocols.cashu.signer import PythonSigner
+from protocols.cashu.signer import Signer as SignerFace
 from protocols.mining import plain_share
 from protocols.mining.plain_share import BenchMaker, Judge
 from protocols.mining.prover import ProverMaker, PythonProver
@@ -21,7 +24,7 @@ from roles.runtime.errors import OperatorError
 from roles.runtime.state import checkout
 
 VARIABLE: Final = "HASHPOOL_KERNEL"
-ABI: Final = 2
+ABI: Final = 3
 """The interface that this program speaks; `native/src/kernel.h` has the same number."""
 BUILD: Final = "./hashpool kernel build"
 SOURCES: Final = Path("native") / "src"
@@ -29,8 +32,8 @@ SOURCES: Final = Path("native") / "src"
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """What makes provers and frame ciphers, and judges plain shares; `name` tells the log and the metric
-    which they are.
+    """What makes provers and frame ciphers, judges plain shares and signs tokens; `name` tells the log and
+    the metric which they are.
 
     ``native``, ``python``, or ``native-cipher``: without the processor's SHA extensions hashlib is as fast.
     `engines`: by which instructions. `complaint`: what is wrong with a native kernel that is built and not
@@ -42,11 +45,14 @@ class Kernel:
     cipher: CipherMaker
     bench: BenchMaker
     judge: Judge
+    signer: SignerFace
     engines: str = "hashlib, cryptography"
     complaint: str = ""
 
 
-PYTHON: Final = Kernel("python", PythonProver, PythonCipher, plain_share.make_bench, plain_share.judge)
+PYTHON: Final = Kernel(
+    "python", PythonProver, PythonCipher, plain_share.make_bench, plain_share.judge, PythonSigner()
+)
 
 
 @cache
@@ -105,11 +111,14 @@ def source_digest() -> str | None:
 
 
 def _native() -> Kernel:
-    from hashpool_kernel import CHACHA20, IS_FAST, SHA256, Bench, Prover, Transport, judge
+    from hashpool_kernel import CHACHA20, IS_FAST, SHA256, Bench, Prover, Signer, Transport, judge
 
     def cipher(session: Session, limit: Limit) -> FrameCipher:
         return Transport(session.send_key, session.receive_key, limit, FrameForged, NonceExhausted)
 
+    signer = Signer(addresses())
     if not IS_FAST:
-        return replace(PYTHON, name="native-cipher", cipher=cipher, engines=f"hashlib, {CHACHA20}")
-    return Kernel("native", Prover, cipher, Bench, judge, f"{SHA256}, {CHACHA20}")
+        return replace(
+            PYTHON, name="native-cipher", cipher=cipher, signer=signer, engines=f"hashlib, {CHACHA20}"
+        )
+    return Kernel("native", Prover, cipher, Bench, judge, signer, f"{SHA256}, {CHACHA20}")

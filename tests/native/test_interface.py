@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocols.bitcoin.secp256k1 import public_key, public_key_whole
 from protocols.noise.errors import FrameForged, NonceExhausted
 from protocols.noise.frame_cipher import FrameCipher, PythonCipher
 from protocols.noise.handshake import Session
-from tests.native_kernel import native_cipher, native_kernel
+from tests.native_kernel import native_cipher, native_kernel, native_signer
 
 A, B = b"a" * 32, b"b" * 32
 
@@ -199,6 +200,41 @@ def test_a_prover_refuses_what_is_no_share(
         getattr(Prover(b"", b"", (), bytes(32), 0), method)(*arguments)
 
 
+SIGNING = (A, public_key_whole(A), public_key(B))
+CHECKING = (A, b"secret", public_key(B))
+
+
+@pytest.mark.parametrize(
+    ("method", "jobs", "error"),
+    [
+        ("sign", None, TypeError),
+        ("sign", [list(SIGNING)], TypeError),
+        ("sign", [SIGNING[:2]], TypeError),
+        ("sign", [(A[1:], *SIGNING[1:])], ValueError),
+        ("sign", [(A, public_key(A), SIGNING[2])], ValueError),
+        ("sign", [SIGNING, (*SIGNING[:2], b"")], ValueError),
+        ("sign", [(bytes(32), *SIGNING[1:])], ValueError),
+        ("sign", [(b"\xff" * 32, *SIGNING[1:])], ValueError),
+        ("verify", [(A, "secret", CHECKING[2])], TypeError),
+        ("verify", [CHECKING, (A, b"secret", b"C")], ValueError),
+        ("verify", [(bytes(32), *CHECKING[1:])], ValueError),
+        ("verify", 7, TypeError),
+    ],
+)
+def test_a_signer_refuses_what_no_mint_asks(method: str, jobs: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        getattr(native_signer(), method)(jobs)
+
+
+@pytest.mark.parametrize("addresses", [(), (1,) * 7, (1,) * 9, ("x",) * 8, None])
+def test_a_signer_is_made_of_eight_addresses(addresses: Any) -> None:
+    native_kernel()
+    from hashpool_kernel import Signer
+
+    with pytest.raises(TypeError):
+        Signer(addresses)
+
+
 def exercise() -> None:
     """Every way through the kernel that allocates, and its errors half way."""
     from hashpool_kernel import Prover, Transport
@@ -221,6 +257,14 @@ def exercise() -> None:
         receiver().receive(stream[:22] + bytes(100_000))
     with pytest.raises(TypeError):
         Transport(*not_exceptions)
+    signer = native_signer()
+    signer.sign([SIGNING, (*SIGNING[:2], bytes(33))])
+    signer.verify([CHECKING])
+    for jobs in ([SIGNING, (bytes(32), *SIGNING[1:])], [SIGNING, (A, A, A)]):
+        with pytest.raises(ValueError):
+            signer.sign(jobs)
+    with pytest.raises(ValueError):
+        signer.verify([CHECKING, (bytes(32), *CHECKING[1:])])
 
 
 def test_nothing_is_left_behind() -> None:

@@ -1,0 +1,94 @@
+"""Threads that work for an event loop, at a fraction of what an executor's futures cost.
+
+Results that are ready together wake the loop once, so that many small pieces of work do not cost a wake each.
+"""
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_Work = tuple[Callable[[], Any], "asyncio.Future[Any]"]
+
+
+class Crew:
+    """`threads` threads that are started with the first work; used from one event loop at a time.
+
+    `pending` pieces of work wait or are done; who gives it work bounds them.
+    """
+
+    def __init__(self, name: str, threads: int) -> None:
+        self._name = name
+        self._count = threads
+        self._threads: list[threading.Thread] = []
+        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._finished: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
+        self._lock = threading.Lock()
+        self._waking = False
+        self.pending = 0
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """The result of `work`, or what it raises; a caller who is cancelled leaves it running."""
+        if not self._threads:
+            self._start()
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self.pending += 1
+        self._queue.put((work, future))
+        return await future
+
+    def close(self) -> None:
+        """Finish what was begun and end the threads; what waits is cancelled. Blocks for that long."""
+        with contextlib.suppress(queue.Empty):
+            while (item := self._queue.get_nowait()) is not None:
+                item[1].cancel()
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+
+    def _start(self) -> None:
+        self._threads = [
+            threading.Thread(target=self._labour, name=f"{self._name}_{number}", daemon=True)
+            for number in range(self._count)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _labour(self) -> None:
+        while (item := self._queue.get()) is not None:
+            work, future = item
+            result, error = None, None
+            try:
+                result = work()
+            except BaseException as raised:  # noqa: BLE001
+                # Whoever waits shall have it, whatever it is.
+                error = raised
+            self._hand_over(future, result, error)
+
+    def _hand_over(self, future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+        with self._lock:
+            self._finished.append((future, result, error))
+            if self._waking:
+                return
+            self._waking = True
+        # A loop that has been closed took its futures with it.
+        with contextlib.suppress(RuntimeError):
+            future.get_loop().call_soon_threadsafe(self._deliver)
+
+    def _deliver(self) -> None:
+        with self._lock:
+            finished, self._finished = self._finished, []
+            self._waking = False
+        self.pending -= len(finished)
+        for future, result, error in finished:
+            if future.done():
+                continue
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
