@@ -27,6 +27,9 @@ COMMANDS: Final[dict[str, Command]] = {
     "wallet": Command(
         "roles.cli.wallet", "what the ehash wallet holds, its restore, keys of your own and claims"
     ),
+    "mint": Command(
+        "roles.cli.mint", "look at a running mint and manage it; with -c, or alone, run the daemon itself"
+    ),
     "audit": Command("roles.cli.audit", "prove that every attributed share became exactly one quote"),
     "keys": Command("roles.cli.keys", "make keys and print their public halves"),
     "check": Command("roles.cli.check", "check a tree of configuration files"),

@@ -41,7 +41,7 @@ class Refusals:
             return HttpRefusal(HTTPStatus.SERVICE_UNAVAILABLE, str(error), headers=headers)
         if isinstance(error, CountersBrokenError):
             self._meters.alarm("counters", str(error))
-            return HttpRefusal(HTTPStatus.INTERNAL_SERVER_ERROR, "this keyset is not redeemed at the moment")
+            return HttpRefusal(HTTPStatus.SERVICE_UNAVAILABLE, "this keyset is not redeemed at the moment")
         return None
 
 

@@ -3,7 +3,10 @@
 ::
 
     OperatorError
-    └── KeysetMismatchError     a stored keyset does not come from the seed
+    ├── KeysetMismatchError     a stored keyset does not come from the seed
+    ├── OrderUnreadable         what was asked at the local socket is no order
+    ├── RotationRefused         a unit that is not there, or is not rotated by hand
+    └── RepairRefused           a quote that is not there, or is not to be mended so
     Exception
     ├── OverloadedError         too much waits; answered 503 with Retry-After
     └── CountersBrokenError     more would be redeemed than was issued: a key has leaked or the store is wrong
@@ -15,6 +18,24 @@ from roles.runtime.errors import OperatorError
 
 class KeysetMismatchError(OperatorError):
     """A keyset of the store cannot be made from the seed again: the mint must not run."""
+
+    exit_code = sysexits.DATA
+
+
+class OrderUnreadable(OperatorError):
+    """An order at the local socket that cannot be read."""
+
+    exit_code = sysexits.USAGE
+
+
+class RotationRefused(OperatorError):
+    """A keyset that cannot be made by hand."""
+
+    exit_code = sysexits.DATA
+
+
+class RepairRefused(OperatorError):
+    """A quote that stays as it is."""
 
     exit_code = sysexits.DATA
 

@@ -27,6 +27,7 @@ class MintInfo:
     quote_key: bytes
     sizes: Sizes
     clock: Callable[[], float] = time.time
+    is_stopped: Callable[[], bool] = lambda: False
 
     def to_json(self, book: KeysetBook) -> dict[str, object]:
         """The body of /v1/info."""
@@ -35,7 +36,7 @@ class MintInfo:
             "name": self.name,
             "pubkey": self.info_key.hex(),
             "quote_key": self.quote_key.hex(),
-            "version": _version(),
+            "version": version_text(),
             "description": self.description,
             "contact": contact,
             "urls": [self.url],
@@ -47,7 +48,7 @@ class MintInfo:
     def _nuts(self, book: KeysetBook) -> dict[str, object]:
         methods = [_method(unit) for unit in dict.fromkeys(keyset.unit for keyset in book if keyset.active)]
         return {
-            "4": {"methods": methods, "disabled": False},
+            "4": {"methods": methods, "disabled": self.is_stopped()},
             "5": {"methods": [], "disabled": True},
             **{number: {"supported": True} for number in _SUPPORTED},
             "19": {"ttl": None, "cached_endpoints": [{"method": "POST", "path": path} for path in _CACHED]},
@@ -56,7 +57,8 @@ class MintInfo:
         }
 
 
-def _version() -> str:
+def version_text() -> str:
+    """Name and version of this program."""
     try:
         return f"hashpool/{version('hashpool')}"
     except PackageNotFoundError:

@@ -143,4 +143,22 @@ SELECT promise.blinded, keyset.keyset_id, promise.amount, promise.signature
 FROM promise JOIN keyset USING (keyset_no);
 """
 
-MIGRATIONS: tuple[Migration, ...] = ((1, "first", _FIRST),)
+_OPERATIONS = """
+-- What is stopped, until somebody lets it go on: issuing, watchdog, method:NAME or unit:NAME.
+CREATE TABLE halt (
+    scope TEXT PRIMARY KEY,
+    reason TEXT NOT NULL,
+    since INTEGER NOT NULL
+) STRICT;
+
+-- What operators, and the watchdog, have done.
+CREATE TABLE journal (
+    journal_no INTEGER PRIMARY KEY,
+    time INTEGER NOT NULL,
+    action TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    detail TEXT NOT NULL
+) STRICT;
+"""
+
+MIGRATIONS: tuple[Migration, ...] = ((1, "first", _FIRST), (2, "operations", _OPERATIONS))

@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from protocols.bitcoin.secp256k1 import public_key
 from protocols.noise.authority import public_of
@@ -13,10 +14,12 @@ from roles.credit.acceptor import ISSUANCE_LIMITS, Acceptor
 from roles.mint import keyset_rows, ledger_rows
 from roles.mint.api import MintApi, Refusals
 from roles.mint.credit_book import MintCreditBook
+from roles.mint.halts import Halts
 from roles.mint.info import MintInfo
 from roles.mint.keyset_watch import KeysetWatch
 from roles.mint.keysets import KeyRing, KeysetBook
 from roles.mint.meters import Meters
+from roles.mint.office import Office
 from roles.mint.operations import http_bounds
 from roles.mint.request import Sizes
 from roles.mint.schema import MIGRATIONS
@@ -48,8 +51,10 @@ async def service(daemon: MintDaemon) -> None:
     async with _open_store(daemon) as mint:
         http = mint.http()
         links = mint.issuance()
+        await mint.office.open()
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(each) for each in (links.run(), mint.watch(), mint.follow_keysets())]
+            parts = (links.run(), mint.watch(), mint.follow_keysets(), mint.office.run())
+            running = [tasks.create_task(each) for each in parts]
             daemon.readiness.met("issuance")
             where = await http.start(daemon.config.http_address, "http_address")
             daemon.readiness.met("http")
@@ -105,6 +110,16 @@ class Mint:
         self._signatory = signatory
         self._keysets = KeysetWatch(book, database, seed)
         book.seek = self._keysets.seek
+        self._halts = Halts(database, time.time)
+        self.office = Office(
+            database,
+            seed,
+            daemon.readiness,
+            self._halts,
+            directory=daemon.state,
+            url=daemon.shared.mint.url,
+            book_changed=partial(self._keysets.refresh, everything=True),
+        )
         self._meters = Meters(daemon.metrics)
         http = daemon.config.http
         self._sizes = Sizes(array=http.outputs, batch=http.quotes)
@@ -125,6 +140,7 @@ class Mint:
             clock=time.time,
             sizes=self._sizes,
             public_share_lookup=config.share_lookup == "public",
+            halts=self._halts,
         )
         MintApi(teller, self._book, self._info()).add_routes(server)
         return server
@@ -180,4 +196,5 @@ class Mint:
             self._seed.info_key,
             public_key(self._seed.quote_secret),
             self._sizes,
+            is_stopped=lambda: self._halts.stops_all is not None,
         )

@@ -14,6 +14,8 @@ from protocols.cashu.models import BlindedMessage, BlindSignature
 from protocols.ehash.shift import METHOD
 from roles.mint import quote_rows, rules, signatory, transaction
 from roles.mint.cursor import CursorCodec
+from roles.mint.errors import CountersBrokenError
+from roles.mint.halts import WATCHDOG, Halts
 from roles.mint.keysets import KeysetBook, MintKeyset
 from roles.mint.meters import Meters
 from roles.mint.quote import Quote
@@ -66,7 +68,9 @@ class Teller:
         clock: Callable[[], float],
         sizes: Sizes,
         public_share_lookup: bool = False,
+        halts: Halts | None = None,
     ) -> None:
+        self._halts = halts or Halts(database, clock)
         self._database = database
         self._book = book
         self._signatory = signatory
@@ -164,12 +168,16 @@ class Teller:
                 raise
             self._meters.replays.inc()
             return stored
+        except CountersBrokenError as error:
+            await self._halts.stop(WATCHDOG, str(error), "stop")
+            raise
 
     async def _swap(self, request: SwapRequest) -> list[BlindSignature]:
         now = int(self._clock())
         await self._book.meet(proof.keyset_id for proof in request.inputs)
         await self._book.meet(output.keyset_id for output in request.outputs)
         rules.check_swap(request, self._book, now)
+        self._halts.check(self._book.get(request.outputs[0].keyset_id).unit)
 
         def work() -> tuple[list[bytes], list[BlindSignature]]:
             points = signatory.verify(request.inputs, self._book)
@@ -190,6 +198,7 @@ class Teller:
         quotes = await self._quotes([claim.quote_id for claim in request.claims])
         await self._book.meet(output.keyset_id for output in request.outputs)
         portions = rules.check_mint(request, quotes, self._book, now)
+        self._halts.check(quotes[0].unit, quotes[0].method)
 
         def work() -> list[BlindSignature]:
             rules.check_unlocked(request, quotes)

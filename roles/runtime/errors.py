@@ -12,7 +12,9 @@
     │   ├── DatabaseInUse         another process has the store open (EX_TEMPFAIL)
     │   ├── DatabaseUnusable      the store cannot be opened or is damaged (EX_IOERR)
     │   ├── SchemaMismatch        the store's schema is newer than this program, or was changed (EX_DATAERR)
-    │   └── AuthorityRequired     a connection that nobody vouches for, and nobody allowed (EX_CONFIG)
+    │   ├── AuthorityRequired     a connection that nobody vouches for, and nobody allowed (EX_CONFIG)
+    │   ├── DaemonSilent          a daemon that should answer on this machine does not (EX_UNAVAILABLE)
+    │   └── DaemonRefused         it answers, and will not do what it was asked (EX_DATAERR)
     ├── StorageError
     │   ├── CommitFailed          the disk did not take a write, or the batch that it was part of
     │   ├── ReadFailed            the disk did not give what was to be read
@@ -99,6 +101,18 @@ class SchemaMismatch(OperatorError):
 
 class AuthorityRequired(OperatorError):
     """No authority key says whom we may trust at the other end."""
+
+
+class DaemonSilent(OperatorError):
+    """No daemon answers at its local socket."""
+
+    exit_code = sysexits.UNAVAILABLE
+
+
+class DaemonRefused(OperatorError):
+    """A daemon does not do what it was asked for at its local socket."""
+
+    exit_code = sysexits.DATA
 
 
 class StorageError(RuntimeFault):

@@ -17,6 +17,7 @@ from protocols.ehash.messages import CreditResults, CreditRow, Credits
 from protocols.ehash.shift import Unit
 from roles.mint import keyset_rows, ledger_rows
 from roles.mint.credit_book import MintCreditBook
+from roles.mint.halts import Halts
 from roles.mint.keysets import KeysetBook
 from roles.mint.meters import Meters
 from roles.mint.quote import Quote
@@ -101,7 +102,7 @@ class House:
         )
         self.teller = self.open_teller()
 
-    def open_teller(self, *, public_share_lookup: bool = False) -> Teller:
+    def open_teller(self, *, public_share_lookup: bool = False, halts: Halts | None = None) -> Teller:
         return Teller(
             self.database,
             self.book,
@@ -111,6 +112,7 @@ class House:
             clock=self.clock,
             sizes=self.sizes,
             public_share_lookup=public_share_lookup,
+            halts=halts,
         )
 
     @property

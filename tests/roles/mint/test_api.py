@@ -249,14 +249,22 @@ async def test_quotes_are_looked_up_by_key(api: Api) -> None:
     assert rest["next_cursor"] is None
 
 
-async def test_overload_and_broken_counters_are_no_fault_of_the_wallet(api: Api) -> None:
+async def test_a_keyset_that_would_redeem_more_than_it_issued_stops_the_mint(api: Api) -> None:
     house = api.house
     (proof,) = await house.tokens(4)
     await house.database.write(lambda c: c.execute("UPDATE keyset SET issued = 3") and None)
     status, answer = await api.post("/v1/swap", house.swap([proof]))
-    assert status == 500
+    assert status == 503
     assert "issued" not in answer["detail"]
     assert house.metric("alarms_total", kind="counters") == 1
+    status, answer = await api.post("/v1/swap", house.swap([proof]))
+    assert (status, answer["code"]) == (400, 20003)
+    assert await house.totals() == (3, 0)
+
+
+async def test_overload_is_no_fault_of_the_wallet(api: Api) -> None:
+    house = api.house
+    (proof,) = await house.tokens(4)
     house.signatory.limit = 0
     async with api.session.post(api.url + "/v1/swap", json=house.swap([proof])) as reply:
         assert reply.status == 503

@@ -1,0 +1,175 @@
+"""Carries out what is ordered at the mint's local socket.
+
+Each change is journaled in the write that makes it, and logged.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from roles.mint import journal, repair, rotation
+from roles.mint.halts import Halts
+from roles.mint.info import version_text
+from roles.mint.orders import (
+    AnyOrder,
+    CorrectQuote,
+    DoneTold,
+    EntryTold,
+    HaltTold,
+    JournalTold,
+    Keysets,
+    KeysetsTold,
+    KeysetTold,
+    LookAtQuote,
+    Pause,
+    QuoteTold,
+    ReadJournal,
+    Resume,
+    Rotate,
+    RotateTold,
+    Status,
+    StatusTold,
+    Told,
+    read_order,
+)
+from roles.mint.seed import MintSeed
+from roles.runtime.readiness import Readiness
+from roles.runtime.storage import Connection, Database
+
+SOCKET_NAME: Final = "control.sock"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The parts of a mint that an operator can reach; `book_changed` has the keysets read again."""
+
+    database: Database
+    seed: MintSeed
+    halts: Halts
+    readiness: Readiness
+    url: str
+    book_changed: Callable[[], Awaitable[None]]
+    clock: Callable[[], float] = time.time
+
+
+class Management:
+    """Answers orders."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._started = time.monotonic()
+
+    async def answer(self, line: bytes) -> bytes:
+        """The answer to a line; raises OperatorError."""
+        order = read_order(line)
+        told = await self._carry_out(order)
+        return told.model_dump_json().encode()
+
+    async def _carry_out(self, order: AnyOrder) -> Told:
+        bench = self._bench
+        match order:
+            case Status():
+                return await self._status()
+            case Keysets():
+                return await bench.database.read(lambda c: _keysets(c, order.unit, order.limit))
+            case Rotate():
+                return await self._rotate(order)
+            case Pause():
+                return DoneTold(changed=await bench.halts.stop(order.scope, order.reason))
+            case Resume():
+                return DoneTold(changed=await bench.halts.release(order.scope, order.reason))
+            case LookAtQuote():
+                return await self._look(order.quote)
+            case CorrectQuote():
+                return await self._correct(order)
+            case ReadJournal():
+                entries = await bench.database.read(lambda c: journal.latest(c, order.limit))
+                return JournalTold(entries=[EntryTold.model_validate(entry) for entry in entries])
+            case _:
+                assert_never(order)
+
+    async def _status(self) -> StatusTold:
+        bench = self._bench
+        await bench.halts.refresh()
+        counts = await bench.database.read(_counts)
+        return StatusTold(
+            version=version_text(),
+            pid=os.getpid(),
+            uptime_s=round(time.monotonic() - self._started, 3),
+            url=bench.url,
+            store=str(bench.database.path),
+            ready=bench.readiness.ready,
+            reasons=bench.readiness.reasons,
+            notes=bench.readiness.notes,
+            halts=[HaltTold.model_validate(halt) for halt in bench.halts.current],
+            keysets=counts[0],
+            active_keysets=counts[1],
+        )
+
+    async def _rotate(self, order: Rotate) -> RotateTold:
+        bench = self._bench
+        unit = order.unit.lower()
+        fresh = await bench.database.write(
+            lambda c: rotation.rotate(
+                c,
+                bench.seed,
+                unit,
+                fee_ppk=order.fee_ppk,
+                final_expiry=order.final_expiry,
+                now=int(bench.clock()),
+            )
+        )
+        await bench.book_changed()
+        _log.warning("a keyset was rotated", extra={"unit": unit, "keyset": fresh.keyset_id})
+        return RotateTold(
+            unit=unit,
+            keyset_id=fresh.keyset_id,
+            input_fee_ppk=order.fee_ppk,
+            final_expiry=order.final_expiry,
+        )
+
+    async def _look(self, quote_id: str) -> QuoteTold:
+        return await self._bench.database.read(lambda c: repair.look(c, quote_id))
+
+    async def _correct(self, order: CorrectQuote) -> DoneTold:
+        bench = self._bench
+        changed = await bench.database.write(
+            lambda c: repair.correct(c, order.quote, order.amount_paid, order.reason, int(bench.clock()))
+        )
+        if changed:
+            _log.warning("a quote was corrected", extra={"reason": order.reason})
+        return DoneTold(changed=changed)
+
+
+def _counts(connection: Connection) -> tuple[int, int]:
+    row = connection.execute("SELECT count(*) AS total, sum(active) AS active FROM keyset").fetchone()
+    return int(row["total"]), int(row["active"] or 0)
+
+
+def _keysets(connection: Connection, unit: str | None, limit: int) -> KeysetsTold:
+    rows = connection.execute(
+        "SELECT keyset_id, unit, active, input_fee_ppk, final_expiry, created_at, issued, redeemed"
+        " FROM keyset WHERE unit = coalesce(?, unit) ORDER BY keyset_no DESC LIMIT ?",
+        (unit, limit),
+    ).fetchall()
+    total = connection.execute(
+        "SELECT count(*) AS total FROM keyset WHERE unit = coalesce(?, unit)", (unit,)
+    ).fetchone()["total"]
+    told = [
+        KeysetTold(
+            keyset_id=row["keyset_id"],
+            unit=row["unit"],
+            active=bool(row["active"]),
+            input_fee_ppk=row["input_fee_ppk"],
+            final_expiry=row["final_expiry"],
+            created_at=row["created_at"],
+            issued=row["issued"],
+            redeemed=row["redeemed"],
+        )
+        for row in rows
+    ]
+    return KeysetsTold(keysets=told, more=total - len(told))

@@ -1,0 +1,104 @@
+import asyncio
+import json
+import socket
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from roles.runtime.errors import CommitFailed, DaemonRefused, DaemonSilent, OperatorError
+from roles.runtime.local_socket import LocalServer, ask
+
+
+async def answer(line: bytes) -> bytes:
+    question = json.loads(line)
+    errors = {
+        "operator": OperatorError("it is not so", hint="try this"),
+        "store": CommitFailed("disk full"),
+        "fault": ZeroDivisionError("inner detail"),
+    }
+    if isinstance(question, str) and question in errors:
+        raise errors[question]
+    return json.dumps({"heard": question}).encode()
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[LocalServer]:
+    made = LocalServer(tmp_path / "control.sock", answer)
+    assert await made.start()
+    yield made
+    await made.close()
+
+
+async def put(server: LocalServer, question: object) -> object:
+    return await asyncio.to_thread(ask, server.path, question)
+
+
+async def test_a_question_is_answered_on_a_socket_that_only_its_owner_reaches(server: LocalServer) -> None:
+    assert await put(server, {"order": "status"}) == {"heard": {"order": "status"}}
+    assert stat.S_IMODE(server.path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "hint"),
+    [
+        ("operator", "it is not so", "try this"),
+        ("store", "the store failed: disk full", "see /ready"),
+        ("fault", "the daemon failed at this", "its log says why"),
+    ],
+)
+async def test_what_goes_wrong_is_told_with_a_hint(
+    server: LocalServer, question: str, text: str, hint: str
+) -> None:
+    with pytest.raises(DaemonRefused) as caught:
+        await put(server, question)
+    assert caught.value.text == text
+    assert caught.value.hint.startswith(hint)
+    assert "inner detail" not in str(caught.value)
+
+
+async def test_a_line_without_end_is_cut_off_and_others_are_answered(server: LocalServer) -> None:
+    def flood() -> bytes:
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(str(server.path))
+            try:
+                peer.sendall(b"x" * 200_000)
+                return peer.recv(10)
+            except OSError:
+                return b""
+
+    assert await asyncio.to_thread(flood) == b""
+    assert await put(server, 1) == {"heard": 1}
+
+
+async def test_nobody_home_is_said_with_what_to_do(tmp_path: Path, server: LocalServer) -> None:
+    with pytest.raises(DaemonSilent, match="start the daemon"):
+        ask(tmp_path / "none.sock", 1)
+    await server.close()
+    assert not server.path.exists()
+    with pytest.raises(DaemonSilent, match="nobody answers"):
+        ask(server.path, 1)
+
+
+async def test_a_socket_left_by_a_daemon_that_was_killed_is_taken_over_a_living_one_is_not(
+    tmp_path: Path, server: LocalServer
+) -> None:
+    assert not await LocalServer(server.path, answer).start()
+    assert await put(server, 1) == {"heard": 1}
+    stale = tmp_path / "stale.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(stale))
+    after = LocalServer(stale, answer)
+    assert await after.start()
+    assert await put(after, 2) == {"heard": 2}
+    await after.close()
+
+
+async def test_a_path_longer_than_sockets_may_have_works_too(tmp_path: Path) -> None:
+    directory = tmp_path / ("d" * 60) / ("e" * 60)
+    directory.mkdir(parents=True)
+    server = LocalServer(directory / "control.sock", answer)
+    assert await server.start()
+    assert await put(server, 3) == {"heard": 3}
+    await server.close()
