@@ -97,6 +97,21 @@ def decode(text: str, limit: int = MAX_TEXT) -> tuple[str, list[int], int]:
     return prefix, values[:-CHECKSUM_SIZE], _polymod([*_expand(prefix), *values])
 
 
+def encode_bytes(prefix: str, data: bytes, constant: int) -> str:
+    """Lower-case text of a prefix and bytes, with the checksum of BECH32 or BECH32M."""
+    return encode(prefix, regroup(data, 8, 5, pad=True), constant)
+
+
+def decode_bytes(text: str, constant: int, limit: int) -> tuple[str, bytes]:
+    """Prefix (lower case) and bytes of a text of at most `limit` characters with that checksum; raises
+    Bech32Error.
+    """
+    prefix, groups, found = decode(text, limit)
+    if found != constant:
+        raise Bech32Error("the bech32 checksum fails")
+    return prefix, bytes(regroup(groups, 5, 8, pad=False))
+
+
 def decode_segwit(text: str) -> tuple[str, int, bytes]:
     """Human-readable prefix (lower case), witness version and program of `text`; raises Bech32Error."""
     prefix, values, constant = decode(text)

@@ -5,8 +5,6 @@ A token names one mint. Version 4 carries short keyset ids, which `with_full_ids
 that are known. Everything that cannot be read raises MalformedError.
 """
 
-import base64
-import binascii
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +12,7 @@ from itertools import groupby
 
 import cbor2
 
+from protocols.cashu import base64_text
 from protocols.cashu.errors import MalformedError
 from protocols.cashu.fields import (
     SCALAR_SIZE,
@@ -63,9 +62,9 @@ def decode(text: str) -> Token:
     if len(text) > TOKEN_LIMIT:
         raise MalformedError("the token is too long")
     if text.startswith("cashuA"):
-        return _read_v3(_from_base64(text[6:]))
+        return _read_v3(base64_text.decode(text[6:]))
     if text.startswith("cashuB"):
-        return _read_v4(_from_base64(text[6:]))
+        return _read_v4(base64_text.decode(text[6:]))
     raise MalformedError("the token does not begin with cashuA or cashuB")
 
 
@@ -84,12 +83,12 @@ def encode_v3(token: Token) -> str:
         body["unit"] = token.unit
     if token.memo is not None:
         body["memo"] = token.memo
-    return "cashuA" + _to_base64(json.dumps(body, separators=(",", ":")).encode())
+    return "cashuA" + base64_text.encode(json.dumps(body, separators=(",", ":")).encode())
 
 
 def encode_v4(token: Token) -> str:
     """The text that people exchange; without padding. Raises MalformedError for a token without a unit."""
-    return "cashuB" + _to_base64(_cbor(token))
+    return "cashuB" + base64_text.encode(_cbor(token))
 
 
 def encode_raw(token: Token) -> bytes:
@@ -212,15 +211,3 @@ def _some(proofs: tuple[Proof, ...]) -> tuple[Proof, ...]:
     if not proofs:
         raise MalformedError("the token holds no proofs")
     return proofs
-
-
-def _to_base64(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def _from_base64(text: str) -> bytes:
-    text = text.rstrip("=").replace("+", "-").replace("/", "_")
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        raise MalformedError("the token is not base64") from None

@@ -15,6 +15,7 @@ from tests.fuzz import (
     mint_parsers,
     node_parsers,
     noise_parsers,
+    payment_parsers,
     sv1_parsers,
     sv2_parsers,
 )
@@ -27,6 +28,7 @@ PARSERS: Final[tuple[Parser[Any], ...]] = (
     *ehash_parsers.PARSERS,
     *cashu_parsers.PARSERS,
     *mint_parsers.PARSERS,
+    *payment_parsers.PARSERS,
     *bitcoin_parsers.PARSERS,
     *lightning_parsers.PARSERS,
     *http_parsers.PARSERS,

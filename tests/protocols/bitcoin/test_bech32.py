@@ -112,3 +112,13 @@ def test_any_groups_come_back_with_the_kind_of_their_checksum(groups: list[int],
     text = bech32.encode("creqb", groups, constant)
     assert bech32.decode(text, 400) == ("creqb", groups, constant)
     assert bech32.decode(text.upper(), 400) == ("creqb", groups, constant)
+
+
+@given(st.binary(max_size=300), st.sampled_from([bech32.BECH32, bech32.BECH32M]))
+def test_bytes_of_any_length_come_back_from_under_their_prefix(data: bytes, constant: int) -> None:
+    text = bech32.encode_bytes("prefix", data, constant)
+    assert bech32.decode_bytes(text.upper(), constant, 1000) == ("prefix", data)
+    with pytest.raises(Bech32Error, match="checksum"):
+        bech32.decode_bytes(text, bech32.BECH32 ^ bech32.BECH32M ^ constant, 1000)
+    with pytest.raises(Bech32Error, match="longer"):
+        bech32.decode_bytes(text, constant, len(text) - 1)
