@@ -18,11 +18,11 @@ from roles.cli.auditing.summary import Link
 from roles.cli.auditing.wallet import ProofRow, SignatureRow, WalletQuote
 from roles.credit import batch
 from roles.credit.ledger_rows import rows_after
-from roles.runtime.storage import Connection, open_readonly
+from roles.runtime.storage import Connection, ReadOnlyConnection, open_readonly
 from roles.wallet.seed import seed_from_words
 
 
-def open_store(state: Path, role: str, name: str) -> Connection | None:
+def open_store(state: Path, role: str, name: str) -> ReadOnlyConnection | None:
     """Open a daemon's store in a state directory; None if the daemon has never run there."""
     path = state / role / name
     return open_readonly(path) if path.exists() else None

@@ -137,7 +137,7 @@ class Ledger:
         if opened.last is not None and (opened.last.shift, opened.last.pricing) != (opened.shift, pricing):
             minimum, valuation = opened.last.pricing.minimum, opened.last.pricing.valuation.name.lower()
             raise LedgerUnusable(
-                f"the open shift of {database.path} counts in units of 2^{minimum} hashes, valued by"
+                f"the open shift of {database.name} counts in units of 2^{minimum} hashes, valued by"
                 f" {valuation}: that changes only with a shift",
                 hint=f'set ehash.minimum_difficulty = {minimum} and ehash.valuation = "{valuation}" again, or'
                 " begin a new ledger in another state directory",

@@ -202,7 +202,7 @@ async def _open_wallet(daemon: ProxyDaemon, stack: AsyncExitStack) -> Wallet:
     )
     if not await wallet.is_of_its_seed():
         raise SecretUnusable(
-            f"{file.path} holds other words than those that {database.path} was begun with",
+            f"{file.path} holds other words than those that {database.name} was begun with",
             hint="put back the words that belong to it, or move it away and run hashpool wallet restore",
         )
     return wallet

@@ -1,4 +1,4 @@
-"""Readiness "store": whether the disk takes what a daemon has to keep; said once when it ends and returns."""
+"""Readiness "store": whether it takes what a daemon has to keep; said once when that ends and returns."""
 
 import asyncio
 import logging
@@ -19,14 +19,14 @@ async def watch_store(database: Database, readiness: Readiness) -> None:
     while True:
         fault = database.fault
         if fault:
-            readiness.unmet(CONDITION, f"{database.path} cannot be written: {fault}")
+            readiness.unmet(CONDITION, f"{database.name} cannot be written: {fault}")
         else:
             readiness.met(CONDITION)
         if bool(fault) != is_failing:
             is_failing = not is_failing
-            fields = {"store": str(database.path)} | ({"reason": fault} if fault else {})
+            fields = {"store": database.name} | ({"reason": fault} if fault else {})
             if is_failing:
-                _log.error("the disk fails: nothing more can be stored", extra=fields)
+                _log.error("the store fails: nothing more can be stored", extra=fields)
             else:
-                _log.info("the disk works again", extra=fields)
+                _log.info("the store works again", extra=fields)
         await asyncio.sleep(LOOK_S)

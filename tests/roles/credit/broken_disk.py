@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from roles.runtime.errors import CommitFailed
-from roles.runtime.storage import Connection, Database, Migration
+from roles.runtime.storage import Connection, Migration, SqliteDatabase
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ class Faults:
         return taken
 
 
-class BrokenDatabase(Database):
+class BrokenDatabase(SqliteDatabase):
     """A store on such a disk."""
 
     faults: Faults
@@ -50,8 +50,7 @@ class BrokenDatabase(Database):
 def open_broken(path: Path, migrations: Sequence[Migration], faults: Faults) -> BrokenDatabase:
     """Open or create a store."""
     path.parent.mkdir(exist_ok=True)
-    database = BrokenDatabase.open(path, migrations)
-    assert isinstance(database, BrokenDatabase)
+    database = BrokenDatabase.open_file(path, migrations)
     database.faults = faults
     return database
 

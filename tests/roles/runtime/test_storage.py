@@ -11,7 +11,7 @@ from sqlite3 import SQLITE_IOERR_READ, OperationalError
 
 import pytest
 
-from roles.runtime import storage, store_watch
+from roles.runtime import store_watch
 from roles.runtime.errors import (
     CommitFailed,
     DatabaseInUse,
@@ -21,7 +21,7 @@ from roles.runtime.errors import (
     StorageClosed,
 )
 from roles.runtime.readiness import Readiness
-from roles.runtime.storage import Connection, Database, DatabaseError, IntegrityError, open_readonly
+from roles.runtime.storage import Connection, Database, DatabaseError, IntegrityError, open_readonly, sqlite
 from roles.runtime.store_watch import watch_store
 
 ROOT = Path(__file__).parents[3]
@@ -41,7 +41,8 @@ MIGRATIONS = [
 
 def add(text: str) -> Callable[[Connection], int]:
     def insert(connection: Connection) -> int:
-        return connection.execute("INSERT INTO notes (text) VALUES (?)", (text,)).lastrowid or 0
+        row = connection.execute("INSERT INTO notes (text) VALUES (?) RETURNING id", (text,)).fetchone()
+        return int(row["id"])
 
     return insert
 
@@ -167,7 +168,7 @@ async def test_a_full_disk_fails_writes_and_they_work_again_when_there_is_room(t
 async def test_a_disk_that_failed_is_tried_until_it_works_and_readiness_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "PROBE_S", 0.01)
+    monkeypatch.setattr(sqlite, "PROBE_S", 0.01)
     monkeypatch.setattr(store_watch, "LOOK_S", 0.01)
     readiness = Readiness()
     async with Database.open(tmp_path / "a.sqlite", MIGRATIONS) as database:
@@ -175,13 +176,13 @@ async def test_a_disk_that_failed_is_tried_until_it_works_and_readiness_says_so(
         await readiness.wait()
         (pages,) = await database.write(lambda c: c.execute("PRAGMA page_count").fetchone())
         await database.write(lambda c: c.execute(f"PRAGMA max_page_count = {pages}").fetchone())
-        monkeypatch.setattr(storage, "PROBE_S", 60)
+        monkeypatch.setattr(sqlite, "PROBE_S", 60)
         with pytest.raises(CommitFailed):
             await database.write(add("x" * 9000))
         while readiness.ready:
             await asyncio.sleep(0.001)
         assert "full" in readiness.reasons["store"]
-        monkeypatch.setattr(storage, "PROBE_S", 0.01)
+        monkeypatch.setattr(sqlite, "PROBE_S", 0.01)
         # Ends the minute; from then on nobody writes, and the store finds out by itself.
         with pytest.raises(CommitFailed):
             await database.write(add("x" * 9000))
@@ -237,7 +238,7 @@ async def commits(database: Database) -> int:
 async def test_more_writers_than_there_is_room_for_all_get_their_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("roles.runtime.storage.MAX_WAITING", 3)
+    monkeypatch.setattr("roles.runtime.storage.database.MAX_WAITING", 3)
     async with Database.open(tmp_path / "a.sqlite", MIGRATIONS) as database:
         await asyncio.gather(*(database.write(add(str(n))) for n in range(50)))
         assert len(await database.read(texts)) == 50
@@ -246,7 +247,7 @@ async def test_more_writers_than_there_is_room_for_all_get_their_turn(
 async def test_a_caller_that_leaves_does_not_undo_its_write_nor_take_room_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("roles.runtime.storage.MAX_WAITING", 1)
+    monkeypatch.setattr("roles.runtime.storage.database.MAX_WAITING", 1)
     async with Database.open(tmp_path / "a.sqlite", MIGRATIONS) as database:
         task = asyncio.create_task(database.write(add("left")))
         await asyncio.sleep(0)

@@ -1,9 +1,8 @@
-"""Durable storage: one SQLite file, one writer thread with group commit, one reader thread.
+"""The SQLite engine: one file, one writer thread with group commit, one reader thread.
 
-A write is a function of the connection. Writes that arrive while the disk is busy share the next commit, so
-that a thousand logical transactions cost one fsync; each stands in a savepoint of its own and fails alone.
-A write's result is delivered only after the commit that holds it (WAL, synchronous=FULL). This module is the
-only one that imports a database driver.
+Writes that arrive while the disk is busy share the next commit, so that a thousand logical transactions cost
+one fsync; each stands in a savepoint of its own and fails alone. A write's result is delivered only after the
+commit that holds it (WAL, synchronous=FULL).
 """
 
 import asyncio
@@ -16,24 +15,20 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
-from sqlite3 import Connection, DatabaseError, IntegrityError, Row
-from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from sqlite3 import Connection, Row
+from typing import Literal, Self, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
 
-from roles.runtime.errors import CommitFailed, DatabaseInUse, DatabaseUnusable, ReadFailed, StorageClosed
-from roles.runtime.migration import Migration, migrate
-
-__all__ = ["Connection", "Database", "DatabaseError", "IntegrityError", "Migration", "Row", "open_readonly"]
+from roles.runtime.errors import CommitFailed, DatabaseInUse, DatabaseUnusable, ReadFailed
+from roles.runtime.storage.connection import Connection as Face
+from roles.runtime.storage.database import Database, Meter, Work, deliver
+from roles.runtime.storage.migration import RECORDS, Migration, missing, record
 
 T = TypeVar("T")
 
 MAX_BATCH = 1024
-MAX_WAITING = 8192
-"""Writes (and reads) that may wait; more callers wait for room before they are queued."""
 
 PROBE_S = 1.0
 """How often a disk that failed is tried while nobody has anything to write."""
@@ -66,105 +61,24 @@ _PRAGMAS = (
 )
 
 
-Done = Callable[[Any, BaseException | None], None]
-"""Told on the event loop what a write has returned, or why it has come to nothing."""
+class SqliteDatabase(Database):
+    """One SQLite file, held by this process alone until it is closed."""
 
-
-@dataclass(slots=True, eq=False)
-class _Write:
-    """A queued write and what became of it; as a context it keeps the exception of its body."""
-
-    fn: Callable[[Connection], Any]
-    done: Done
-    loop: asyncio.AbstractEventLoop
-    result: Any = None
-    error: BaseException | None = None
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        self.error = error
-        return True
-
-
-def _filling(future: asyncio.Future[Any]) -> Done:
-    """Hands an outcome to a caller who waits, and may have gone."""
-
-    def done(result: Any, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(result)
-        elif isinstance(error, StopIteration):
-            # A future refuses it, because it would end the awaiting coroutine silently.
-            wrapped = RuntimeError("a write raised StopIteration")
-            wrapped.__cause__ = error
-            future.set_exception(wrapped)
-        else:
-            future.set_exception(error)
-
-    return done
-
-
-@dataclass(slots=True)
-class _Meter:
-    """Counters of one store."""
-
-    registry: CollectorRegistry
-    writes: Counter = field(init=False)
-    failures: Counter = field(init=False)
-    commit: Histogram = field(init=False)
-    up: Gauge = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.writes = Counter("hashpool_storage_writes", "Writes committed.", registry=self.registry)
-        self.failures = Counter(
-            "hashpool_storage_failures", "Writes that were not committed.", ["reason"], registry=self.registry
-        )
-        self.up = Gauge("hashpool_storage_up", "1 unless the disk failed last.", registry=self.registry)
-        self.commit = Histogram(
-            "hashpool_storage_commit_seconds",
-            "From the start of a batch to the end of its commit.",
-            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
-            registry=self.registry,
-        )
-
-
-class Database:
-    """One SQLite file, held by this process alone until it is closed.
-
-    Made by `open`; used from one event loop at a time. Also an asynchronous context manager that closes it.
-    """
-
-    def __init__(self, path: Path, writer: Connection, reader: Connection, lock: int, meter: _Meter) -> None:
+    def __init__(self, path: Path, writer: Connection, reader: Connection, lock: int, meter: Meter) -> None:
+        super().__init__(str(path), meter)
         self.path = path
         self._writer = writer
         self._reader = reader
         self._lock = lock
-        self.metrics = meter.registry
-        self._meter = meter
-        self.fault = ""
-        """Why the disk did not take what it was given last; empty when it did."""
-        meter.up.set_function(lambda: float(not self.fault))
-        self._closed = False
-        self._closing = threading.Lock()
-        self._room = asyncio.Semaphore(MAX_WAITING)
-        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_batches, name=f"write {path.name}", daemon=True)
         self._thread.start()
         self._readers = ThreadPoolExecutor(1, thread_name_prefix=f"read {path.name}")
 
     @classmethod
-    def open(
+    def open_file(
         cls, path: Path | str, migrations: Sequence[Migration], *, metrics: CollectorRegistry | None = None
-    ) -> "Database":
-        """Open or create the store, bring its schema up to date and start its threads.
-
-        ``migrations`` are (version, name, SQL) from version 1 without gaps, never changed once released. The
-        file is made with mode 0600. Raises DatabaseInUse, DatabaseUnusable or SchemaMismatch.
-        """
+    ) -> Self:
+        """See `open`; the file is made with mode 0600."""
         path = Path(path)
         with contextlib.ExitStack() as undo:
             lock = _take_lock(path)
@@ -174,54 +88,23 @@ class Database:
                 writer = undo.enter_context(contextlib.closing(_connect(str(path))))
                 for pragma in _PRAGMAS:
                     writer.execute(pragma)
-                migrate(writer, migrations, path)
+                _migrate(writer, migrations, path)
                 reader = undo.enter_context(contextlib.closing(_connect(str(path))))
                 reader.execute(_PRAGMAS[0])
                 reader.execute("PRAGMA query_only = ON")
             except (OSError, sqlite3.DatabaseError) as error:
                 raise _unusable(path, error) from error
-            database = cls(path, writer, reader, lock, _Meter(metrics or CollectorRegistry()))
+            database = cls(path, writer, reader, lock, Meter(metrics or CollectorRegistry()))
             undo.pop_all()
             return database
 
-    async def write(self, fn: Callable[[Connection], T]) -> T:
-        """Run ``fn`` on the writer thread and return its result once it is durable.
-
-        What ``fn`` raises is raised here and undoes that write alone. ``fn`` must not begin, commit or roll
-        back. A caller who is cancelled does not know whether the write took place; it does. Raises
-        CommitFailed when the disk did not take the write or its batch, StorageClosed after `close`.
-        """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-
-        def start() -> asyncio.Future[T]:
-            self._queue.put(_Write(fn, _filling(future), loop))
-            return future
-
-        return await self._bounded(start)
-
-    def submit(self, fn: Callable[[Connection], Any], done: Done) -> None:
-        """As `write`, for who cannot wait and has no more than one write under way: `done` is called.
-
-        Raises StorageClosed after `close`.
-        """
-        loop = asyncio.get_running_loop()
-        with self._closing:
-            if self._closed:
-                raise StorageClosed(f"{self.path} has been closed")
-            self._queue.put(_Write(fn, done, loop))
-
-    async def read(self, fn: Callable[[Connection], T]) -> T:
-        """Run ``fn`` on the reader thread, in one snapshot that holds every write whose result was delivered.
-
-        ``fn`` must fetch what it needs: a cursor is of no use once it has returned. Raises ReadFailed when
-        the disk fails, StorageClosed after `close`.
-        """
+    async def read(self, fn: Callable[[Face], T]) -> T:
+        """See `Database.read`."""
         loop = asyncio.get_running_loop()
         return await self._bounded(lambda: loop.run_in_executor(self._readers, self._snapshot, fn))
 
     def close(self) -> None:
-        """Commit what is queued, end both threads and give the file free; blocks for that long."""
+        """See `Database.close`."""
         with self._closing:
             if self._closed:
                 return
@@ -233,24 +116,7 @@ class Database:
         self._writer.close()
         os.close(self._lock)
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await asyncio.to_thread(self.close)
-
-    async def _bounded(self, start: Callable[[], asyncio.Future[T]]) -> T:
-        """Queue a call when there is room; it keeps the room until it is done, even if its caller leaves."""
-        await self._room.acquire()
-        with self._closing:
-            if self._closed:
-                self._room.release()
-                raise StorageClosed(f"{self.path} has been closed")
-            future = start()
-        future.add_done_callback(lambda _: self._room.release())
-        return await asyncio.shield(future)
-
-    def _snapshot(self, fn: Callable[[Connection], T]) -> T:
+    def _snapshot(self, fn: Callable[[Face], T]) -> T:
         try:
             self._reader.execute("BEGIN")
             try:
@@ -279,7 +145,7 @@ class Database:
             if ending:
                 return
 
-    def _next(self) -> _Write | None:
+    def _next(self) -> Work | None:
         """The next write; meanwhile a disk that failed is tried, by a commit of nothing."""
         while self.fault:
             with contextlib.suppress(queue.Empty):
@@ -287,7 +153,7 @@ class Database:
             self._commit([])
         return self._queue.get()
 
-    def _commit(self, batch: list[_Write]) -> None:
+    def _commit(self, batch: list[Work]) -> None:
         """Run and commit a batch, then settle all of its futures by one call to the event loop.
 
         A commit that failed may come back: what it had written to the log may reach the disk after all, and
@@ -323,9 +189,9 @@ class Database:
             self._meter.writes.inc(len(batch) - failed)
         self.fault = fault
         self._meter.commit.observe(time.perf_counter() - started)
-        _deliver(batch)
+        deliver(batch)
 
-    def _run(self, item: _Write) -> None:
+    def _run(self, item: Work) -> None:
         self._writer.execute("SAVEPOINT item")
         with item:
             item.result = item.fn(self._writer)
@@ -342,11 +208,10 @@ class Database:
         self._writer.execute("RELEASE item")
 
 
-def open_readonly(path: Path | str) -> Connection:
+def open_file_readonly(path: Path | str) -> "_ReadOnly":
     """A connection that can only read, in one snapshot, also beside a live writer.
 
-    Leaving its context closes it.
-    Raises DatabaseUnusable when there is no such store or it is damaged.
+    Leaving its context closes it. Raises DatabaseUnusable.
     """
     path = Path(path)
     try:
@@ -387,19 +252,18 @@ def _connect(path: str) -> Connection:
     return connection
 
 
-def _deliver(batch: list[_Write]) -> None:
-    loops: dict[asyncio.AbstractEventLoop, list[_Write]] = {}
-    for item in batch:
-        loops.setdefault(item.loop, []).append(item)
-    for loop, items in loops.items():
-        # An event loop that has been closed took its futures with it.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(_settle, items)
-
-
-def _settle(items: list[_Write]) -> None:
-    for item in items:
-        item.done(item.result if item.error is None else None, item.error)
+def _migrate(connection: Connection, migrations: Sequence[Migration], path: Path) -> None:
+    connection.execute(RECORDS)
+    for migration in missing(connection, migrations, str(path)):
+        try:
+            # executescript commits what is pending before it starts, so the script itself begins.
+            connection.executescript(f"BEGIN EXCLUSIVE;\n{migration[2]}")
+            record(connection, migration)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
 
 
 def _take_lock(path: Path) -> int:

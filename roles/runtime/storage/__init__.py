@@ -1,0 +1,30 @@
+"""Durable storage with one face and two engines: a SQLite file of one process, or PostgreSQL for many.
+
+A write is a function of a `Connection`, and its result is delivered only after the commit that holds it.
+`Database.open` chooses the engine by where the store is: a path, or a `Server`. Database drivers are imported
+in this package alone.
+"""
+
+from sqlite3 import DatabaseError, IntegrityError
+
+from roles.runtime.storage.connection import Connection, Cursor, ReadOnlyConnection, Row
+from roles.runtime.storage.database import Database, Done
+from roles.runtime.storage.migration import Migration
+from roles.runtime.storage.place import open_readonly
+from roles.runtime.storage.server import Server
+from roles.runtime.storage.sqlite import SqliteDatabase
+
+__all__ = [
+    "Connection",
+    "Cursor",
+    "Database",
+    "DatabaseError",
+    "Done",
+    "IntegrityError",
+    "Migration",
+    "ReadOnlyConnection",
+    "Row",
+    "Server",
+    "SqliteDatabase",
+    "open_readonly",
+]

@@ -1,0 +1,205 @@
+"""The face of a store to the event loop, and the queue of writes behind it."""
+
+import asyncio
+import contextlib
+import queue
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from roles.runtime.errors import StorageClosed
+from roles.runtime.storage.connection import Connection
+from roles.runtime.storage.migration import Migration
+
+if TYPE_CHECKING:
+    from roles.runtime.storage.server import Server
+
+T = TypeVar("T")
+
+MAX_WAITING = 8192
+"""Writes (and reads) that may wait; more callers wait for room before they are queued."""
+
+Done = Callable[[Any, BaseException | None], None]
+"""Told on the event loop what a write has returned, or why it has come to nothing."""
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """A queued write or read and what became of it; as a context it keeps the exception of its body."""
+
+    fn: Callable[[Any], Any]
+    done: Done
+    loop: asyncio.AbstractEventLoop
+    result: Any = None
+    error: BaseException | None = None
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self.error = error
+        return True
+
+
+def filling(future: asyncio.Future[Any]) -> Done:
+    """Hands an outcome to a caller who waits, and may have gone."""
+
+    def done(result: Any, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(result)
+        elif isinstance(error, StopIteration):
+            # A future refuses it, because it would end the awaiting coroutine silently.
+            wrapped = RuntimeError("a write raised StopIteration")
+            wrapped.__cause__ = error
+            future.set_exception(wrapped)
+        else:
+            future.set_exception(error)
+
+    return done
+
+
+def deliver(batch: Sequence[Work]) -> None:
+    """Tell of outcomes by one call to each event loop."""
+    loops: dict[asyncio.AbstractEventLoop, list[Work]] = {}
+    for item in batch:
+        loops.setdefault(item.loop, []).append(item)
+    for loop, items in loops.items():
+        # An event loop that has been closed took its futures with it.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(_settle, items)
+
+
+def _settle(items: list[Work]) -> None:
+    for item in items:
+        item.done(item.result if item.error is None else None, item.error)
+
+
+@dataclass(slots=True)
+class Meter:
+    """Counters of one store."""
+
+    registry: CollectorRegistry
+    writes: Counter = field(init=False)
+    failures: Counter = field(init=False)
+    commit: Histogram = field(init=False)
+    up: Gauge = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.writes = Counter("hashpool_storage_writes", "Writes committed.", registry=self.registry)
+        self.failures = Counter(
+            "hashpool_storage_failures", "Writes that were not committed.", ["reason"], registry=self.registry
+        )
+        self.up = Gauge("hashpool_storage_up", "1 unless the store failed last.", registry=self.registry)
+        self.commit = Histogram(
+            "hashpool_storage_commit_seconds",
+            "From the start of a batch to the end of its commit.",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+            registry=self.registry,
+        )
+
+
+class Database(ABC):
+    """A store that is open; used from one event loop at a time.
+
+    Made by `open`. Also an asynchronous context manager that closes it. `name` says in texts which store it
+    is.
+    """
+
+    def __init__(self, name: str, meter: Meter) -> None:
+        self.name = name
+        self.metrics = meter.registry
+        self._meter = meter
+        self.fault = ""
+        """Why the store did not take what it was given last; empty when it did."""
+        meter.up.set_function(lambda: float(not self.fault))
+        self._closed = False
+        self._closing = threading.Lock()
+        self._room = asyncio.Semaphore(MAX_WAITING)
+        self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+
+    @staticmethod
+    def open(
+        where: "Path | str | Server",
+        migrations: Sequence[Migration],
+        *,
+        metrics: CollectorRegistry | None = None,
+    ) -> "Database":
+        """Open or create the store, bring its schema up to date and start its threads.
+
+        ``migrations`` are (version, name, SQL) from version 1 without gaps, never changed once released.
+        Raises DatabaseInUse, DatabaseUnusable or SchemaMismatch.
+        """
+        if isinstance(where, Path | str):
+            from roles.runtime.storage.sqlite import SqliteDatabase
+
+            return SqliteDatabase.open_file(where, migrations, metrics=metrics)
+        # Only a mint that was told so needs the driver.
+        from roles.runtime.storage.postgres import PostgresDatabase
+
+        return PostgresDatabase.open_server(where, migrations, metrics=metrics)
+
+    async def write(self, fn: Callable[[Connection], T]) -> T:
+        """Run ``fn`` on a writer's thread and return its result once it is durable.
+
+        What ``fn`` raises is raised here and undoes that write alone. ``fn`` must not begin, commit or roll
+        back, and must do nothing but read and write the store: where writers meet it is run again. A caller
+        who is cancelled does not know whether the write took place; it does. Raises CommitFailed when the
+        store did not take the write or its batch, StorageClosed after `close`.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def start() -> asyncio.Future[T]:
+            self._queue.put(Work(fn, filling(future), loop))
+            return future
+
+        return await self._bounded(start)
+
+    def submit(self, fn: Callable[[Connection], Any], done: Done) -> None:
+        """As `write`, for who cannot wait and has no more than one write under way: `done` is called.
+
+        Raises StorageClosed after `close`.
+        """
+        loop = asyncio.get_running_loop()
+        with self._closing:
+            if self._closed:
+                raise StorageClosed(f"{self.name} has been closed")
+            self._queue.put(Work(fn, done, loop))
+
+    @abstractmethod
+    async def read(self, fn: Callable[[Connection], T]) -> T:
+        """Run ``fn`` on a reader's thread, in one snapshot that holds every write whose result was delivered.
+
+        ``fn`` must fetch what it needs: a cursor is of no use once it has returned. Raises ReadFailed when
+        the store fails, StorageClosed after `close`.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Commit what is queued, end all threads and give the store free; blocks for that long."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.to_thread(self.close)
+
+    async def _bounded(self, start: Callable[[], asyncio.Future[T]]) -> T:
+        """Queue a call when there is room; it keeps the room until it is done, even if its caller leaves."""
+        await self._room.acquire()
+        with self._closing:
+            if self._closed:
+                self._room.release()
+                raise StorageClosed(f"{self.name} has been closed")
+            future = start()
+        future.add_done_callback(lambda _: self._room.release())
+        return await asyncio.shield(future)
