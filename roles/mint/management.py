@@ -101,7 +101,7 @@ class Management:
             pid=os.getpid(),
             uptime_s=round(time.monotonic() - self._started, 3),
             url=bench.url,
-            store=str(bench.database.path),
+            store=bench.database.name,
             ready=bench.readiness.ready,
             reasons=bench.readiness.reasons,
             notes=bench.readiness.notes,
