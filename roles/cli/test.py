@@ -1,9 +1,11 @@
 """`hashpool test`: the tests of a newcomer and of CI, with the coverage gate of protocols/."""
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 
 from roles.cli.checkout import home
 
@@ -23,8 +25,17 @@ def main(argv: list[str]) -> int:
          "--cov=protocols", "--cov-branch", "--cov-fail-under=100", "--cov-report=term-missing:skip-covered"],
         ["tests/functional", "tests/chaos", "-n", options.workers, "--dist", "loadfile"],
     ]  # fmt: skip
-    codes = [run(suite, environment) for suite in suites]
+    with installing():
+        codes = [run(suite, environment) for suite in suites]
     return max(codes)
+
+
+@contextlib.contextmanager
+def installing() -> Iterator[None]:
+    """Meanwhile the clients of others are installed, so that no test waits for it; what fails, it says."""
+    command = [sys.executable, "-m", "roles.cli.foreign"]
+    with subprocess.Popen(command, cwd=home(), stdin=subprocess.DEVNULL):  # noqa: S603
+        yield
 
 
 def run(arguments: list[str], environment: dict[str, str]) -> int:
