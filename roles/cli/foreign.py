@@ -1,7 +1,7 @@
 """Wallets and a mint of others, which tests and benchmarks run beside ours: installed on first use.
 
 Each has its own place in the installation's `clients` directory, named by the digest of its lock, and is
-never imported: its packages and ours do not go together. cashu-ts runs on the Node that the tests' lock brings,
+never imported: its packages and ours do not go together. cashu-ts runs on the Node of the tests' lock,
 nutshell in a virtual environment of its own.
 """
 
