@@ -3,7 +3,7 @@
 from collections import deque
 from enum import Enum
 
-from roles.template_provider.draft import Draft
+from roles.templates.draft import Draft
 
 MAX_TEMPLATES = 512
 MAX_FORGOTTEN = 1_024

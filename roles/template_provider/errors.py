@@ -3,12 +3,8 @@
 ::
 
     TemplateProviderError
-    ├── SolutionRefused      a solution that no node would accept; carries `verdict`, a word for metrics
-    ├── WrongChain           the node is on another chain than the configuration says (an OperatorError)
-    └── FeedUnavailable      ZMQ is configured and pyzmq is not installed (an OperatorError)
+    └── SolutionRefused      a solution that no node would accept; carries `verdict`, a word for metrics
 """
-
-from roles.runtime.errors import OperatorError
 
 
 class TemplateProviderError(Exception):
@@ -21,11 +17,3 @@ class SolutionRefused(TemplateProviderError):
     def __init__(self, verdict: str, text: str) -> None:
         super().__init__(text)
         self.verdict = verdict
-
-
-class WrongChain(TemplateProviderError, OperatorError):
-    """The node and the configuration name different chains."""
-
-
-class FeedUnavailable(TemplateProviderError, OperatorError):
-    """zmq_block_address is set, and the zmq extra is not installed."""

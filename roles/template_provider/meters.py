@@ -1,35 +1,19 @@
-"""What the template provider counts."""
+"""What the template provider counts of its clients."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter
 
-_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+from roles.templates.meters import NodeMeters
 
 
 class Meters:
-    """Counters and gauges, named ``hashpool_template_provider_…``."""
+    """Counters, named ``hashpool_template_provider_…``, and those of the node's templates."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"hashpool_template_provider_{name}", text, labels, registry=registry)
 
-        def gauge(name: str, text: str) -> Gauge:
-            return Gauge(f"hashpool_template_provider_{name}", text, registry=registry)
-
+        self.node = NodeMeters(registry, "template_provider")
         self.templates = counter("templates", "Templates sent, by what caused them.", "cause")
         self.dropped = counter("dropped_transactions", "Transactions left out for clients' outputs.")
         self.data_requests = counter("data_requests", "Requests for transaction data, by answer.", "answer")
-        self.solutions = counter("solutions", "Solutions, by the verdict on them.", "verdict")
-        self.unsettled = gauge("solutions_unsettled", "Solved blocks that the node has not judged yet.")
         self.ignored = counter("ignored_messages", "Messages of clients that mean nothing here.")
-        self.tips = counter("tips", "New tips.")
-        self.node_errors = counter("node_errors", "Failed calls to the node, by reason.", "reason")
-        self.node_up = gauge("node_up", "1 while the node answers.")
-        self.height = gauge("template_height", "Height of the block being worked on.")
-        self.fees = gauge("template_fees_sat", "Fees in the node's newest template.")
-        self.transactions = gauge("template_transactions", "Transactions in the node's newest template.")
-        self.fetch = Histogram(
-            "hashpool_template_provider_fetch_seconds",
-            "How long the node takes for a template.",
-            buckets=_BUCKETS,
-            registry=registry,
-        )

@@ -5,16 +5,17 @@ import logging
 
 from protocols.noise.authority import encode_public, public_of
 from roles.node_client.client import NodeClient
+from roles.runtime import crash
 from roles.runtime.authority import authority_secret
 from roles.runtime.daemon import Daemon, DaemonSpec
 from roles.runtime.peer_server import ServerLimits, ServerMetrics
 from roles.runtime.peer_stream import StreamLimits
 from roles.runtime.sv2_connection import Sv2Connection, serve
-from roles.template_provider import zmq_feed
 from roles.template_provider.meters import Meters
 from roles.template_provider.session import LIMIT, Session, Terms
-from roles.template_provider.source import Pace, Source
-from roles.template_provider.submission import Submitter
+from roles.templates import zmq_feed
+from roles.templates.source import Pace, Source
+from roles.templates.submission import Submitter, is_taken
 from shared_config.pool_side import PoolSide
 from shared_config.template_provider import TemplateProviderSettings
 
@@ -28,8 +29,14 @@ async def service(daemon: Daemon[TemplateProviderSettings, PoolSide]) -> None:
     secret = authority_secret(daemon.state)
     async with NodeClient.of(shared.bitcoin, daemon.state.parent) as node:
         pace = Pace(settings.fee_check_s)
-        source = Source(node, shared.network, pace, readiness=daemon.readiness, meters=meters)
-        submitter = Submitter(node, meters, source.poke)
+        source = Source(node, shared.network, pace, readiness=daemon.readiness, meters=meters.node)
+
+        def judged(verdict: str | None) -> None:
+            crash.at("template_provider.block-judged")
+            if is_taken(verdict):
+                source.poke()
+
+        submitter = Submitter(node, meters.node, judged)
         terms = Terms(settings.fee_gain_sat, settings.stale_template_s, settings.limits.handshake_s)
 
         async def handle(connection: Sv2Connection) -> None:

@@ -23,16 +23,17 @@ from protocols.sv2.template_distribution import (
     SubmitSolution,
 )
 from roles.node_client.answers import NodeTemplate
+from roles.runtime import crash
 from roles.runtime.errors import ConnectionLost
 from roles.runtime.sv2_connection import Sv2Connection
 from roles.template_provider.book import Absence, Book
-from roles.template_provider.draft import Draft
 from roles.template_provider.errors import SolutionRefused
 from roles.template_provider.meters import Meters
-from roles.template_provider.selection import MAX_OUTPUT_SIZE, Constraints
 from roles.template_provider.solution import assemble, belongs, read_coinbase
-from roles.template_provider.source import Source
-from roles.template_provider.submission import Submitter
+from roles.templates.draft import Draft
+from roles.templates.selection import MAX_OUTPUT_SIZE, Constraints
+from roles.templates.source import Source
+from roles.templates.submission import Submitter
 
 CATALOGUE = Catalogue(
     [
@@ -188,7 +189,7 @@ class Session:
             coinbase = read_coinbase(message)
             block = assemble(self._solved(message, coinbase), message, coinbase)
         except SolutionRefused as error:
-            self._meters.solutions.labels(error.verdict).inc()
+            self._meters.node.solutions.labels(error.verdict).inc()
             _log.error(
                 "a solution is not passed on: %s",
                 error,
@@ -199,6 +200,7 @@ class Session:
                 },
             )
             return
+        crash.at("template_provider.solution-heard")
         await self._submitter.submit(block, self._connection.peer)
 
     def _solved(self, message: SubmitSolution, coinbase: Transaction) -> Draft:

@@ -1,25 +1,15 @@
 """From a solution to a block, checked before a node sees it."""
 
-from dataclasses import dataclass
-
 from protocols.bitcoin.errors import EncodingError
-from protocols.bitcoin.header import ROLLABLE_VERSION_BITS, Header, serialize_block
+from protocols.bitcoin.header import ROLLABLE_VERSION_BITS, Header
 from protocols.bitcoin.merkle import WITNESS_RESERVED, root_from_path
 from protocols.bitcoin.target import meets
 from protocols.bitcoin.transaction import Transaction
 from protocols.sv2.template_distribution import SubmitSolution
-from roles.template_provider.draft import Draft
 from roles.template_provider.errors import SolutionRefused
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """A solved block, serialised; its hash in internal order, the value of its coinbase in satoshis."""
-
-    hash: bytes
-    height: int
-    value: int
-    data: bytes
+from roles.templates import block
+from roles.templates.block import Block
+from roles.templates.draft import Draft
 
 
 def read_coinbase(solution: SubmitSolution) -> Transaction:
@@ -63,13 +53,6 @@ def assemble(draft: Draft, solution: SubmitSolution, coinbase: Transaction) -> B
             f"version {solution.version:#x} changes bits of {draft.version:#x} that are not free",
         )
     header = header_of(draft, solution, coinbase)
-    block_hash = header.hash()
-    if not meets(block_hash, draft.target):
+    if not meets(header.hash(), draft.target):
         raise SolutionRefused("high-hash", "the hash is above the target of the template")
-    transactions = [transaction.data for transaction in draft.transactions]
-    return Block(
-        hash=block_hash,
-        height=draft.height,
-        value=sum(output.value for output in coinbase.outputs),
-        data=serialize_block(header.pack(), coinbase.serialize(), transactions),
-    )
+    return block.assemble(draft, header, coinbase)

@@ -4,8 +4,8 @@ import pytest
 
 from roles.node_client.answers import NodeTemplate
 from roles.template_provider.book import MAX_FORGOTTEN, MAX_TEMPLATES, Absence, Book
-from roles.template_provider.draft import Draft
-from roles.template_provider.selection import Constraints
+from roles.templates.draft import Draft
+from roles.templates.selection import Constraints
 
 
 @pytest.fixture

@@ -38,8 +38,8 @@ from roles.runtime.readiness import Readiness
 from roles.runtime.sv2_connection import Sv2Connection, connect, serve
 from roles.template_provider.meters import Meters
 from roles.template_provider.session import LIMIT, Session, Terms
-from roles.template_provider.source import Pace, Source
-from roles.template_provider.submission import Submitter
+from roles.templates.source import Pace, Source
+from roles.templates.submission import Submitter
 from shared_config.address import Address
 
 Make = Callable[..., TemplateTransaction]
@@ -98,8 +98,8 @@ class Provider:
         self.readiness = Readiness()
         meters = Meters(self.registry)
         pace = Pace(3600, first_pause_s=0.001, longest_pause_s=0.002)
-        self.source = Source(node, Network.REGTEST, pace, readiness=self.readiness, meters=meters)
-        self.submitter = Submitter(node, meters, self.source.poke)
+        self.source = Source(node, Network.REGTEST, pace, readiness=self.readiness, meters=meters.node)
+        self.submitter = Submitter(node, meters.node, lambda _: self.source.poke())
         self.terms = Terms(fee_gain_sat=1_000, stale_template_s=10.0, setup_s=PATIENCE)
 
         async def handle(connection: Sv2Connection) -> None:

@@ -12,10 +12,10 @@ from protocols.bitcoin.target import meets
 from protocols.bitcoin.transaction import Transaction, TxOut
 from protocols.sv2.template_distribution import SubmitSolution
 from roles.node_client.answers import NodeTemplate, TemplateTransaction
-from roles.template_provider.draft import Draft
 from roles.template_provider.errors import SolutionRefused
-from roles.template_provider.selection import Constraints
 from roles.template_provider.solution import assemble, belongs, header_of, read_coinbase
+from roles.templates.draft import Draft
+from roles.templates.selection import Constraints
 
 Make = Callable[..., TemplateTransaction]
 MakeTemplate = Callable[..., NodeTemplate]

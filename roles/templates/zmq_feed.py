@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from roles.template_provider.errors import FeedUnavailable
+from roles.templates.errors import FeedUnavailable
 from shared_config.address import Address
 
 _TOPIC = b"hashblock"

@@ -6,10 +6,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from roles.node_client.errors import NodeBusy, NodeRefused, NodeUnreachable
-from roles.template_provider import submission
-from roles.template_provider.meters import Meters
-from roles.template_provider.solution import Block
-from roles.template_provider.submission import MAX_PENDING, Submitter
+from roles.templates import submission
+from roles.templates.block import Block
+from roles.templates.meters import NodeMeters
+from roles.templates.submission import MAX_PENDING, Submitter, is_taken
 
 BLOCK = Block(bytes(range(32)), 120, 5_000_000_000, b"block")
 
@@ -18,10 +18,12 @@ class Bench:
     def __init__(self, node: Any, give_up_s: float = 60.0) -> None:
         self.registry = CollectorRegistry()
         self.accepted = 0
-        self.submitter = Submitter(node, Meters(self.registry), self.accept, give_up_s=give_up_s)
+        self.submitter = Submitter(
+            node, NodeMeters(self.registry, "template_provider"), self.judged, give_up_s=give_up_s
+        )
 
-    def accept(self) -> None:
-        self.accepted += 1
+    def judged(self, verdict: str | None) -> None:
+        self.accepted += is_taken(verdict)
 
     def count(self, verdict: str) -> float:
         name = "hashpool_template_provider_solutions_total"

@@ -10,11 +10,11 @@ from protocols.bitcoin.networks import Network
 from roles.node_client.answers import NodeTemplate, TemplateTransaction
 from roles.node_client.errors import NodeCredentialsMissing, NodeError, NodeUnreachable
 from roles.runtime.readiness import Readiness
-from roles.template_provider import source as source_module
-from roles.template_provider.errors import WrongChain
-from roles.template_provider.meters import Meters
-from roles.template_provider.selection import Constraints
-from roles.template_provider.source import MAX_DRAFTS, Pace, Source
+from roles.templates import source as source_module
+from roles.templates.errors import WrongChain
+from roles.templates.meters import NodeMeters
+from roles.templates.selection import Constraints
+from roles.templates.source import MAX_DRAFTS, Pace, Source
 
 Make = Callable[..., TemplateTransaction]
 MakeTemplate = Callable[..., NodeTemplate]
@@ -31,7 +31,7 @@ class Bench:
         self.node = node
         self.readiness = Readiness()
         self.registry = CollectorRegistry()
-        self.meters = Meters(self.registry)
+        self.meters = NodeMeters(self.registry, "template_provider")
         pace = Pace(fee_check_s, first_pause_s=0.001, longest_pause_s=0.002)
         self.source = Source(node, network, pace, readiness=self.readiness, meters=self.meters)
 
@@ -260,7 +260,7 @@ async def test_clients_with_the_same_constraints_share_a_draft(
 
 def test_ids_grow_and_never_come_again_after_a_restart(node: Any) -> None:
     def source(now: float) -> Source:
-        meters = Meters(CollectorRegistry())
+        meters = NodeMeters(CollectorRegistry(), "template_provider")
         return Source(node, Network.REGTEST, Pace(1), readiness=Readiness(), meters=meters, clock=lambda: now)
 
     first = source(1_800_000_000.0)

@@ -14,8 +14,8 @@ from protocols.sv2.template_distribution import (
     SetNewPrevHash,
 )
 from roles.node_client.answers import NodeTemplate, TemplateTransaction
-from roles.template_provider.draft import Draft
-from roles.template_provider.selection import Constraints
+from roles.templates.draft import Draft
+from roles.templates.selection import Constraints
 
 Make = Callable[..., TemplateTransaction]
 MakeTemplate = Callable[..., NodeTemplate]

@@ -19,7 +19,7 @@ from protocols.sv2.template_distribution import (
     SetNewPrevHash,
 )
 from roles.node_client.answers import NodeTemplate, TemplateTransaction
-from roles.template_provider.selection import Constraints, select
+from roles.templates.selection import Constraints, select
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 import zmq
 
-from roles.template_provider import zmq_feed
-from roles.template_provider.errors import FeedUnavailable
+from roles.templates import zmq_feed
+from roles.templates.errors import FeedUnavailable
 from shared_config.address import Address
 
 Eventually = Callable[[Callable[[], bool]], Awaitable[None]]

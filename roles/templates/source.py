@@ -16,10 +16,10 @@ from roles.node_client.errors import NodeError, NodeTimeout, NodeWarmingUp
 from roles.runtime.backoff import Backoff
 from roles.runtime.readiness import Readiness
 from roles.runtime.task_group import TaskGroup
-from roles.template_provider.draft import Draft
-from roles.template_provider.errors import WrongChain
-from roles.template_provider.meters import Meters
-from roles.template_provider.selection import Constraints
+from roles.templates.draft import Draft
+from roles.templates.errors import WrongChain
+from roles.templates.meters import NodeMeters
+from roles.templates.selection import Constraints
 
 CONDITION = "node"
 MAX_DRAFTS = 16
@@ -67,7 +67,7 @@ class Source:
         pace: Pace,
         *,
         readiness: Readiness,
-        meters: Meters,
+        meters: NodeMeters,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._node = node

@@ -7,19 +7,22 @@ from typing import Protocol
 
 from protocols.bitcoin.hashing import display
 from roles.node_client.errors import NodeError, NodeMalformed, NodeRefused
-from roles.runtime import crash
 from roles.runtime.backoff import Backoff
-from roles.template_provider.meters import Meters
-from roles.template_provider.solution import Block
+from roles.templates.block import Block
+from roles.templates.meters import NodeMeters
 
 MAX_PENDING = 64
 GIVE_UP_S = 3_600.0
 """A block that no node took for so long is worth nothing any more; a node may be gone for a while."""
 
-# The node has the block, or does not know yet whether its chain is the best one.
-_HARMLESS = {"duplicate", "inconclusive"}
+_HARMLESS = frozenset({"duplicate", "inconclusive"})
 
 _log = logging.getLogger(__name__)
+
+
+def is_taken(verdict: str | None) -> bool:
+    """Whether the node has the block, be it that it does not know yet whether its chain is the best one."""
+    return verdict is None or verdict in _HARMLESS
 
 
 class Judge(Protocol):
@@ -31,22 +34,34 @@ class Judge(Protocol):
 
 
 class Submitter:
-    """Submits each block in a task of its own, again and again while the node is away."""
+    """Submits each block in a task of its own, again and again while the node is away.
+
+    `judged` is called with each verdict, None for an accepted block.
+    """
 
     def __init__(
-        self, node: Judge, meters: Meters, accepted: Callable[[], None], *, give_up_s: float = GIVE_UP_S
+        self,
+        node: Judge,
+        meters: NodeMeters,
+        judged: Callable[[str | None], None],
+        *,
+        give_up_s: float = GIVE_UP_S,
     ) -> None:
         self._node = node
         self._meters = meters
-        self._accepted = accepted
+        self._judged = judged
         self._give_up_s = give_up_s
         self._room = asyncio.Semaphore(MAX_PENDING)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def submit(self, block: Block, peer: str) -> None:
-        """Begin to submit a block; waits while 64 others are under way."""
+    async def submit(
+        self, block: Block, peer: str, told: Callable[[str | None], None] = lambda _: None
+    ) -> None:
+        """Begin to submit a block, and have `told` called with the verdict on it; waits while 64 others are
+        under way.
+        """
         await self._room.acquire()
-        task = asyncio.get_running_loop().create_task(self._settle(block, peer))
+        task = asyncio.get_running_loop().create_task(self._settle(block, peer, told))
         self._tasks.add(task)
         task.add_done_callback(self._settled)
         self._meters.unsettled.set(len(self._tasks))
@@ -71,20 +86,18 @@ class Submitter:
         if error:
             _log.critical("a block could not be submitted", exc_info=error)
 
-    async def _settle(self, block: Block, peer: str) -> None:
+    async def _settle(self, block: Block, peer: str, told: Callable[[str | None], None]) -> None:
         fields = {"hash": display(block.hash), "height": block.height, "peer": peer}
-        crash.at("template_provider.solution-heard")
         verdict = await self._judge(block, fields)
-        crash.at("template_provider.block-judged")
+        self._judged(verdict)
         self._meters.solutions.labels(verdict or "accepted").inc()
         if verdict is None:
             _log.info("block accepted", extra={**fields, "value_sat": block.value})
-        elif verdict in _HARMLESS:
+        elif is_taken(verdict):
             _log.warning("block neither taken nor refused", extra={**fields, "verdict": verdict})
         else:
             _log.error("block refused", extra={**fields, "verdict": verdict})
-        if verdict is None or verdict in _HARMLESS:
-            self._accepted()
+        told(verdict)
 
     async def _judge(self, block: Block, fields: dict[str, object]) -> str | None:
         backoff = Backoff(0.05, 2.0)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roles.node_client.answers import NodeTemplate, TemplateTransaction
-from roles.template_provider.selection import Constraints, select
+from roles.templates.selection import Constraints, select
 
 Make = Callable[..., TemplateTransaction]
 MakeTemplate = Callable[..., NodeTemplate]
