@@ -49,6 +49,17 @@ class HttpLimits(Settings):
     """Reverse proxies, as addresses or networks, whose X-Forwarded-For is believed; nobody else's is."""
 
 
+class WatchdogSettings(Settings):
+    """How the ledger's counters are compared with its rows."""
+
+    every_s: float = Field(default=10.0, ge=0, le=86_400)
+    """Between two checks of what is new. 0 turns the watchdog off."""
+    recount_h: float = Field(default=24.0, ge=0, le=8_760)
+    """Between two counts of all rows. 0 for one at each start alone."""
+    duty: float = Field(default=0.05, ge=0.001, le=1)
+    """The part of the time in which rows are read while a count is under way."""
+
+
 class IssuerSettings(Settings):
     """A pool whose credits become quotes here."""
 
@@ -79,6 +90,9 @@ class MintSettings(DaemonSettings):
     certificate_validity_s: int = Field(default=86_400, ge=60, le=31_536_000)
     info: InfoSettings = InfoSettings()
     http: HttpLimits = HttpLimits()
+    watchdog: WatchdogSettings = WatchdogSettings()
+    metric_keysets: int = Field(default=32, ge=0, le=1_000)
+    """The newest keysets have metrics of their own; those of all others are summed."""
     limits: ConnectionLimits = ConnectionLimits(connections=64, connections_per_host=64)
     credits_window: int = Field(default=16, ge=1, le=1_000)
     """Credits frames that an issuer may have unanswered."""

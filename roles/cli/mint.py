@@ -27,9 +27,12 @@ ACTIONS: Final = {
     "pause": "stop issuing, or one method or unit, until `resume`; also over restarts",
     "resume": "let go on what `pause` has stopped",
     "quote": "look at a quote, or mend it",
+    "watchdog": "whether the ledger's counters are what its rows sum to",
     "journal": "what was done here, the newest first",
 }
 _TIMEOUT_S: Final = 60.0
+_COUNT_S: Final = 3600.0
+"""Counting all rows takes a minute for some tens of millions."""
 _PIPE_WIDTH: Final = 200
 
 
@@ -42,7 +45,8 @@ def main(argv: list[str]) -> int:
     options = parse(argv)
     state = development_state(options.state, options.port_offset)
     try:
-        told = ask(state / ROLE / SOCKET, order(options), timeout_s=_TIMEOUT_S)
+        timeout_s = _COUNT_S if options.action == "watchdog" else _TIMEOUT_S
+        told = ask(state / ROLE / SOCKET, order(options), timeout_s=timeout_s)
     except OperatorError as error:
         print(f"hashpool mint: {error}", file=sys.stderr)
         return error.exit_code
@@ -91,6 +95,17 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "--paid", type=int, metavar="AMOUNT", help="what was paid for it, where the mint does not know"
     )
     quote.add_argument("--reason", metavar="TEXT", help="why; kept in the journal")
+    watchdog = commands["watchdog"]
+    watchdog.add_argument(
+        "what",
+        nargs="?",
+        default="state",
+        choices=("state", "run", "clear"),
+        help="state: what it found; run: count all rows now; clear: go on after it has stopped the mint",
+    )
+    watchdog.add_argument(
+        "--reason", default="by hand", metavar="TEXT", help="for clear, kept in the journal"
+    )
     for name in ("keysets", "journal"):
         commands[name].add_argument("--limit", type=int, default=20, metavar="N", help="how many (20)")
     options = parser.parse_args(argv)
@@ -130,6 +145,10 @@ def order(options: argparse.Namespace) -> dict[str, Any]:
             }
         case "quote":
             return {"order": "quote", "quote": options.quote}
+        case "watchdog":
+            orders = {"state": "watchdog", "run": "recount", "clear": "clear"}
+            reason = {"reason": options.reason} if options.what == "clear" else {}
+            return {"order": orders[options.what], **reason}
         case "keysets":
             return {"order": "keysets", "unit": options.unit, "limit": options.limit}
         case "journal":
@@ -201,9 +220,9 @@ def _show_journal(console: Console, told: dict[str, Any]) -> None:
 
 
 def _text(name: str, value: Any) -> str:
-    if value is None:
+    if value is None or value == []:
         return "none"
-    if name in {"updated_at", "final_expiry"}:
+    if name in {"updated_at", "final_expiry", "checked_at", "recounted_at", "since"}:
         return _time(value)
     if isinstance(value, list):
         return "; ".join(

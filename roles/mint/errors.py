@@ -6,7 +6,8 @@
     ├── KeysetMismatchError     a stored keyset does not come from the seed
     ├── OrderUnreadable         what was asked at the local socket is no order
     ├── RotationRefused         a unit that is not there, or is not rotated by hand
-    └── RepairRefused           a quote that is not there, or is not to be mended so
+    ├── RepairRefused           a quote that is not there, or is not to be mended so
+    └── StillDifferent          what stopped the mint is as it was
     Exception
     ├── OverloadedError         too much waits; answered 503 with Retry-After
     └── CountersBrokenError     more would be redeemed than was issued: a key has leaked or the store is wrong
@@ -36,6 +37,12 @@ class RotationRefused(OperatorError):
 
 class RepairRefused(OperatorError):
     """A quote that stays as it is."""
+
+    exit_code = sysexits.DATA
+
+
+class StillDifferent(OperatorError):
+    """The ledger's counters are still not what its rows sum to."""
 
     exit_code = sysexits.DATA
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Final, assert_never
 
 from roles.mint import journal, repair, rotation
-from roles.mint.halts import Halts
+from roles.mint.halts import WATCHDOG, Halts
 from roles.mint.info import version_text
 from roles.mint.orders import (
     AnyOrder,
+    Clear,
     CorrectQuote,
     DoneTold,
     EntryTold,
@@ -24,18 +25,22 @@ from roles.mint.orders import (
     KeysetsTold,
     KeysetTold,
     LookAtQuote,
+    LookAtWatchdog,
     Pause,
     QuoteTold,
     ReadJournal,
+    Recount,
     Resume,
     Rotate,
     RotateTold,
     Status,
     StatusTold,
     Told,
+    WatchdogTold,
     read_order,
 )
 from roles.mint.seed import MintSeed
+from roles.mint.watchdog import Watchdog
 from roles.runtime.readiness import Readiness
 from roles.runtime.storage import Connection, Database
 
@@ -50,6 +55,7 @@ class Bench:
     database: Database
     seed: MintSeed
     halts: Halts
+    watchdog: Watchdog
     readiness: Readiness
     url: str
     book_changed: Callable[[], Awaitable[None]]
@@ -86,6 +92,13 @@ class Management:
                 return await self._look(order.quote)
             case CorrectQuote():
                 return await self._correct(order)
+            case LookAtWatchdog():
+                return self._watchdog()
+            case Recount():
+                await bench.watchdog.recount()
+                return self._watchdog()
+            case Clear():
+                return DoneTold(changed=await bench.watchdog.clear(order.reason))
             case ReadJournal():
                 entries = await bench.database.read(lambda c: journal.latest(c, order.limit))
                 return JournalTold(entries=[EntryTold.model_validate(entry) for entry in entries])
@@ -108,6 +121,17 @@ class Management:
             halts=[HaltTold.model_validate(halt) for halt in bench.halts.current],
             keysets=counts[0],
             active_keysets=counts[1],
+        )
+
+    def _watchdog(self) -> WatchdogTold:
+        watchdog = self._bench.watchdog
+        stops = [halt for halt in self._bench.halts.current if halt.scope == WATCHDOG]
+        return WatchdogTold(
+            on=watchdog.is_on,
+            checked_at=watchdog.checked_at,
+            recounted_at=watchdog.recounted_at,
+            differences=[str(each) for each in watchdog.differences],
+            stopped=HaltTold.model_validate(stops[0]) if stops else None,
         )
 
     async def _rotate(self, order: Rotate) -> RotateTold:

@@ -15,6 +15,7 @@ class Meters:
     """What the mint counts, in one registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
         self.refusals = Counter(
             "hashpool_mint_refusals", "Requests refused, by code.", ["code"], registry=registry
         )
@@ -37,6 +38,11 @@ class Meters:
         self.ignored = Gauge(
             "hashpool_mint_issuer_messages_ignored",
             "Messages on issuance links that are not known here.",
+            registry=registry,
+        )
+        self.waiting = Gauge(
+            "hashpool_mint_signatory_waiting",
+            "Requests whose points are computed, or wait for that.",
             registry=registry,
         )
         self.links = Gauge("hashpool_mint_issuer_links", "Issuers connected.", registry=registry)

@@ -1,4 +1,4 @@
-"""What looks after a mint while it serves: what is stopped, and the local socket for its operator."""
+"""What looks after a mint while it serves: its watchdog, what is stopped, and its operator's local socket."""
 
 import asyncio
 import logging
@@ -6,11 +6,15 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from roles.mint.halts import Halts
+from roles.mint.keyset_gauges import KeysetGauges
 from roles.mint.management import SOCKET_NAME, Bench, Management
+from roles.mint.meters import Meters
 from roles.mint.seed import MintSeed
+from roles.mint.watchdog import Watchdog
 from roles.runtime.local_socket import LocalServer
 from roles.runtime.readiness import Readiness
 from roles.runtime.storage import Database
+from shared_config.mint import MintSettings
 
 _log = logging.getLogger(__name__)
 
@@ -25,13 +29,17 @@ class Office:
         readiness: Readiness,
         halts: Halts,
         *,
+        meters: Meters,
+        settings: MintSettings,
         directory: Path,
         url: str,
         book_changed: Callable[[], Awaitable[None]],
     ) -> None:
         self._halts = halts
         self._readiness = readiness
-        bench = Bench(database, seed, halts, readiness, url, book_changed)
+        self._watchdog = Watchdog(database, halts, settings.watchdog, meters.registry, meters.alarm)
+        self._gauges = KeysetGauges(database, meters.registry, settings.metric_keysets)
+        bench = Bench(database, seed, halts, self._watchdog, readiness, url, book_changed)
         self._socket = LocalServer(directory / SOCKET_NAME, Management(bench).answer)
 
     async def open(self) -> None:
@@ -47,6 +55,7 @@ class Office:
         """Keep up with the store, until cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._halts.follow(self._readiness))
+                for part in (self._halts.follow(self._readiness), self._watchdog.run(), self._gauges.run()):
+                    tasks.create_task(part)
         finally:
             await self._socket.close()

@@ -72,6 +72,25 @@ class CorrectQuote(Order):
     reason: Reason
 
 
+class LookAtWatchdog(Order):
+    """What the watchdog has found."""
+
+    order: Literal["watchdog"]
+
+
+class Recount(Order):
+    """Count all rows now."""
+
+    order: Literal["recount"]
+
+
+class Clear(Order):
+    """Go on after the watchdog has stopped the mint."""
+
+    order: Literal["clear"]
+    reason: Reason
+
+
 class ReadJournal(Order):
     """What was done, newest first."""
 
@@ -79,7 +98,19 @@ class ReadJournal(Order):
     limit: int = Field(default=50, ge=1, le=10_000)
 
 
-AnyOrder = Status | Keysets | Rotate | Pause | Resume | LookAtQuote | CorrectQuote | ReadJournal
+AnyOrder = (
+    Status
+    | Keysets
+    | Rotate
+    | Pause
+    | Resume
+    | LookAtQuote
+    | CorrectQuote
+    | LookAtWatchdog
+    | Recount
+    | Clear
+    | ReadJournal
+)
 _ORDERS: TypeAdapter[AnyOrder] = TypeAdapter(Annotated[AnyOrder, Field(discriminator="order")])
 
 
@@ -185,6 +216,16 @@ class QuoteTold(Told):
     locked: bool
     updated_at: int
     issues: list[IssueTold]
+
+
+class WatchdogTold(Told):
+    """What the watchdog found, times in Unix seconds; `stopped` since it found something."""
+
+    on: bool
+    checked_at: int | None
+    recounted_at: int | None
+    differences: list[str]
+    stopped: HaltTold | None
 
 
 class EntryTold(Told):

@@ -161,4 +161,12 @@ CREATE TABLE journal (
 ) STRICT;
 """
 
-MIGRATIONS: tuple[Migration, ...] = ((1, "first", _FIRST), (2, "operations", _OPERATIONS))
+_ISSUES = """
+CREATE INDEX issue_by_quote ON issue (quote_no);
+"""
+
+MIGRATIONS: tuple[Migration, ...] = (
+    (1, "first", _FIRST),
+    (2, "operations", _OPERATIONS),
+    (3, "issues", _ISSUES),
+)

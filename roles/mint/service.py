@@ -110,17 +110,19 @@ class Mint:
         self._signatory = signatory
         self._keysets = KeysetWatch(book, database, seed)
         book.seek = self._keysets.seek
+        self._meters = Meters(daemon.metrics)
         self._halts = Halts(database, time.time)
         self.office = Office(
             database,
             seed,
             daemon.readiness,
             self._halts,
+            meters=self._meters,
+            settings=daemon.config,
             directory=daemon.state,
             url=daemon.shared.mint.url,
             book_changed=partial(self._keysets.refresh, everything=True),
         )
-        self._meters = Meters(daemon.metrics)
         http = daemon.config.http
         self._sizes = Sizes(array=http.outputs, batch=http.quotes)
 
@@ -173,6 +175,7 @@ class Mint:
             mint_url=self._daemon.shared.mint.url,
             window=config.credits_window,
         )
+        self._meters.waiting.set_function(lambda: float(self._signatory.waiting))
         self._meters.links.set_function(lambda: float(acceptor.linked))
         self._meters.ignored.set_function(lambda: float(acceptor.ignored))
         return serve(

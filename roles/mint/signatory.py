@@ -30,6 +30,11 @@ class Signatory:
         self._own = Crew("credits", 1)
         self.limit = waiting
 
+    @property
+    def waiting(self) -> int:
+        """Requests of wallets that are computed, or wait for that."""
+        return self._crew.pending
+
     async def run(self, work: Callable[[], T]) -> T:
         """The result of `work`; raises what it raises, OverloadedError when too many requests wait."""
         if self._crew.pending >= self.limit:

@@ -11,7 +11,10 @@ import pytest
 
 from protocols.bitcoin.secp256k1 import public_key
 from roles.cli.mint import main
+from roles.mint.schema import MIGRATIONS
+from roles.mint.service import STORE_NAME
 from roles.runtime import sysexits
+from roles.runtime.storage import Database
 from tests.functional.development import Development
 from tests.functional.mint_peer import Issuer, Wallet
 from tests.functional.processes import Site
@@ -94,3 +97,49 @@ async def test_an_operator_looks_at_a_mint_and_pauses_it_over_a_restart(
     assert "pause issuing: a test" in out
     await daemon.stop()
     assert not (daemon.state / "control.sock").exists()
+
+
+async def test_a_mint_whose_books_differ_stops_issuing_until_its_operator_clears_it(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operator = Operator(site.state, capsys)
+    development = Development(site, issuers=(public_key(GOOD),))
+    daemon = development.daemon("mint", watchdog__every_s="0.1", watchdog__duty="1")
+    await development.start()
+    server = Server.of(daemon, "issuance_address", development.keys.mint, "issuance")
+    async with aiohttp.ClientSession() as session:
+        url = f"http://{daemon.settings['http_address']}"
+        issuer = await Issuer(server, GOOD).begin()
+        wallet = await Wallet(session, url, public_key(GOOD)).begin()
+        proofs = await wallet.tokens(issuer, 4)
+        issuer.link.close()
+        await daemon.stop()
+        await alter(daemon.state, "UPDATE keyset SET issued = issued + 1 WHERE issued > 0")
+        daemon.start()
+        await daemon.logged(r"the books differ, issuing is stopped: issued of \d+: the counter says 5")
+        # Mended behind its back, it is stopped as long as nobody has looked.
+        await daemon.stop()
+        await alter(daemon.state, "UPDATE keyset SET issued = issued - 1 WHERE issued > 0")
+        daemon.start()
+        async for _ in daemon.polls("to say that it is stopped"):
+            if "the books differ" in (await daemon.health("/ready"))[1]:
+                break
+        swap = wallet.swap(proofs, wallet.basket(4))
+        assert await wallet.refused("/v1/swap", swap) == DISABLED
+        assert (await operator("watchdog", "run"))["differences"] == []
+        code, out, _ = await operator.run("watchdog")
+        assert code == 0
+        assert "the books differ: issued of" in out
+        assert await operator("watchdog", "clear", "--reason", "put right") == {"changed": True}
+        await daemon.ready()
+        await wallet.granted("/v1/swap", swap)
+        metrics = (await daemon.health("/metrics"))[1]
+        assert "hashpool_mint_watchdog_differences 0.0" in metrics
+        assert 'hashpool_http_operation_errors_total{code="20003",operation="swap"} 1.0' in metrics
+    assert [each["action"] for each in (await operator("journal"))["entries"]] == ["clear", "stop"]
+
+
+async def alter(state: Path, statement: str) -> None:
+    """Change the store of a mint that does not run."""
+    async with Database.open(state / STORE_NAME, MIGRATIONS) as database:
+        await database.write(lambda c: c.execute(statement).rowcount)

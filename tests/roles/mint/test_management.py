@@ -5,13 +5,15 @@ from typing import Any
 import pytest
 
 from protocols.cashu.errors import MintingDisabledError
-from roles.mint.errors import OrderUnreadable, RepairRefused, RotationRefused
+from roles.mint.errors import OrderUnreadable, RepairRefused, RotationRefused, StillDifferent
 from roles.mint.halts import WATCHDOG, Halts
 from roles.mint.keyset_watch import KeysetWatch
 from roles.mint.management import Bench, Management
 from roles.mint.seed import MintSeed
+from roles.mint.watchdog import Watchdog
 from roles.runtime.readiness import Readiness
 from roles.runtime.storage import Connection
+from shared_config.mint import WatchdogSettings
 from tests.roles.mint.house import NOW, House
 
 SAT = "sat"
@@ -29,8 +31,18 @@ class Desk:
         async def book_changed() -> None:
             await watch.refresh(everything=True)
 
+        self.watchdog = Watchdog(
+            house.database, self.halts, WatchdogSettings(), house.registry, house.meters.alarm
+        )
         bench = Bench(
-            house.database, house.seed, self.halts, self.readiness, "http://mint", book_changed, house.clock
+            house.database,
+            house.seed,
+            self.halts,
+            self.watchdog,
+            self.readiness,
+            "http://mint",
+            book_changed,
+            house.clock,
         )
         self.management = Management(bench)
         house.teller = house.open_teller(halts=self.halts)
@@ -239,3 +251,25 @@ async def test_corrections_that_would_make_or_lose_money_are_refused(desk: Desk)
     with pytest.raises(RepairRefused, match="issued already"):
         await desk("correct", quote="sat-0", amount_paid=7, reason="x")
     assert await journal(desk) == []
+
+
+async def test_the_watchdog_tells_what_it_found_and_is_cleared_when_the_books_agree_again(desk: Desk) -> None:
+    house = desk.house
+    await house.tokens(4)
+    told = await desk("recount")
+    assert (told["on"], told["differences"], told["stopped"]) == (True, [], None)
+    await house.database.write(
+        lambda c: c.execute("UPDATE keyset SET issued = 5 WHERE keyset_no = 1") and None
+    )
+    told = await desk("recount")
+    assert told["differences"] == ["issued of 1: the counter says 5, the rows sum to 4"]
+    assert told["stopped"]["reason"].startswith("the books differ: issued of 1")
+    with pytest.raises(StillDifferent, match="still differ"):
+        await desk("clear", reason="hm")
+    await house.database.write(
+        lambda c: c.execute("UPDATE keyset SET issued = 4 WHERE keyset_no = 1") and None
+    )
+    assert await desk("clear", reason="put right") == {"changed": True}
+    assert (await desk("watchdog"))["stopped"] is None
+    assert await house.tokens(2)
+    assert [each[:2] for each in await journal(desk)] == [("clear", "watchdog"), ("stop", "watchdog")]
