@@ -21,6 +21,10 @@ TAIL = b"%016d%012d%d"
 _ROW = Struct("32s80s16s12sc")
 _TERMS = slice(16, 28)
 _INSERT = "INSERT INTO batch (first_seq, time, tip_no, size, body) VALUES (?, ?, ?, ?, ?)"
+_INSERT_BEHIND = (
+    "INSERT INTO batch (first_seq, time, tip_no, size, body) SELECT ?, ?, ?, ?, ?"
+    " WHERE (SELECT max(first_seq) FROM batch) IS ?"
+)
 
 
 class StoredRow(NamedTuple):
@@ -48,9 +52,12 @@ def last_row(connection: Connection) -> tuple[int, int]:
     return seq, time
 
 
-def store(connection: Connection, first: int, time: int, runs: Sequence[tuple[int, Sequence[bytes]]]) -> None:
-    """Store rows from number `first` on: `runs` of a tip's number and the parts of its rows."""
-    records = []
+def store(connection: Connection, first: int, time: int, runs: Sequence[tuple[int, Sequence[bytes]]]) -> int:
+    """Store rows from number `first` on: `runs` of a tip's number and the parts of its rows.
+
+    Returns the first row of the last record, 0 where there is none.
+    """
+    records: list[tuple[int, int, int, int, bytes]] = []
     for tip_no, parts in runs:
         for start in range(0, len(parts), PARTS * PLACES):
             piece = parts[start : start + PARTS * PLACES]
@@ -58,6 +65,19 @@ def store(connection: Connection, first: int, time: int, runs: Sequence[tuple[in
             records.append((first, time, tip_no, size, b"".join(piece)))
             first += size
     connection.executemany(_INSERT, records)
+    return records[-1][0] if records else 0
+
+
+def store_behind(
+    connection: Connection, last: int, first: int, time: int, run: tuple[int, Sequence[bytes]]
+) -> bool:
+    """Store a run of up to 64 rows as one record, if the last one is that which begins with row `last`.
+
+    Returns whether it was so.
+    """
+    tip_no, parts = run
+    values = (first, time, tip_no, len(parts) // PARTS, b"".join(parts), last)
+    return connection.execute(_INSERT_BEHIND, values).rowcount == 1
 
 
 def rows_from(connection: Connection, seq: int) -> Iterator[StoredRow]:

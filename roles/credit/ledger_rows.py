@@ -138,14 +138,56 @@ def append(
 
     Tells what became of them, and the number of the last row.
     """
-    before, earliest = batch.last_row(connection)
     price = (shift, pricing.minimum, int(pricing.valuation))
+    last = _append_plain(connection, register, entries, now, price)
+    if last is not None:
+        crash.at("pool.shares-written")
+        return Outcome(last - len(entries) + 1), last
+    before, earliest = batch.last_row(connection)
     register.begin(connection, before, price)
     addition = _Addition(connection, register, before, time=max(now, earliest), price=price)
     records = addition.add(entries)
     last = addition.store()
     crash.at("pool.shares-written")
     return Outcome(before + 1, records), last
+
+
+def _append_plain(
+    connection: Connection,
+    register: Register,
+    entries: Sequence[Entry],
+    now: int,
+    price: tuple[int, int, int],
+) -> int | None:
+    """The same by one statement, for new shares of one known tip on known terms, as most are; None, and
+    nothing is written, for others.
+    """
+    if register.end is None or not 0 < len(entries) <= batch.PLACES:
+        return None
+    before, (record, time) = register.last, register.end
+    register.begin(connection, before, price)
+    tip = entries[0][1][_PREVIOUS]
+    page = register.present(tip)
+    if page is None:
+        return None
+    tails = register.tails
+    parts: list[bytes] = []
+    for share_hash, header, target, amount, key, block in entries:
+        terms = None if key is None else tails.get(key)
+        if terms is None or terms[0] != target or terms[1] != amount or block or header[_PREVIOUS] != tip:
+            return None
+        parts += (share_hash, header, terms[2])
+    hashes = set(parts[:: batch.PARTS])
+    if len(hashes) < len(entries) or not (
+        page.rows.keys().isdisjoint(hashes) and page.older.keys().isdisjoint(hashes)
+    ):
+        return None
+    time = max(now, time)
+    if not batch.store_behind(connection, record, before + 1, time, (page.tip_no, parts)):
+        return None
+    page.rows.update(zip(parts[:: batch.PARTS], range(before + 1, before + 1 + len(entries)), strict=True))
+    register.added(before + 1, time)
+    return before + len(entries)
 
 
 class _Addition:
@@ -205,7 +247,7 @@ class _Addition:
         runs = [
             (tip_no, self._parts[start:end]) for (tip_no, start), end in zip(self._runs, ends, strict=True)
         ]
-        batch.store(self._connection, self._before + 1, self._time, runs)
+        self._register.added(batch.store(self._connection, self._before + 1, self._time, runs), self._time)
         return self._before + len(self._parts) // batch.PARTS
 
     def _page(self, tip: bytes) -> Page:

@@ -43,6 +43,9 @@ class Register:
 
     def __init__(self) -> None:
         self.last = 0
+        self.end: tuple[int, int] | None = None
+        """First row and time of the ledger's last record, where that is sure."""
+        self._new_end: tuple[int, int] | None = None
         self._pages: OrderedDict[bytes, Page] = OrderedDict()
         self._marks: dict[bytes, int | None] = {}
         self._terms: dict[Terms, int] = {}
@@ -53,6 +56,7 @@ class Register:
 
     def begin(self, connection: Connection, last: int, price: tuple[int, int, int] = (0, 0, 0)) -> None:
         """A write begins in a ledger whose last row is `last`, of rows of one shift and price."""
+        self.end = self._new_end = None
         if self._new_terms or price != self._tails_price or len(self.tails) > MAX_TERMS or last < self.last:
             self.tails.clear()
             self._tails_price = price
@@ -94,6 +98,19 @@ class Register:
             self._marks[tip] = len(page.rows)
         return page
 
+    def present(self, tip: bytes) -> Page | None:
+        """The page of a tip as `page` has it, where the ledger need not be asked for it."""
+        page = self._pages.get(tip)
+        if page is None or len(page.rows) >= GENERATION:
+            return None
+        self._pages.move_to_end(tip)
+        self._marks[tip] = len(page.rows)
+        return page
+
+    def added(self, record: int, time: int) -> None:
+        """The write has added rows; the last record begins with row `record`."""
+        self._new_end = (record, time) if record else None
+
     def terms_no(self, connection: Connection, terms: Terms) -> int:
         """The number of terms, which are kept if they are new."""
         number = self._terms.get(terms)
@@ -112,6 +129,7 @@ class Register:
         self._marks.clear()
         self._new_terms.clear()
         self.last = last
+        self.end = self._new_end
 
     def _catch_up(self, connection: Connection) -> None:
         """Rows that another process wrote, or a write of which nobody knew what became of it."""
