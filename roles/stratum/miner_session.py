@@ -40,6 +40,7 @@ from roles.stratum.replies import OrderedReplies
 from roles.stratum.rounds import Rounds
 from roles.stratum.share_desk import ShareDesk, Submitter
 from roles.stratum.tally import Tally
+from shared_config.sv1_listener import LineLimits
 
 __all__ = ["MinerOwner", "MinerSession", "SessionLimits", "SessionTiming"]
 
@@ -67,6 +68,33 @@ class SessionLimits:
     workers: int = 64
     own_shares_per_minute: float = 0.0
     tick_s: float = 5.0
+
+    @classmethod
+    def of(
+        cls, limits: LineLimits, *, keepalive_s: float, verdict_s: float, own_shares_per_minute: float
+    ) -> "SessionLimits":
+        """Those of a configuration."""
+        cost = limits.cost
+        return cls(
+            handshake_s=limits.handshake_s,
+            authorize_s=limits.authorize_s,
+            idle_s=limits.idle_s,
+            line_s=limits.line_s,
+            bad_shares_s=limits.bad_shares_s,
+            keepalive_s=keepalive_s,
+            verdict_s=verdict_s,
+            cost=CostTerms(
+                limits.shares_per_s,
+                cost.soft_s,
+                cost.hard_s,
+                cost.bad_line_s,
+                cost.refused_s,
+                cost.bad_share_s,
+            ),
+            open_requests=limits.open_submits,
+            workers=limits.workers,
+            own_shares_per_minute=own_shares_per_minute,
+        )
 
 
 class SessionTiming:

@@ -20,7 +20,6 @@ from roles.runtime.peer_stream import StreamLimits
 from roles.runtime.sv2_connection import Sv2Connection
 from roles.runtime.tls_identity import TlsIdentity, TlsMetrics
 from roles.stratum.client_metrics import ClientMetrics
-from roles.stratum.cost import CostTerms
 from roles.stratum.miner_session import SessionLimits
 from roles.stratum.mining_client import ClientTiming, MiningClient, Server
 from roles.stratum.mining_session import SessionTiming as UpstreamTiming
@@ -195,24 +194,10 @@ def examine(config: TranslatorSettings, find: Callable[[Path], Path]) -> None:
 
 
 def _session_limits(config: TranslatorSettings) -> SessionLimits:
-    return SessionLimits(
-        handshake_s=config.limits.handshake_s,
-        authorize_s=config.limits.authorize_s,
-        idle_s=config.limits.idle_s,
-        line_s=config.limits.line_s,
-        bad_shares_s=config.limits.bad_shares_s,
+    return SessionLimits.of(
+        config.limits,
         keepalive_s=config.keepalive_s,
         verdict_s=config.verdict_s,
-        cost=CostTerms(
-            config.limits.shares_per_s,
-            config.limits.cost.soft_s,
-            config.limits.cost.hard_s,
-            config.limits.cost.bad_line_s,
-            config.limits.cost.refused_s,
-            config.limits.cost.bad_share_s,
-        ),
-        open_requests=config.limits.open_submits,
-        workers=config.limits.workers,
         own_shares_per_minute=config.shown_shares_per_minute,
     )
 

@@ -10,7 +10,7 @@ from shared_config.mint import HttpLimits
 from shared_config.pool import PoolLimits
 from shared_config.proxy import EdgeLimits
 from shared_config.settings import Settings
-from shared_config.translator import CostSettings, LineLimits
+from shared_config.sv1_listener import CostSettings, LineLimits
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/limits.md").read_text()
@@ -43,7 +43,8 @@ def test_every_metric_on_the_page_exists() -> None:
     for name in set(re.findall(r"`hashpool_([a-z0-9_]+)", PAGE)):
         listener = name.removesuffix("_connections_ended")
         told = name.removeprefix("wallet_").removesuffix("_count")
-        texts = (f'"{listener}"', f'"{told}"', f'"hashpool_{told}"')
+        of_all = told.removeprefix("translator_")
+        texts = (f'"{listener}"', f'"{told}"', f'"hashpool_{told}"', f'("{of_all}"')
         assert any(text in source for text in texts), name
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from protocols.translation.difficulty import Rounding
 from roles.stratum.firmware import CLASSES, classify
-from shared_config.translator import FirmwareClass
+from shared_config.sv1_listener import FirmwareClass
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from roles.translator.__main__ import main
 from roles.translator.service import service
 from shared_config.address import Address
 from shared_config.miner_side import MinerSide, MintUrlSettings, PoolPeerSettings, ProxyPeerSettings
-from shared_config.translator import LineLimits, TlsSettings, TranslatorSettings
+from shared_config.sv1_listener import LineLimits, TlsSettings
+from shared_config.translator import TranslatorSettings
 from tests.reload_page import told_of
 from tests.roles.runtime.certificates import Pair, make_pair
 
