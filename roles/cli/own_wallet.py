@@ -7,33 +7,21 @@ file, from stdin or from a terminal, never from the arguments.
 import argparse
 import asyncio
 import getpass
-import secrets
 import sys
-import time
-from contextlib import AsyncExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
-
-from prometheus_client import CollectorRegistry
 
 from protocols.bitcoin.base58 import decode_check
 from protocols.bitcoin.errors import Base58Error
 from protocols.bitcoin.secp256k1 import SECRET_SIZE, is_secret, public_key
 from protocols.ehash.key_text import encode_key
+from roles.cli.wallet_reach import OWN, opened, say
 from roles.runtime import sysexits
 from roles.runtime.errors import OperatorError
-from roles.runtime.secret import SecretFile
-from roles.runtime.state import role_state
 from roles.wallet.claiming import Claimed, claim
-from roles.wallet.mint_client import MintClient, open_session
-from roles.wallet.seed import ENTROPY_SIZE, SEED_FILE, seed_from_words, words_from_entropy
-from roles.wallet.wallet import STORE_NAME, Wallet, open_store, open_wallet
+from roles.wallet.seed import SEED_FILE
 
-OWN: Final = "wallet"
-"""The sub-directory of the state; `proxy` is that of the proxy's wallet."""
-PATIENCE: Final = (0.5, 1.0, 2.0, 4.0)
-"""Pauses in seconds before a mint that did not answer is asked again."""
 _WIF_PREFIXES: Final = frozenset({0x80, 0xEF})
 _WANTED: Final = "64 hex digits, or what Bitcoin wallets export (WIF)"
 
@@ -97,28 +85,11 @@ def _decoded(text: str) -> bytes | None:
 
 
 async def _named(state: Path, name: str) -> bytes:
-    async with AsyncExitStack() as stack:
-        # The mint is not asked, so that a key can be had without one.
-        wallet = await _open(stack, state, "http://localhost")
+    # The mint is not asked, so that a key can be had without one.
+    async with opened(state, OWN, "http://localhost") as wallet:
         return (await wallet.key_for(name)).public_key
 
 
 async def _claim(state: Path, mint: str, secret: bytes | None) -> Claimed:
-    async with AsyncExitStack() as stack:
-        wallet = await _open(stack, state, mint)
-        return await claim(wallet, secret, lambda text: print(text, file=sys.stderr))
-
-
-async def _open(stack: AsyncExitStack, state: Path, mint: str) -> Wallet:
-    directory = role_state(state, OWN)
-    file = SecretFile(directory / SEED_FILE, store=directory / STORE_NAME)
-    words = file.load_or_create(lambda: words_from_entropy(secrets.token_bytes(ENTROPY_SIZE)))
-    database = await stack.enter_async_context(open_store(directory))
-    session = await stack.enter_async_context(open_session())
-    return open_wallet(
-        database,
-        MintClient(mint, session, waits=PATIENCE),
-        seed_from_words(words),
-        metrics=CollectorRegistry(),
-        clock_ms=lambda: time.time_ns() // 1_000_000,
-    )
+    async with opened(state, OWN, mint) as wallet:
+        return await claim(wallet, secret, say)

@@ -15,7 +15,7 @@ from roles.cli.auditing.credits import CreditRow
 from roles.cli.auditing.ledger import LedgerRow
 from roles.cli.auditing.mint import KeysetTotals, QuoteRow
 from roles.cli.auditing.summary import Link
-from roles.cli.auditing.wallet import ProofRow, SignatureRow, WalletQuote
+from roles.cli.auditing.wallet import Account, HandoutRow, ProofRow, SignatureRow, WalletQuote
 from roles.credit import batch
 from roles.credit.ledger_rows import rows_after
 from roles.runtime.storage import Connection, ReadOnlyConnection, open_readonly
@@ -164,6 +164,10 @@ class MintStore:
         rows = self._connection.execute("SELECT blinded, keyset_id, amount, signature FROM issued_signature")
         return {row[0]: SignatureRow(row[1], row[2], row[3]) for row in rows}
 
+    def spent(self) -> set[bytes]:
+        """Return the name (Y) of every token that was redeemed."""
+        return {row["y"] for row in self._connection.execute("SELECT y FROM spent")}
+
     def acked(self, issuer: bytes, store_id: bytes) -> int:
         """Return the highest sequence number that is settled for a ledger of an issuer."""
         row = self._connection.execute(
@@ -181,6 +185,43 @@ class WalletStore:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        columns = connection.execute("SELECT name FROM pragma_table_info('proof')")
+        # A store that no daemon has opened since there is a history has none.
+        self._has_history = any(row["name"] == "exchange_id" for row in columns)
+
+    def accounts(self) -> Iterator[Account]:
+        """Yield for each unit what its history comes to, and what is held or under way."""
+        if not self._has_history:
+            return
+        sums: dict[str, list[int]] = {}
+        for row in self._connection.execute("SELECT unit, amount FROM event"):
+            sums.setdefault(row["unit"], [0, 0, 0])[0] += row["amount"]
+        rows = self._connection.execute(
+            "SELECT coalesce(keyset.unit, '') AS unit, proof.amount, proof.state FROM proof"
+            " LEFT JOIN keyset ON keyset.id = proof.keyset_id WHERE proof.state = 'unspent'"
+            " OR (proof.state = 'pending' AND proof.exchange_id IS NOT NULL)"
+        )
+        for row in rows:
+            sums.setdefault(row["unit"], [0, 0, 0])[1 + (row["state"] == "pending")] += row["amount"]
+        for unit, (told, held, under_way) in sums.items():
+            yield Account(unit, told, held, under_way)
+
+    def handouts(self) -> Iterator[HandoutRow]:
+        """Yield every token that was handed out, with the sums of its proofs."""
+        if not self._has_history:
+            return
+        rows = self._connection.execute(
+            "SELECT token.id, token.amount, token.state, coalesce(sum(proof.amount), 0) AS whole,"
+            " coalesce(sum(proof.amount) FILTER (WHERE proof.state = 'pending'), 0) AS pending"
+            " FROM token LEFT JOIN proof ON proof.token_id = token.id GROUP BY token.id"
+        )
+        for row in rows:
+            yield HandoutRow(row["id"], row["amount"], row["state"], row["whole"], row["pending"])
+
+    def spent(self) -> Iterator[bytes]:
+        """Yield the name (Y) of every token that is spent as far as the wallet knows."""
+        for row in self._connection.execute("SELECT y FROM proof WHERE state = 'spent'"):
+            yield row["y"]
 
     def quotes(self) -> Iterator[WalletQuote]:
         """Yield every credit that the wallet knows."""
@@ -233,14 +274,19 @@ class WalletStore:
         return {row["id"]: parse_keys(orjson.loads(row["keys"])) for row in rows}
 
     def proofs(self, words: str) -> Iterator[ProofRow]:
-        """Yield the unspent tokens that derive from the seed words, with their blinding factors."""
+        """Yield the tokens that are not spent and whose blinding factors are known: those of the seed words,
+        and what was handed out with a lock.
+        """
         seed = seed_from_words(words)
         sources: dict[str, SecretSource] = {}
-        rows = self._connection.execute(
-            "SELECT keyset_id, amount, secret, signature, counter FROM proof"
-            " WHERE state <> 'spent' AND counter IS NOT NULL"
-        )
+        rows = self._connection.execute("SELECT * FROM proof WHERE state <> 'spent' ORDER BY y")
         for row in rows:
+            if row["counter"] is None:
+                if self._has_history and row["blinding"] is not None:
+                    yield ProofRow(
+                        row["keyset_id"], row["amount"], row["secret"], row["signature"], row["blinding"]
+                    )
+                continue
             keyset_id = row["keyset_id"]
             if keyset_id not in sources:
                 sources[keyset_id] = SecretSource(seed, keyset_id)
@@ -250,7 +296,7 @@ class WalletStore:
     def balance(self) -> tuple[int, str]:
         """Return the sum of all unspent tokens and the newest unit's name."""
         total = self._connection.execute(
-            "SELECT coalesce(sum(amount), 0) FROM proof WHERE state <> 'spent'"
+            "SELECT coalesce(sum(amount), 0) FROM proof WHERE state = 'unspent'"
         ).fetchone()
         newest = self._connection.execute(
             "SELECT unit FROM proof JOIN keyset ON keyset.id = keyset_id ORDER BY received_ms DESC LIMIT 1"

@@ -1,4 +1,8 @@
-"""`hashpool wallet`: what a wallet holds, a restore from its seed words, keys to mine with, and claims."""
+"""`hashpool wallet`: what a wallet holds; tokens sent and received; backup and restore; keys and claims.
+
+Beside a running proxy its wallet is asked over a socket in the state directory; when none runs the store is
+opened here. `--own` is a wallet of your own, apart from the proxy's.
+"""
 
 import argparse
 import asyncio
@@ -7,33 +11,29 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 from prometheus_client import CollectorRegistry
-from rich.console import Console
-from rich.table import Table
 
-from roles.cli.checkout import STATE_HELP, home
-from roles.cli.fleet import read_toml
-from roles.cli.own_wallet import OWN, PATIENCE, claim_into, key
+from roles.cli.own_wallet import claim_into, key, read_secret
+from roles.cli.wallet_options import parse
+from roles.cli.wallet_reach import OWN, PATIENCE, mint_of, order, role_of, say
+from roles.cli.wallet_show import show
 from roles.runtime import sysexits
 from roles.runtime.errors import OperatorError
 from roles.runtime.secret import SecretFile
 from roles.runtime.state import role_state, state_root
-from roles.runtime.storage import open_readonly
-from roles.wallet import purse, quote, readout
-from roles.wallet.errors import MintError, SeedError, StoreNotEmptyError, WalletError
+from roles.runtime.storage import Connection, ReadOnlyConnection, open_readonly
+from roles.wallet import handout, history, purse, quote, readout
+from roles.wallet.desk import balance
+from roles.wallet.errors import StoreNotEmptyError, WalletError
 from roles.wallet.mint_client import MintClient, open_session
 from roles.wallet.restore import Restored, check_empty, restore
 from roles.wallet.seed import SEED_FILE, seed_from_words
 from roles.wallet.wallet import STORE_NAME, open_store, open_wallet
-
-ROLE: Final = "proxy"
-_PIPE_WIDTH: Final = 200
 
 
 def main(argv: list[str]) -> int:
@@ -48,68 +48,32 @@ def main(argv: list[str]) -> int:
     except WalletError as error:
         hint = f" ({error.hint})" if error.hint else ""
         print(f"hashpool wallet: {error}{hint}", file=sys.stderr)
-        return exit_code(error)
+        return error.exit_code
     if options.json:
         print(orjson.dumps(told).decode())
     else:
-        show(options.action, told)
+        show(options, told)
     return sysexits.OK
 
 
-def parse(argv: list[str]) -> argparse.Namespace:
-    """Read the arguments."""
-    parser = argparse.ArgumentParser(prog="hashpool wallet", description=__doc__)
-    actions = parser.add_subparsers(dest="action", required=True)
-    purposes = {
-        "balance": "the ehash that is held, by unit",
-        "list": "the keys with what each has earned, and the tokens by size",
-        "restore": "find every token and every quote again from the seed words, into an empty store",
-        "key": "a key of your own to mine with by somebody else's proxy",
-        "claim": "mint what your own keys have earned, by whatever proxy they mined",
-    }
-    for name, purpose in purposes.items():
-        action = actions.add_parser(name, help=purpose, description=purpose)
-        action.add_argument("--state", metavar="DIR", help=STATE_HELP)
-        action.add_argument("--json", action="store_true", help="print one object on one line")
-    for name in ("balance", "list", "restore"):
-        actions.choices[name].add_argument(
-            "--own", action="store_true", help="your own wallet, that of key and claim, not the proxy's"
-        )
-    actions.choices["restore"].add_argument(
-        "--words", default="-", metavar="FILE", help="a file that holds the seed words; - or nothing: stdin"
-    )
-    for name in ("restore", "claim"):
-        actions.choices[name].add_argument(
-            "--mint", metavar="URL", help="the mint; by default that of shared/miner.toml"
-        )
-    actions.choices["key"].add_argument(
-        "name", nargs="?", default="miner", metavar="NAME", help="another name has another key (miner)"
-    )
-    for name in ("key", "claim"):
-        actions.choices[name].add_argument(
-            "--secret", metavar="FILE", help="a file that holds a private key, none of the wallet's; -: stdin"
-        )
-    return parser.parse_args(argv)
+# What is read from the store
 
 
 def look(state: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Read the store beside a proxy that may be running; raises OperatorError."""
-    path = state / role_of(options) / STORE_NAME
-    if not path.exists():
-        made = (
-            "hashpool wallet key makes it"
-            if role_of(options) == OWN
-            else "the proxy makes it when it first runs"
-        )
-        raise OperatorError(f"there is no wallet at {path}", hint=made, exit_code=sysexits.NO_INPUT)
-    with closing(open_readonly(path)) as connection:
+    if options.action == "list" and options.sent:
+        return order(state, options, {"order": "sent", "limit": options.limit})
+    with opened_store(state, options) as connection:
         balances = purse.balances(connection)
         quotes, waiting = quote.waiting(connection)
         told: dict[str, Any] = {
-            "balance": sum(item.amount for item in balances),
+            "balance": balance(connection)["ehash"],
             "waiting": {"quotes": quotes, "ehash": waiting},
             "units": [
                 {"unit": item.unit, "balance": item.amount, "proofs": item.proofs} for item in balances
+            ],
+            "out": [
+                {"unit": unit, "amount": amount, "tokens": count} for unit, amount, count in out(connection)
             ],
         }
         if options.action == "list":
@@ -119,14 +83,84 @@ def look(state: Path, options: argparse.Namespace) -> dict[str, Any]:
         return told
 
 
-def role_of(options: argparse.Namespace) -> str:
-    """Whose wallet it is, as a sub-directory of the state."""
-    return OWN if getattr(options, "own", True) else ROLE
+def past(state: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """The history, newest first; raises OperatorError."""
+    with opened_store(state, options) as connection:
+        found = []
+        if is_current(connection):
+            found = history.events(connection, options.limit, before=options.before, unit=options.unit)
+        return {"events": [asdict(event) for event in found], "balance": balance(connection)["ehash"]}
 
 
-def mint_of(options: argparse.Namespace) -> str:
-    """The mint that is meant."""
-    return str(options.mint or read_toml(home() / "config" / "shared" / "miner.toml")["mint"]["url"])
+def out(connection: Connection) -> list[tuple[str, int, int]]:
+    """What is handed out and not taken yet as far as is known: unit, sum, tokens."""
+    sums: dict[str, tuple[int, int]] = {}
+    for token in handout.still_out(connection) if is_current(connection) else ():
+        amount, count = sums.get(token.unit, (0, 0))
+        sums[token.unit] = amount + token.amount, count + 1
+    return [(unit, *each) for unit, each in sums.items()]
+
+
+def is_current(connection: Connection) -> bool:
+    """Whether the store has been opened by a daemon or command that knows of the history."""
+    return bool(connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'event'").fetchone())
+
+
+def opened_store(state: Path, options: argparse.Namespace) -> ReadOnlyConnection:
+    """A wallet's store, to be read; raises OperatorError."""
+    path = state / role_of(options) / STORE_NAME
+    if not path.exists():
+        made = (
+            "hashpool wallet key makes it"
+            if role_of(options) == OWN
+            else "the proxy makes it when it first runs"
+        )
+        raise OperatorError(f"there is no wallet at {path}", hint=made, exit_code=sysexits.NO_INPUT)
+    return open_readonly(path)
+
+
+# Orders
+
+
+def send(state: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Make tokens for somebody; raises OperatorError and WalletError."""
+    wanted = {
+        "order": "send",
+        "amount": options.amount,
+        "unit": options.unit,
+        "memo": options.memo,
+        "to": options.to,
+        "signatures": options.signatures,
+        "refund": options.refund,
+        "locktime": options.locktime,
+        "hash": options.hash,
+        "blinded": options.blinded,
+    }
+    return order(state, options, wanted)
+
+
+def receive(state: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Take tokens in, each word one; raises OperatorError and WalletError."""
+    secret = None if options.secret is None else read_secret(options.secret).hex()
+    texts = read_text(options.token, "token: ").split()
+    if not texts:
+        raise OperatorError("there is no token", hint="a token begins with cashuA or cashuB", exit_code=65)
+    told = []
+    for text in texts:
+        wanted = {"order": "receive", "token": text, "secret": secret, "preimage": options.preimage}
+        told.append(order(state, options, wanted))
+    return {"received": told, "balance": told[-1]["balance"]}
+
+
+def consolidate(state: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Put small tokens together; raises OperatorError and WalletError."""
+    wanted = {
+        "order": "consolidate",
+        "unit": options.unit,
+        "inputs": options.inputs,
+        "pause_s": options.pause,
+    }
+    return order(state, options, wanted)
 
 
 def claim(state: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -135,12 +169,22 @@ def claim(state: Path, options: argparse.Namespace) -> dict[str, Any]:
     return {**told, **look(state, options)}
 
 
-# Restore
+# Backup and restore
+
+
+def backup(state: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """The seed words; raises OperatorError."""
+    file = SecretFile(state / role_of(options) / SEED_FILE)
+    words = file.load()
+    if words is None:
+        raise OperatorError(f"there are no seed words at {file.path}", exit_code=sysexits.NO_INPUT)
+    seed_from_words(words)
+    return {"words": " ".join(words.split()), "file": str(file.path)}
 
 
 def restore_into(state: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Restore a wallet into a state directory; raises OperatorError and WalletError."""
-    words = read_words(options.words)
+    words = read_text(options.words, "seed words: ", silent=True)
     seed = seed_from_words(words)
     directory = role_state(state, role_of(options))
     mint = mint_of(options)
@@ -168,13 +212,19 @@ async def run_restore(directory: Path, seed: bytes, mint: str, kept: SecretFile,
             metrics=CollectorRegistry(),
             clock_ms=lambda: time.time_ns() // 1_000_000,
         )
-        return await restore(wallet, lambda text: print(text, file=sys.stderr))
+        return await restore(wallet, say)
 
 
-def read_words(source: str) -> str:
-    """The seed words from a file, from stdin, or from a terminal without echo; raises OperatorError."""
+def read_text(source: str, prompt: str, *, silent: bool = False) -> str:
+    """Text from stdin or a terminal (-), from a file, or, where that may be, as it stands; raises
+    OperatorError.
+    """
     if source == "-":
-        return getpass.getpass("seed words: ") if sys.stdin.isatty() else sys.stdin.read()
+        if not sys.stdin.isatty():
+            return sys.stdin.read()
+        return getpass.getpass(prompt) if silent else input(prompt)
+    if not silent and source.strip()[:6].lower() in {"cashua", "cashub", "cashu:"}:
+        return source
     try:
         return Path(source).read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -182,107 +232,14 @@ def read_words(source: str) -> str:
         raise OperatorError(f"{source} cannot be read: {reason}", exit_code=sysexits.NO_INPUT) from error
 
 
-def exit_code(error: WalletError) -> int:
-    """The exit code of a wallet's error, one of sysexits."""
-    if isinstance(error, SeedError):
-        return sysexits.DATA
-    if isinstance(error, StoreNotEmptyError):
-        return sysexits.CANT_CREATE
-    return sysexits.UNAVAILABLE if isinstance(error, MintError) else sysexits.SOFTWARE
-
-
-# For people
-
-
-def show(action: str, told: dict[str, Any]) -> None:
-    """Print for people; only numbers and names that the store holds, control characters made visible."""
-    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-    if action == "key":
-        show_key(console, told)
-        return
-    console.print(f"[bold]{told['balance']:,}[/] ehash")
-    for unit in told["units"]:
-        console.print(f"  {unit['balance']:,} in {unit['proofs']:,} tokens of {short(unit['unit'])}")
-    if told["waiting"]["quotes"]:
-        console.print(
-            f"  {told['waiting']['ehash']:,} more in {told['waiting']['quotes']:,} quotes wait for the mint"
-        )
-    if action == "restore":
-        console.print(
-            f"found {told['proofs']:,} tokens ({told['spent']:,} spent) in {told['keysets']:,} keysets,"
-            f" and {told['quotes']:,} open quotes"
-        )
-    if action == "claim":
-        console.print(
-            f"claimed {told['minted']:,} ehash of {told['found']:,} new quotes, by {told['keys']:,} keys"
-        )
-        if not told["found"] and not told["waiting"]["quotes"]:
-            console.print("shares are there a second or two after the pool has accepted them")
-        console.print(f"the seed words in {told['words']} are all that restores this wallet: keep a copy")
-    if action == "list":
-        console.print(worker_table(told["workers"]))
-        if told["strangers"]:
-            console.print("miners with keys of their own, who alone can claim what these have earned:")
-            console.print(stranger_table(told["strangers"]))
-        console.print(token_table(told["tokens"]))
-
-
-def show_key(console: Console, told: dict[str, Any]) -> None:
-    """A key, and what to do with it."""
-    console.print(f"[bold]{told['key']}[/]")
-    console.print(f"user name of the miner: {told['key']}.WORKER")
-    console.print(f"or, with any user name, the password: k={told['key']}")
-    if told["words"]:
-        console.print(
-            f"what it earns is yours by hashpool wallet claim, and by the seed words in {told['words']}"
-        )
-
-
-def stranger_table(strangers: list[dict[str, Any]]) -> Table:
-    """Workers that brought keys."""
-    table = Table("worker", "shares", "ehash", box=None, pad_edge=False, header_style="dim")
-    table.add_column("key", overflow="fold")
-    for worker in strangers:
-        table.add_row(
-            printable(worker["name"]), f"{worker['shares']:,}", f"{worker['ehash']:,}", worker["key"]
-        )
-    return table
-
-
-def worker_table(workers: list[dict[str, Any]]) -> Table:
-    """Keys and what each has earned."""
-    table = Table("worker", "shares", "minted", "waiting", box=None, pad_edge=False, header_style="dim")
-    table.add_column("key", overflow="fold")
-    for worker in workers:
-        unnamed = "(found by restore)" if worker["key_index"] >= 0 else "(brought to claim)"
-        name = unnamed if worker["name"] is None else printable(worker["name"])
-        numbers = [f"{worker[name]:,}" for name in ("shares", "minted", "waiting")]
-        table.add_row(name, *numbers, worker["key"])
-    return table
-
-
-def token_table(tokens: list[dict[str, Any]]) -> Table:
-    """Tokens by size."""
-    table = Table("unit", "size", "tokens", box=None, pad_edge=False, header_style="dim")
-    for size in tokens:
-        table.add_row(short(size["unit"]), f"{size['amount']:,}", f"{size['count']:,}")
-    return table
-
-
-def short(unit: str) -> str:
-    """A unit's name for people: hash, the first 8 digits of the issuer's key, the shift."""
-    parts = printable(unit).split("_")
-    return f"hash·{parts[1][:8]}·{parts[2]}" if len(parts) == 3 and parts[0] == "hash" else printable(unit)
-
-
-def printable(text: str) -> str:
-    """Peers choose names: no control character and no markup of theirs reaches the terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text).replace("[", "\\[")
-
-
 ACTIONS: Final[dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]]] = {
     "balance": look,
     "list": look,
+    "history": past,
+    "send": send,
+    "receive": receive,
+    "consolidate": consolidate,
+    "backup": backup,
     "restore": restore_into,
     "key": key,
     "claim": claim,

@@ -41,6 +41,7 @@ from roles.mint.orders import (
 )
 from roles.mint.seed import MintSeed
 from roles.mint.watchdog import Watchdog
+from roles.runtime.local_socket import Tell
 from roles.runtime.readiness import Readiness
 from roles.runtime.storage import Connection, Database
 
@@ -69,7 +70,7 @@ class Management:
         self._bench = bench
         self._started = time.monotonic()
 
-    async def answer(self, line: bytes) -> bytes:
+    async def answer(self, line: bytes, _tell: Tell = lambda _: None) -> bytes:
         """The answer to a line; raises OperatorError."""
         order = read_order(line)
         told = await self._carry_out(order)

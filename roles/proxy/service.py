@@ -33,10 +33,12 @@ from roles.runtime.store_watch import watch_store
 from roles.runtime.sv2_connection import Sv2Connection, serve
 from roles.stratum.client_messages import CLIENT_FRAMES
 from roles.stratum.worker_metrics import WorkerMetrics
+from roles.wallet.desk import Desk
 from roles.wallet.errors import SeedError
 from roles.wallet.mint_client import MintClient, open_session
 from roles.wallet.seed import ENTROPY_SIZE, SEED_FILE, seed_from_words, words_from_entropy
 from roles.wallet.wallet import STORE_NAME, Settings, Wallet, open_store, open_wallet
+from roles.wallet.window import Window
 from shared_config.miner_side import MinerSide
 from shared_config.proxy import ProxySettings
 
@@ -62,6 +64,9 @@ async def service(daemon: ProxyDaemon) -> None:
     """Run the proxy until it is told to stop."""
     async with AsyncExitStack() as stack:
         wallet = await _open_wallet(daemon, stack)
+        window = Window(daemon.state, Desk(wallet))
+        await window.start()
+        stack.push_async_callback(window.close)
         watch = UpstreamWatch(daemon.readiness, daemon.shared.hold_s, wallet.look_up_soon)
         stack.callback(watch.close)
         client = open_upstreams(daemon, watch)

@@ -2,7 +2,7 @@
 
 The socket has mode 0600 in a directory of mode 0700, so whoever reaches it is the daemon's own user, or root:
 no other proof is asked for. One line of JSON goes in, one comes back: ``{"answer": …}`` or ``{"error": …,
-"hint": …}``.
+"hint": …, "exit_code": …}``; before it come lines ``{"told": …}`` with the progress of what takes long.
 """
 
 import asyncio
@@ -12,12 +12,16 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from roles.runtime import sysexits
 from roles.runtime.errors import DaemonRefused, DaemonSilent, OperatorError, StorageError
 
-Answer = Callable[[bytes], Awaitable[bytes]]
+Tell = Callable[[str], None]
+"""Hears of progress in words; raises ConnectionError when nobody listens any more."""
+Answer = Callable[[bytes, Tell], Awaitable[bytes]]
 
 _LINE_LIMIT: Final = 64 * 1024
 _CONNECTIONS: Final = 8
@@ -29,11 +33,15 @@ logger = logging.getLogger(__name__)
 
 
 class LocalServer:
-    """Answers on a socket file until it is closed; ``answer`` gives JSON for a line, or raises."""
+    """Answers on a socket file until it is closed; ``answer`` gives JSON for a line, or raises.
 
-    def __init__(self, path: Path, answer: Answer) -> None:
+    A question has at most ``line_bytes``.
+    """
+
+    def __init__(self, path: Path, answer: Answer, *, line_bytes: int = _LINE_LIMIT) -> None:
         self.path = path
         self._answer = answer
+        self._line_bytes = line_bytes
         self._open = 0
         self._server: asyncio.Server | None = None
 
@@ -54,7 +62,7 @@ class LocalServer:
         except OSError as error:
             listener.close()
             raise DaemonSilent(f"{self.path} cannot be a socket: {error}") from error
-        self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=_LINE_LIMIT)
+        self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=self._line_bytes)
         return True
 
     async def close(self) -> None:
@@ -72,7 +80,7 @@ class LocalServer:
                 async with asyncio.timeout(_ASK_S):
                     line = await reader.readline()
                 if line:
-                    writer.write(await self._reply(line) + b"\n")
+                    writer.write(await self._reply(line, partial(_tell, writer)) + b"\n")
                     async with asyncio.timeout(_ASK_S):
                         await writer.drain()
         except (OSError, TimeoutError, ValueError):
@@ -83,11 +91,14 @@ class LocalServer:
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
 
-    async def _reply(self, line: bytes) -> bytes:
+    async def _reply(self, line: bytes, tell: Tell) -> bytes:
         try:
-            return b'{"answer": ' + await self._answer(line) + b"}"
+            return b'{"answer": ' + await self._answer(line, tell) + b"}"
         except OperatorError as error:
-            return _told(error.text, error.hint)
+            own = None if error.exit_code == OperatorError.exit_code else error.exit_code
+            return _told(error.text, error.hint, own)
+        except ConnectionError:
+            raise
         except StorageError as error:
             return _told(f"the store failed: {error}", "see /ready and the log for what is wrong with it")
         except Exception:
@@ -95,8 +106,8 @@ class LocalServer:
             return _told("the daemon failed at this", "its log says why")
 
 
-def ask(path: Path, question: object, *, timeout_s: float = 60.0) -> Any:
-    """The answer of the daemon that listens at a path.
+def ask(path: Path, question: object, *, timeout_s: float | None = 60.0, tell: Tell = lambda _: None) -> Any:
+    """The answer of the daemon that listens at a path; ``timeout_s`` is for each word of it.
 
     Raises DaemonSilent when none does, or it does not answer in time, DaemonRefused when it will not.
     """
@@ -106,8 +117,7 @@ def ask(path: Path, question: object, *, timeout_s: float = 60.0) -> Any:
             with _reachable(path) as name:
                 peer.connect(name)
             peer.sendall(json.dumps(question).encode() + b"\n")
-            told = b"".join(iter(lambda: peer.recv(1 << 16), b""))
-        reply = json.loads(told)
+            reply = _hear(peer, tell)
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise DaemonSilent(
             f"nobody answers at {path}", hint="start the daemon, or name its state directory with --state"
@@ -116,8 +126,26 @@ def ask(path: Path, question: object, *, timeout_s: float = 60.0) -> Any:
         reason = str(error) or type(error).__name__
         raise DaemonSilent(f"the daemon at {path} did not answer: {reason}") from error
     if "error" in reply:
-        raise DaemonRefused(str(reply["error"]), hint=str(reply.get("hint", "")))
+        raise DaemonRefused(
+            str(reply["error"]), hint=str(reply.get("hint", "")), exit_code=reply.get("exit_code")
+        )
     return reply["answer"]
+
+
+def _hear(peer: socket.socket, tell: Tell) -> Any:
+    with peer.makefile("rb") as lines:
+        for line in lines:
+            reply = json.loads(line)
+            if "told" not in reply:
+                return reply
+            tell(str(reply["told"]))
+    raise ValueError("it hung up")
+
+
+def _tell(writer: asyncio.StreamWriter, text: str) -> None:
+    if writer.transport.is_closing():
+        raise ConnectionResetError("nobody listens")
+    writer.write(json.dumps({"told": text}).encode() + b"\n")
 
 
 def _answers(path: Path) -> bool:
@@ -142,5 +170,5 @@ def _reachable(path: Path) -> Iterator[str]:
         os.close(directory)
 
 
-def _told(text: str, hint: str) -> bytes:
-    return json.dumps({"error": text, "hint": hint}).encode()
+def _told(text: str, hint: str, exit_code: int | None = sysexits.SOFTWARE) -> bytes:
+    return json.dumps({"error": text, "hint": hint, "exit_code": exit_code}).encode()

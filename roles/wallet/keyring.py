@@ -16,11 +16,16 @@ _KEYSETS_REMEMBERED = 64
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A blinded message and what opens its signature again."""
+    """A blinded message and what opens its signature again; without a `counter` it is not of the seed."""
 
-    counter: int
+    counter: int | None
     derived: Derived
     message: BlindedMessage
+
+    @classmethod
+    def drawn(cls, keyset_id: str, drawn: Derived, amount: int) -> "Output":
+        """An output whose secret and blinding factor do not follow from the seed."""
+        return cls(None, drawn, BlindedMessage(amount, keyset_id, blind(drawn.secret, drawn.blinding)))
 
 
 class Keyring:
@@ -65,6 +70,10 @@ class Keyring:
     def quote_id(self, key_index: int, mint_quote_key: bytes, share_hash: bytes) -> str:
         """The id of a share's quote at the mint that published `mint_quote_key`."""
         return quote_id(self._shared(key_index, mint_quote_key), share_hash)
+
+    def blinding(self, keyset_id: str, counter: int) -> bytes:
+        """The factor that blinded the output at one counter of a keyset."""
+        return self._secrets(keyset_id).derive(counter).blinding
 
     def output(self, keyset_id: str, counter: int, amount: int) -> Output:
         """The output at one counter of a keyset; the same again whenever it is asked for."""

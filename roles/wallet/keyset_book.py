@@ -1,8 +1,9 @@
 """The mint's keysets as the wallet has checked them; what was stored once is never taken in another form."""
 
 import json
+from collections.abc import Collection, Iterable
 
-from protocols.cashu.keyset import Keyset
+from protocols.cashu.keyset import Keyset, short_id
 from roles.runtime.storage import Connection, Database, Row
 from roles.wallet.errors import MintDishonest, NoKeysetError
 from roles.wallet.mint_api import KeysetHead
@@ -27,6 +28,15 @@ class KeysetBook:
         if head is None:
             raise NoKeysetError(f"the mint has no active keyset for {unit}")
         return await self.keyset(head.keyset_id)
+
+    async def named(self, ids: Collection[str]) -> dict[str, Keyset]:
+        """The keysets that full or short ids name, by their full ids; unknown ones are left out."""
+        known = await self._known_ids()
+        if not all(_matches(known, each) for each in ids):
+            await self.refresh()
+            known = await self._known_ids()
+        wanted = {full for each in ids for full in _matches(known, each)}
+        return {full: await self.keyset(full) for full in sorted(wanted)}
 
     async def everything(self) -> list[Keyset]:
         """All keysets of the mint, the inactive ones too."""
@@ -53,9 +63,17 @@ class KeysetBook:
             lambda c: c.executemany("UPDATE keyset SET active = 0 WHERE id = ? AND active", inactive)
         )
 
+    async def _known_ids(self) -> set[str]:
+        stored = await self._database.read(lambda c: c.execute("SELECT id FROM keyset").fetchall())
+        return {row["id"] for row in stored} | self._heads.keys()
+
     def _active_head(self, unit: str) -> KeysetHead | None:
         heads = [head for head in self._heads.values() if head.active and head.unit == unit]
         return min(heads, key=lambda head: head.keyset_id, default=None)
+
+
+def _matches(known: Iterable[str], keyset_id: str) -> list[str]:
+    return [full for full in known if full == keyset_id or short_id(full) == keyset_id]
 
 
 def _load(connection: Connection, keyset_id: str) -> Keyset | None:

@@ -24,6 +24,9 @@ class Meters:
         self.notices = counter("notices", "Notices of quotes from the pool.", "result")
         self.found = counter("quotes_found", "Quotes found by look-up that no notice told of.")
         self.requests = counter("requests", "Mint requests by how they ended.", "result")
+        self.exchanges = counter(
+            "exchanges", "Requests that spend tokens or mint an invoice, by how they ended.", "kind", "result"
+        )
         self.alarms = counter("alarms", "Things that a person should look at.", "kind")
         self.mint_up = gauge("mint_up", "1 while the mint answers.")
         self.notice_to_token = Histogram(

@@ -24,6 +24,7 @@ class MintInfo:
     quote_key: bytes | None
     max_batch: int
     max_lookup_keys: int
+    urls: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, value: object) -> "MintInfo":
@@ -36,6 +37,7 @@ class MintInfo:
             _point(body, "quote_key"),
             _limit(nuts, "29", "max_batch_size", 50),
             _limit(nuts, "XX", "max_pubkeys", 50),
+            tuple(as_text(url, "url", 4096) for url in as_array(body.get("urls") or [], "urls")),
         )
 
 

@@ -20,6 +20,7 @@ T = TypeVar("T")
 ANSWER_LIMIT = 16 * 1024 * 1024
 BATCH_PATH = f"/v1/mint/{METHOD}/batch"
 SINGLE_PATH = f"/v1/mint/{METHOD}"
+SWAP_PATH = "/v1/swap"
 _MINTING = {BATCH_PATH, SINGLE_PATH}
 _DETAIL_LIMIT = 200
 
@@ -87,7 +88,7 @@ class MintClient:
         return await self._call("POST", f"/v1/mint/quote/{METHOD}/check", body, read)
 
     async def mint(self, path: str, body: bytes) -> list[BlindSignature]:
-        """POST a mint request, single or batch, exactly as it stands."""
+        """POST a mint request, single or batch, or a swap, exactly as it stands."""
         return await self._call("POST", path, body, _signatures)
 
     async def restore(self, outputs: Sequence[BlindedMessage]) -> list[tuple[BlindedMessage, BlindSignature]]:
@@ -177,6 +178,8 @@ class MintClient:
             ) as response:
                 if path in _MINTING:
                     crash.at("wallet.request-sent")
+                elif path == SWAP_PATH:
+                    crash.at("wallet.exchange-sent")
                 answer = bytearray()
                 async for chunk in response.content.iter_chunked(65536):
                     answer += chunk

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from roles.runtime import crash
 from roles.runtime.errors import StorageError
 from roles.runtime.storage import Connection
-from roles.wallet import purse, quote, request
+from roles.wallet import history, purse, quote, request
 from roles.wallet.composition import LockedQuote, compose
 from roles.wallet.errors import MintDishonest, MintRefused, MintUnreachable, NoKeysetError
 from roles.wallet.kit import Kit
@@ -264,6 +264,7 @@ class Minter:
         def receive(connection: Connection) -> tuple[int, list[int]]:
             heard = quote.heard_ms(connection, kept.request_id)
             total = purse.put(connection, proofs, kept.request_id, now)
+            history.record_new(connection, "mint", [(kept.keyset_id, total)], now)
             carried = quote.carried_by(connection, kept.request_id)
             quote.minted(connection, [item.share_hash for item in carried], kept.request_id, now)
             request.settle(connection, kept.request_id, "answered", now)

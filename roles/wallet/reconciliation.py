@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from roles.runtime.storage import Connection
-from roles.wallet import purse, quote, request
+from roles.wallet import history, purse, quote, request
 from roles.wallet.errors import MintRefused
 from roles.wallet.kit import Kit
 from roles.wallet.mint_api import QuoteState
@@ -90,6 +90,7 @@ class Reconciliation:
         def settle(connection: Connection) -> tuple[int, int]:
             used = any(case.minted_by == kept.request_id for case in cases)
             total = purse.put(connection, proofs, kept.request_id if used else None, now)
+            history.record_new(connection, "mint", [(kept.keyset_id, total)], now)
             request.advance(connection, kept.keyset_id, next_counter)
             dropped = sum(not _settle_case(connection, case, now, blameless=blameless) for case in cases)
             request.settle(connection, kept.request_id, "answered" if used else "abandoned", now)
@@ -150,7 +151,13 @@ class Reconciliation:
         if not _complete(earlier, proofs):
             return False
         now = self._clock_ms()
-        total = await self._database.write(lambda c: purse.put(c, proofs, earlier.request_id, now))
+
+        def keep(connection: Connection) -> int:
+            put = purse.put(connection, proofs, earlier.request_id, now)
+            history.record_new(connection, "mint", [(earlier.keyset_id, put)], now)
+            return put
+
+        total = await self._database.write(keep)
         self._meters.minted.inc(total)
         self._meters.balance.inc(total)
         return True

@@ -13,7 +13,7 @@ from functools import partial
 
 from protocols.cashu.keyset import Keyset
 from roles.runtime.storage import Connection
-from roles.wallet import identity, purse, quote, request
+from roles.wallet import history, identity, purse, quote, request
 from roles.wallet.discovery import Survey
 from roles.wallet.errors import StoreNotEmptyError
 from roles.wallet.identity import Identity
@@ -122,7 +122,8 @@ async def _keep(wallet: Wallet, keyset_id: str, found: Found) -> None:
     now = wallet.kit.clock_ms()
 
     def keep(connection: Connection) -> None:
-        purse.put(connection, found.proofs, None, now)
+        total = purse.put(connection, found.proofs, None, now)
+        history.record_new(connection, "restore", [(keyset_id, total)], now)
         if found.proofs:
             request.advance(connection, keyset_id, found.next_counter)
 

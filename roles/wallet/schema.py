@@ -10,6 +10,11 @@ signed.
 An identity with an index below zero is a key that is not of the seed, brought to claim what it has earned.
 What identities have minted is added up by a trigger, in floats, because amounts may sum to more than an
 integer holds. `stranger` is what was heard of keys that others hold.
+
+`exchange` holds every request that spends tokens or mints a paid invoice, with its exact bytes, the tokens
+that it spends (`proof.exchange_id`) and the outputs that it asks for. `token` is what was handed out: its
+tokens (`proof.token_id`) are pending until the mint says that they are spent. `event` is the history: what
+each change of the balance was, written with the change itself.
 """
 
 from roles.runtime.storage import Migration
@@ -121,4 +126,63 @@ CREATE TABLE stranger (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[Migration, ...] = ((1, "first", _FIRST), (2, "workers", _WORKERS))
+_EXCHANGES = """
+CREATE TABLE exchange (
+    id INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL CHECK (kind IN ('send', 'receive', 'consolidate', 'mint', 'melt')),
+    unit TEXT NOT NULL,
+    keyset_id TEXT NOT NULL,
+    fee INTEGER NOT NULL CHECK (fee >= 0),
+    outputs TEXT NOT NULL,
+    plan TEXT NOT NULL,
+    path TEXT NOT NULL,
+    body BLOB,
+    state TEXT NOT NULL CHECK (state IN ('open', 'answered', 'refused', 'disputed')),
+    opened_ms INTEGER NOT NULL,
+    settled_ms INTEGER
+) STRICT;
+CREATE INDEX exchange_open ON exchange (id) WHERE state = 'open';
+
+CREATE TABLE token (
+    id INTEGER PRIMARY KEY,
+    unit TEXT NOT NULL,
+    amount INTEGER NOT NULL CHECK (amount > 0),
+    state TEXT NOT NULL CHECK (state IN ('open', 'claimed', 'returned')),
+    text TEXT,
+    memo TEXT,
+    locked INTEGER NOT NULL,
+    made_ms INTEGER NOT NULL,
+    settled_ms INTEGER
+) STRICT;
+CREATE INDEX token_open ON token (id) WHERE state = 'open';
+
+CREATE TABLE event (
+    id INTEGER PRIMARY KEY,
+    time_ms INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    unit TEXT NOT NULL,
+    amount INTEGER NOT NULL,
+    fee INTEGER NOT NULL,
+    note TEXT,
+    token_id INTEGER,
+    exchange_id INTEGER
+) STRICT;
+
+ALTER TABLE proof ADD COLUMN exchange_id INTEGER;
+ALTER TABLE proof ADD COLUMN token_id INTEGER;
+ALTER TABLE proof ADD COLUMN blinding BLOB;
+CREATE INDEX proof_exchange ON proof (exchange_id) WHERE exchange_id IS NOT NULL;
+CREATE INDEX proof_token ON proof (token_id) WHERE token_id IS NOT NULL;
+
+INSERT INTO event (time_ms, kind, unit, amount, fee)
+SELECT min(proof.received_ms), iif(proof.request_id IS NULL, 'restore', 'mint'), coalesce(keyset.unit, ''),
+    sum(proof.amount), 0
+FROM proof LEFT JOIN keyset ON keyset.id = proof.keyset_id WHERE proof.state = 'unspent'
+GROUP BY proof.request_id, proof.keyset_id ORDER BY 1;
+"""
+
+MIGRATIONS: tuple[Migration, ...] = (
+    (1, "first", _FIRST),
+    (2, "workers", _WORKERS),
+    (3, "exchanges", _EXCHANGES),
+)

@@ -57,5 +57,7 @@ def open_one(keyset: Keyset, output: Output, signature: BlindSignature) -> HeldP
     except CashuError as error:
         raise MintDishonest(f"the mint's signature cannot be opened: {error.detail}") from error
     return HeldProof(
-        Proof(signature.amount, keyset.keyset_id, output.derived.secret, opened, None, proof), output.counter
+        Proof(signature.amount, keyset.keyset_id, output.derived.secret, opened, None, proof),
+        output.counter,
+        blinding=output.derived.blinding,
     )

@@ -14,7 +14,9 @@ from roles.runtime import crash
 from roles.runtime.errors import StorageError
 from roles.runtime.storage import Connection, Database
 from roles.wallet import identity, purse, quote, readout
+from roles.wallet.consolidation import Consolidation
 from roles.wallet.discovery import Discovery
+from roles.wallet.exchanging import Exchanger
 from roles.wallet.identity import Identity
 from roles.wallet.keyring import Keyring
 from roles.wallet.keyset_book import KeysetBook
@@ -24,8 +26,11 @@ from roles.wallet.mint_client import MintClient
 from roles.wallet.mint_link import MintLink
 from roles.wallet.minting import Minter
 from roles.wallet.quote import Quote
+from roles.wallet.receiving import Receiver
 from roles.wallet.schema import MIGRATIONS
+from roles.wallet.sending import Sender
 from roles.wallet.strangers import Strangers
+from roles.wallet.unlocking import Unlocker
 from roles.wallet.worker_meters import WorkerMeters
 
 log = logging.getLogger(__name__)
@@ -58,6 +63,10 @@ class Wallet:
         self.earned: dict[int, int] = {}
         """Ehash of each key, minted or waiting for the mint, as it was half a minute ago at most."""
         self.minter = Minter(kit, batch=settings.batch, linger=settings.linger, on_reached=self.look_up_soon)
+        self.exchanger = Exchanger(kit)
+        self.sender = Sender(kit, self.exchanger)
+        self.receiver = Receiver(kit, self.exchanger, Unlocker(kit))
+        self.consolidation = Consolidation(kit, self.exchanger)
         self.strangers = Strangers(kit.database, settings.max_identities)
         self.discovery = Discovery(kit, interval=settings.lookup_interval, on_found=self.minter.wake)
 
@@ -99,6 +108,7 @@ class Wallet:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.minter.run())
+                tasks.create_task(self.exchanger.run())
                 tasks.create_task(self.discovery.run())
                 tasks.create_task(self._survey())
         finally:
@@ -167,7 +177,7 @@ def open_store(directory: Path, metrics: CollectorRegistry | None = None) -> Dat
 
 
 def _balance(connection: Connection) -> int:
-    return sum(item.amount for item in purse.balances(connection))
+    return sum(item.amount for item in purse.balances(connection) if purse.is_ehash(item.unit))
 
 
 def _waiting(connection: Connection) -> tuple[tuple[int, int], int]:

@@ -1,6 +1,7 @@
 """Every crash point named in the code is fired, the recovery from it is killed too, and nothing is lost."""
 
 import asyncio
+import contextlib
 import json
 import secrets
 import signal
@@ -14,6 +15,7 @@ from typing import Any, Final
 import pytest
 
 from protocols.bitcoin.hashing import sha256d
+from protocols.bitcoin.secp256k1 import public_key
 from protocols.bitcoin.target import from_work, meets
 from protocols.ehash.amount import Valuation, share_amount
 from roles.cli.auditing.sides import audit
@@ -23,9 +25,12 @@ from roles.node_client.client import NodeClient
 from roles.node_client.credentials import CookieFile
 from roles.pool.schema import MIGRATIONS
 from roles.runtime.crash import POINTS, VARIABLE
+from roles.runtime.errors import DaemonRefused, DaemonSilent
+from roles.runtime.local_socket import ask
 from roles.runtime.storage import Database, open_readonly
 from roles.wallet import purse
 from roles.wallet.keyring import Keyring
+from roles.wallet.window import SOCKET_NAME
 from tests.functional import nursery
 from tests.functional.development import Development
 from tests.functional.processes import Daemon, Site
@@ -109,6 +114,8 @@ class Mine:
             self._come_back(daemon, name, lambda: said in daemon.log[seen:])
         if name == "wallet.identity-stored":
             self._new_miner()
+        if name.startswith("wallet.exchange"):
+            self._order_swaps(lambda: not daemon.is_running)
         if name.startswith(OF_TWO) and name not in AT_RESUMING:
             self._mine_on_a_branch(lambda: said in daemon.log[seen:] or not daemon.is_running)
         if name.startswith("branch."):
@@ -205,6 +212,15 @@ class Mine:
         ):
             line.sendall(json.dumps({"id": number, "method": method, "params": params}).encode() + b"\n")
         self._sockets.append(line)
+
+    def _order_swaps(self, is_over: Callable[[], bool]) -> None:
+        """Have the wallet make locked tokens, which takes a swap each, as `hashpool wallet send` does."""
+        order = {"order": "send", "amount": 1, "to": [public_key(secrets.token_bytes(32)).hex()]}
+        deadline = time.monotonic() + BOUND_S
+        while not is_over() and time.monotonic() < deadline:
+            with contextlib.suppress(DaemonSilent, DaemonRefused):
+                ask(self.daemons["proxy"].state / SOCKET_NAME, order, timeout_s=BOUND_S)
+            time.sleep(POLL_S)
 
     def _make_swap(self) -> bytes:
         """A request that swaps one token of the wallet for a fresh one."""

@@ -9,7 +9,14 @@ from roles.cli.auditing.credits import Refusals, audit_credits
 from roles.cli.auditing.findings import TOGETHER, Findings
 from roles.cli.auditing.ledger import LedgerRow, audit_ledger
 from roles.cli.auditing.mint import QuoteRow, audit_handover, audit_keysets, audit_quotes
-from roles.cli.auditing.wallet import audit_balance, audit_proofs, audit_wallet_quotes
+from roles.cli.auditing.wallet import (
+    audit_accounts,
+    audit_balance,
+    audit_handouts,
+    audit_proofs,
+    audit_spent,
+    audit_wallet_quotes,
+)
 from roles.cli.stores import MintStore, PoolStore, WalletStore, open_store
 from roles.runtime import sysexits
 from roles.runtime.errors import OperatorError
@@ -90,5 +97,9 @@ def audit_wallet(
 ) -> None:
     """Audit the wallet, against the mint where it can be seen."""
     audit_wallet_quotes(wallet.quotes(), quotes, findings)
+    audit_accounts(wallet.accounts(), findings)
+    audit_handouts(wallet.handouts(), findings)
+    if mint:
+        audit_spent(wallet.spent(), mint.spent(), findings)
     audit_balance(wallet.minted_by_unit(), wallet.held_by_unit(), findings)
     audit_proofs(wallet.proofs(words), wallet.keys(), mint.signatures() if mint else None, findings)

@@ -1,6 +1,6 @@
 """The wallet's side: every proof is the mint's own signature, and what was minted is what the quotes gave."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from protocols.bitcoin import secp256k1
@@ -37,6 +37,59 @@ class WalletQuote:
     amount: int
     unit: str
     minted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One unit of the wallet: the sum of its history, and of the tokens that are unspent or held for a
+    request under way.
+    """
+
+    unit: str
+    told: int
+    held: int
+    under_way: int
+
+
+@dataclass(frozen=True, slots=True)
+class HandoutRow:
+    """A token that was handed out: its amount, the sum of its proofs, and of those not known to be spent."""
+
+    token_id: int
+    amount: int
+    state: str
+    whole: int
+    pending: int
+
+
+def audit_accounts(accounts: Iterable[Account], findings: Findings) -> None:
+    """Check that every change of the balance stands in the history, and nothing else does."""
+    for account in accounts:
+        findings.count("units of the wallet")
+        held = account.held + account.under_way
+        if account.told != held:
+            what = f"{account.unit}: {account.told} by its history, {held} held"
+            findings.problem("units whose history is not what is held", what)
+
+
+def audit_handouts(handouts: Iterable[HandoutRow], findings: Findings) -> None:
+    """Check that each token holds what it says, and that only a settled one is spent."""
+    for token in handouts:
+        findings.count("tokens handed out")
+        if token.whole != token.amount:
+            findings.problem("tokens handed out that hold another sum", f"number {token.token_id}")
+        if (token.state == "open") != (token.pending > 0):
+            findings.problem(
+                "tokens handed out whose state is not that of their proofs", f"number {token.token_id}"
+            )
+
+
+def audit_spent(mine: Iterable[bytes], theirs: Container[bytes], findings: Findings) -> None:
+    """Check that the mint has redeemed what the wallet holds for spent."""
+    for y in mine:
+        findings.count("spent proofs")
+        if y not in theirs:
+            findings.problem("spent proofs that the mint has not redeemed", y.hex())
 
 
 def audit_wallet_quotes(

@@ -16,11 +16,16 @@ from roles.cli.auditing.ledger import LedgerRow, audit_ledger
 from roles.cli.auditing.mint import KeysetTotals, QuoteRow, audit_handover, audit_keysets, audit_quotes
 from roles.cli.auditing.sides import seed_words
 from roles.cli.auditing.wallet import (
+    Account,
+    HandoutRow,
     ProofRow,
     SignatureRow,
     WalletQuote,
+    audit_accounts,
     audit_balance,
+    audit_handouts,
     audit_proofs,
+    audit_spent,
     audit_wallet_quotes,
 )
 from roles.runtime.errors import OperatorError
@@ -270,3 +275,43 @@ def test_a_wallet_without_its_seed_words_is_refused_with_the_cure(tmp_path: Path
     with pytest.raises(OperatorError, match="there are no seed words at") as caught:
         seed_words(tmp_path)
     assert "backup" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("account", "ok"),
+    [
+        (Account(UNIT, 5, 5, 0), True),
+        (Account(UNIT, 5, 2, 3), True),
+        (Account(UNIT, 5, 4, 0), False),
+        (Account(UNIT, 5, 5, 1), False),
+    ],
+)
+def test_the_history_of_a_unit_must_come_to_what_is_held(account: Account, ok: bool) -> None:
+    findings = Findings()
+    audit_accounts([account], findings)
+    assert findings.ok is ok
+
+
+@pytest.mark.parametrize(
+    ("token", "ok"),
+    [
+        (HandoutRow(1, 5, "open", 5, 5), True),
+        (HandoutRow(1, 5, "open", 5, 1), True),
+        (HandoutRow(1, 5, "claimed", 5, 0), True),
+        (HandoutRow(1, 5, "claimed", 5, 1), False),
+        (HandoutRow(1, 5, "open", 5, 0), False),
+        (HandoutRow(1, 5, "open", 4, 4), False),
+    ],
+)
+def test_a_token_that_was_handed_out_must_hold_what_it_says(token: HandoutRow, ok: bool) -> None:
+    findings = Findings()
+    audit_handouts([token], findings)
+    assert findings.ok is ok
+
+
+def test_what_the_wallet_holds_for_spent_must_be_redeemed_at_the_mint() -> None:
+    findings = Findings()
+    audit_spent([b"\x02" * 33], {b"\x02" * 33}, findings)
+    assert findings.ok
+    audit_spent([b"\x03" * 33], {b"\x02" * 33}, findings)
+    assert findings.problems == {"spent proofs that the mint has not redeemed": 1}

@@ -118,7 +118,7 @@ async def test_a_claim_without_a_key_says_how_to_have_one(run: Run) -> None:
 
 
 async def test_a_mint_that_is_away_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("roles.cli.own_wallet.PATIENCE", ())
+    monkeypatch.setattr("roles.cli.wallet_reach.PATIENCE", ())
     await run("key")
     code, _, err = await run("claim", "--mint", "http://127.0.0.1:1")
     assert code == 69

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from roles.runtime.errors import CommitFailed, DaemonRefused, DaemonSilent, OperatorError
-from roles.runtime.local_socket import LocalServer, ask
+from roles.runtime.local_socket import LocalServer, Tell, ask
 
 
-async def answer(line: bytes) -> bytes:
+async def answer(line: bytes, tell: Tell) -> bytes:
     question = json.loads(line)
+    if question == "long":
+        tell("one of two")
+        tell("two of two")
     errors = {
         "operator": OperatorError("it is not so", hint="try this"),
         "store": CommitFailed("disk full"),
@@ -38,6 +41,13 @@ async def put(server: LocalServer, question: object) -> object:
 async def test_a_question_is_answered_on_a_socket_that_only_its_owner_reaches(server: LocalServer) -> None:
     assert await put(server, {"order": "status"}) == {"heard": {"order": "status"}}
     assert stat.S_IMODE(server.path.stat().st_mode) == 0o600
+
+
+async def test_what_takes_long_tells_how_far_it_is(server: LocalServer) -> None:
+    told: list[str] = []
+    heard = await asyncio.to_thread(ask, server.path, "long", tell=told.append)
+    assert heard == {"heard": "long"}
+    assert told == ["one of two", "two of two"]
 
 
 @pytest.mark.parametrize(

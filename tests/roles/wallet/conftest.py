@@ -43,7 +43,11 @@ class Home:
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     entropy: int = 0
 
-    async def open(self, name: str = "store", **settings: float) -> Wallet:
+    async def open_stranger(self, name: str, seed: int = 2) -> Wallet:
+        """A wallet of other words."""
+        return await self.open(name, words=words_from_entropy(bytes([seed]) * 16))
+
+    async def open(self, name: str = "store", words: str = WORDS, **settings: float) -> Wallet:
         directory = self.directory / name
         directory.mkdir(exist_ok=True)
         session = await self.stack.enter_async_context(open_session())
@@ -52,7 +56,7 @@ class Home:
         return open_wallet(
             database,
             MintClient(self.url, session, timeout=5, waits=()),
-            seed_from_words(WORDS),
+            seed_from_words(words),
             metrics=self.registry,
             clock_ms=self.clock.now_ms,
             settings=Settings(**{"linger": 0.01, **settings}),  # type: ignore[arg-type]

@@ -14,9 +14,11 @@ from aiohttp import web
 
 from protocols.bitcoin.secp256k1 import public_key, schnorr_verify
 from protocols.cashu import bdhke, dleq, lookup, quote_signature
+from protocols.cashu.curve import secret_point
+from protocols.cashu.denominations import input_fee
 from protocols.cashu.errors import CashuError
 from protocols.cashu.keyset import Keyset, derive_private_keys, keyset_id_v2, public_keys
-from protocols.cashu.models import BlindedMessage, BlindSignature
+from protocols.cashu.models import BlindedMessage, BlindSignature, Proof
 from protocols.ehash.quote_id import quote_id, shared_secret
 
 UNIT = "hash_" + "02" * 33 + "_0"
@@ -91,10 +93,10 @@ class FakeMint:
     def __post_init__(self) -> None:
         self.add_keyset(UNIT)
 
-    def add_keyset(self, unit: str, index: int = 0) -> FakeKeyset:
+    def add_keyset(self, unit: str, index: int = 0, fee: int = 0) -> FakeKeyset:
         private = derive_private_keys(b"\x07" * 64, unit, index, 53)
         public = public_keys(private)
-        keyset = FakeKeyset(private, Keyset(keyset_id_v2(public, unit), unit, public))
+        keyset = FakeKeyset(private, Keyset(keyset_id_v2(public, unit, fee), unit, public, fee))
         self.keysets[keyset.public.keyset_id] = keyset
         return keyset
 
@@ -152,6 +154,8 @@ class FakeMint:
             return json.dumps(self._quote(path.rsplit("/", 1)[1]).to_json()).encode()
         if path == "/v1/mint/ehash/batch" and self.batches:
             return self._mint(raw, body["quotes"], body["quote_amounts"], body["outputs"], body["signatures"])
+        if path == "/v1/swap":
+            return self._swap(raw, body)
         if path == "/v1/mint/ehash":
             amount = sum(output["amount"] for output in body["outputs"])
             return self._mint(raw, [body["quote"]], [amount], body["outputs"], [body["signature"]])
@@ -173,7 +177,7 @@ class FakeMint:
             "id": keyset.public.keyset_id,
             "unit": keyset.public.unit,
             "active": keyset.active,
-            "input_fee_ppk": 0,
+            "input_fee_ppk": keyset.public.input_fee_ppk,
         }
 
     def _keys(self, keyset_id: str) -> dict[str, object]:
@@ -214,6 +218,31 @@ class FakeMint:
         answer = json.dumps({"signatures": [signature.to_json() for signature in made]}).encode()
         self.answers[raw] = answer
         return answer
+
+    def _swap(self, raw: bytes, body: Any) -> bytes:
+        if self.replays and raw in self.answers:
+            return self.answers[raw]
+        inputs = [Proof.from_json(item) for item in body["inputs"]]
+        assert not any(proof.dleq for proof in inputs)
+        outputs = [BlindedMessage.from_json(output) for output in body["outputs"]]
+        assert [output.amount for output in outputs] == sorted(output.amount for output in outputs)
+        ys = [secret_point(proof.secret) for proof in inputs]
+        if self.spent.intersection(ys):
+            raise Refusal(11001, "spent")
+        for proof in inputs:
+            keyset = self.keysets[proof.keyset_id]
+            if not bdhke.verify(keyset.private[proof.amount], proof.secret, proof.signature):
+                raise Refusal(10001, "no proof of ours")
+        fee = input_fee(self.keysets[proof.keyset_id].public.input_fee_ppk for proof in inputs)
+        if sum(proof.amount for proof in inputs) - fee != sum(output.amount for output in outputs):
+            raise Refusal(11005, "not balanced")
+        if any(output.blinded in self.signed for output in outputs):
+            raise Refusal(11003, "outputs already signed")
+        unit = self.keysets[inputs[0].keyset_id].public.unit
+        made = [self.sign(output, unit) for output in outputs]
+        self.spent.update(ys)
+        self.answers[raw] = json.dumps({"signatures": [each.to_json() for each in made]}).encode()
+        return self.answers[raw]
 
     def _is_signed(self, quote: FakeQuote, outputs: list[BlindedMessage], signature: bytes) -> bool:
         hashes = {
@@ -278,4 +307,4 @@ async def lose(request: web.Request, _: bytes) -> web.StreamResponse | None:
 
 
 def is_minting(request: web.Request) -> bool:
-    return request.path in {"/v1/mint/ehash", "/v1/mint/ehash/batch"}
+    return request.path in {"/v1/mint/ehash", "/v1/mint/ehash/batch", "/v1/swap"}
