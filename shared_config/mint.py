@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from shared_config.bolt11 import Bolt11Settings
 from shared_config.limits import ConnectionLimits
 from shared_config.pool import check_script
 from shared_config.pool_side import PoolSide
@@ -80,7 +81,7 @@ class MintSettings(DaemonSettings):
         "mnemonic": "no secret is kept in configuration; the seed is made in the state directory",
         "mint_info": "write [info] name and description",
         "database": "the store is mint.sqlite in the state directory",
-        "ln": "only ehash is minted",
+        "ln": "write [bolt11] backend",
         "hashpool_mint": "the store is mint.sqlite in the state directory",
     }
 
@@ -98,10 +99,12 @@ class MintSettings(DaemonSettings):
     """Credits frames that an issuer may have unanswered."""
     derived_keysets: int = Field(default=256, ge=1, le=100_000)
     """Keysets whose keys are kept in memory, 21 KiB each; those of others are derived when they are used."""
+    bolt11: Bolt11Settings = Bolt11Settings(backend="off")
     issuers: tuple[IssuerSettings, ...] = Field(default=(), strict=False, max_length=1_000)
 
     def review(self, shared: PoolSide) -> Iterator[Finding]:
         """Every issuer has a key of its own and exactly one way to be paid."""
+        yield from self.bolt11.review(self.http_address, shared.network)
         seen: set[bytes] = set()
         for index, issuer in enumerate(self.issuers):
             key = f"issuers.{index}"

@@ -8,14 +8,14 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from protocols.cashu.errors import CashuError, MintingDisabledError, QuoteUnknownError, UnitUnsupportedError
+from protocols.cashu.errors import CashuError, QuoteUnknownError
 from protocols.cashu.fields import as_bytes, as_point
 from protocols.cashu.models import BlindSignature
-from protocols.ehash.shift import METHOD
 from roles.mint import operations
 from roles.mint.errors import CountersBrokenError, OverloadedError
 from roles.mint.info import MintInfo
 from roles.mint.keysets import KeysetBook
+from roles.mint.lightning.errors import BackendError, BackendUnavailable
 from roles.mint.meters import Meters
 from roles.mint.request import QUOTE_ID_LIMIT
 from roles.mint.teller import SHARE_LIMIT, ShareClaim, Teller
@@ -39,6 +39,11 @@ class Refusals:
             self._meters.refusals.labels("overloaded").inc()
             headers = {"Retry-After": str(error.retry_after)}
             return HttpRefusal(HTTPStatus.SERVICE_UNAVAILABLE, str(error), headers=headers)
+        if isinstance(error, BackendError):
+            self._meters.refusals.labels("lightning").inc()
+            headers = {"Retry-After": str(BackendUnavailable.retry_after)}
+            text = "the Lightning node does not answer at the moment"
+            return HttpRefusal(HTTPStatus.SERVICE_UNAVAILABLE, text, headers=headers)
         if isinstance(error, CountersBrokenError):
             self._meters.alarm("counters", str(error))
             return HttpRefusal(HTTPStatus.SERVICE_UNAVAILABLE, "this keyset is not redeemed at the moment")
@@ -107,24 +112,24 @@ class MintApi:
         )
 
     async def _post_quote(self, request: web.Request) -> web.Response:
-        _check_method(request)
-        raise MintingDisabledError("quotes are made of mining shares by the pool, not by request")
+        method = self._method(request)
+        return json_reply((await self._teller.create_quote(await read_json(request), method)).to_json())
 
     async def _get_quote(self, request: web.Request) -> web.Response:
-        _check_method(request)
+        method = self._method(request)
         quote_id = request.match_info["quote_id"]
         if len(quote_id) > QUOTE_ID_LIMIT:
             raise QuoteUnknownError("the quote is not known")
-        return json_reply((await self._teller.quote(quote_id)).to_json())
+        return json_reply((await self._teller.quote(quote_id, method)).to_json())
 
     async def _post_quotes_check(self, request: web.Request) -> web.Response:
-        _check_method(request)
-        quotes = await self._teller.check_quotes(await read_json(request))
+        method = self._method(request)
+        quotes = await self._teller.check_quotes(await read_json(request), method)
         return json_reply([quote.to_json() for quote in quotes])
 
     async def _post_look_up(self, request: web.Request) -> web.Response:
-        _check_method(request)
-        quotes, cursor = await self._teller.look_up(await read_json(request))
+        method = self._method(request)
+        quotes, cursor = await self._teller.look_up(await read_json(request), method)
         return json_reply({"quotes": [quote.to_json() for quote in quotes], "next_cursor": cursor})
 
     async def _get_share_quotes(self, request: web.Request) -> web.Response:
@@ -138,18 +143,16 @@ class MintApi:
         )
 
     async def _post_mint(self, request: web.Request) -> web.Response:
-        _check_method(request)
-        return _signatures(await self._teller.mint(await read_json(request)))
+        method = self._method(request)
+        return _signatures(await self._teller.mint(await read_json(request), method))
 
     async def _post_mint_batch(self, request: web.Request) -> web.Response:
-        _check_method(request)
-        return _signatures(await self._teller.mint_batch(await read_json(request)))
+        method = self._method(request)
+        return _signatures(await self._teller.mint_batch(await read_json(request), method))
 
-
-def _check_method(request: web.Request) -> None:
-    method = request.match_info["method"]
-    if method != METHOD:
-        raise UnitUnsupportedError(f"the method {method[:32]!r} is not offered, only {METHOD}")
+    def _method(self, request: web.Request) -> str:
+        """The method of the path, before the body is read; raises UnitUnsupportedError."""
+        return self._teller.method(request.match_info["method"]).name
 
 
 def _signatures(signatures: Sequence[BlindSignature]) -> web.Response:

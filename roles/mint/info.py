@@ -1,18 +1,15 @@
 """What the mint says of itself in /v1/info (NUT-06)."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from protocols.ehash.amount import AMOUNT_LIMIT
-from protocols.ehash.errors import UnitError
-from protocols.ehash.shift import METHOD, parse_unit
 from roles.mint.keysets import KeysetBook
+from roles.mint.method import EhashMethod, Method
 from roles.mint.request import Sizes
 
 _SUPPORTED = ("7", "9", "10", "11", "12", "14", "20")
-_CACHED = ("/v1/swap", f"/v1/mint/{METHOD}", f"/v1/mint/{METHOD}/batch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +25,7 @@ class MintInfo:
     sizes: Sizes
     clock: Callable[[], float] = time.time
     is_stopped: Callable[[], bool] = lambda: False
+    methods: Sequence[Method] = (EhashMethod(),)
 
     def to_json(self, book: KeysetBook) -> dict[str, object]:
         """The body of /v1/info."""
@@ -46,15 +44,26 @@ class MintInfo:
         }
 
     def _nuts(self, book: KeysetBook) -> dict[str, object]:
-        methods = [_method(unit) for unit in dict.fromkeys(keyset.unit for keyset in book if keyset.active)]
+        units = list(dict.fromkeys(keyset.unit for keyset in book if keyset.active))
+        minting = [setting for method in self.methods for setting in method.settings(units)]
+        melting = [setting for method in self.methods for setting in method.melt_settings(units)]
         return {
-            "4": {"methods": methods, "disabled": self.is_stopped()},
-            "5": {"methods": [], "disabled": True},
+            "4": {"methods": minting, "disabled": not minting or self.is_stopped()},
+            "5": {"methods": melting, "disabled": not melting or self.is_stopped()},
             **{number: {"supported": True} for number in _SUPPORTED},
-            "19": {"ttl": None, "cached_endpoints": [{"method": "POST", "path": path} for path in _CACHED]},
-            "29": {"max_batch_size": self.sizes.batch, "methods": [METHOD]},
+            "8": {"supported": bool(melting)},
+            "19": {
+                "ttl": None,
+                "cached_endpoints": [{"method": "POST", "path": path} for path in self._cached()],
+            },
+            "29": {"max_batch_size": self.sizes.batch, "methods": [method.name for method in self.methods]},
             "XX": {"supported": True, "max_pubkeys": self.sizes.keys, "max_page_size": self.sizes.page},
         }
+
+    def _cached(self) -> list[str]:
+        """Where a repeated request gets its first answer."""
+        names = [method.name for method in self.methods]
+        return ["/v1/swap", *(f"/v1/mint/{name}{end}" for name in names for end in ("", "/batch"))]
 
 
 def version_text() -> str:
@@ -63,19 +72,3 @@ def version_text() -> str:
         return f"hashpool/{version('hashpool')}"
     except PackageNotFoundError:
         return "hashpool/unpacked"
-
-
-def _method(unit: str) -> dict[str, object]:
-    try:
-        name = parse_unit(unit).display
-    except UnitError:
-        name = unit
-    return {
-        "method": METHOD,
-        "unit": unit,
-        "method_name": "Ehash",
-        "unit_name": name,
-        "min_amount": 1,
-        "max_amount": AMOUNT_LIMIT - 1,
-        "options": {},
-    }

@@ -41,9 +41,15 @@ def news(connection: Connection, *, seed: MintSeed, book: KeysetBook, everything
 
 
 def create(
-    connection: Connection, seed: MintSeed, unit: str, now: int, ring: KeyRing | None = None
+    connection: Connection,
+    seed: MintSeed,
+    unit: str,
+    now: int,
+    ring: KeyRing | None = None,
+    *,
+    input_fee_ppk: int = 0,
 ) -> MintKeyset:
-    """Store and give the next keyset of a unit, active, with all denominations, without fee and expiry.
+    """Store and give the next keyset of a unit, active, with all denominations and without expiry.
 
     It goes into the book when this is committed.
     """
@@ -52,11 +58,19 @@ def create(
         " WHERE seed_fingerprint = ? AND unit = ?",
         (seed.fingerprint, unit),
     ).fetchone()
-    keyset = derive(ring or seed.raw, unit, row["next"], len(DENOMINATIONS))
+    keyset = derive(ring or seed.raw, unit, row["next"], len(DENOMINATIONS), input_fee_ppk=input_fee_ppk)
     number = connection.execute(
-        "INSERT INTO keyset (keyset_id, unit, seed_fingerprint, derivation_index, denominations, created_at)"
-        " VALUES (?, ?, ?, ?, ?, ?) RETURNING keyset_no",
-        (keyset.keyset_id, keyset.unit, seed.fingerprint, keyset.index, len(DENOMINATIONS), now),
+        "INSERT INTO keyset (keyset_id, unit, seed_fingerprint, derivation_index, denominations,"
+        " input_fee_ppk, created_at) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING keyset_no",
+        (
+            keyset.keyset_id,
+            keyset.unit,
+            seed.fingerprint,
+            keyset.index,
+            len(DENOMINATIONS),
+            input_fee_ppk,
+            now,
+        ),
     ).fetchone()[0]
     return keyset.numbered(number)
 

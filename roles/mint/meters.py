@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from protocols.ehash.shift import METHOD
 from roles.mint.request import SwapRequest
 from roles.mint.rules import Portion
 
@@ -54,7 +55,7 @@ class Meters:
 
     def minted(self, portions: Sequence[Portion]) -> None:
         """Tokens were issued for these portions of quotes."""
-        self.issued.inc(sum(portion.amount for portion in portions))
+        self.issued.inc(sum(portion.amount for portion in portions if portion.quote.method == METHOD))
 
     def swapped(self, request: SwapRequest) -> None:
         """A swap was carried out."""

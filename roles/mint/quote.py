@@ -14,7 +14,8 @@ class Quote:
     accounting.
 
     `request` is what the method asks to be paid: for ehash the share hash, 32 raw bytes in hex, internal
-    order.
+    order; for bolt11 an invoice, which can be paid until `expiry` (Unix seconds). What is paid stays
+    mintable.
     """
 
     quote_id: str
@@ -26,6 +27,7 @@ class Quote:
     amount_issued: int
     updated_at: int
     pubkey: bytes | None
+    expiry: int | None = None
 
     @property
     def mintable(self) -> int:
@@ -40,7 +42,7 @@ class Quote:
         return "PAID" if self.mintable else "ISSUED"
 
     def to_json(self) -> dict[str, object]:
-        """The mint quote response; quotes of this mint never expire."""
+        """The mint quote response."""
         return {
             "quote": self.quote_id,
             "request": self.request,
@@ -51,22 +53,23 @@ class Quote:
             "amount_paid": self.amount_paid,
             "amount_issued": self.amount_issued,
             "updated_at": self.updated_at,
-            "expiry": None,
+            "expiry": self.expiry,
             "pubkey": None if self.pubkey is None else self.pubkey.hex(),
         }
 
     @classmethod
     def from_row(cls, row: Row) -> "Quote":
-        """The quote of a row of the quote table."""
+        """The quote of a row of the quote table with what its method adds to it."""
         share_hash: bytes | None = row["share_hash"]
         return cls(
             row["quote_id"],
             row["method"],
             row["unit"],
-            "" if share_hash is None else share_hash.hex(),
+            row["request"] or "" if share_hash is None else share_hash.hex(),
             row["amount"],
             row["amount_paid"],
             row["amount_issued"],
             row["updated_at"],
             row["pubkey"],
+            row["expires_at"],
         )

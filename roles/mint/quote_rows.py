@@ -9,6 +9,9 @@ from protocols.cashu.errors import QuoteUnknownError
 from roles.mint.quote import Quote
 from roles.runtime.storage import Connection
 
+SELECT = "SELECT quote.*, invoice.request, invoice.expires_at FROM quote LEFT JOIN invoice USING (quote_no)"
+"""The rows that `Quote.from_row` reads."""
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -25,7 +28,8 @@ def find(connection: Connection, method: str, quote_ids: Iterable[str]) -> list[
     found = []
     for quote_id in quote_ids:
         row = connection.execute(
-            "SELECT * FROM quote WHERE quote_id = ? AND method = ?", (quote_id, method)
+            f"{SELECT} WHERE quote_id = ? AND method = ?",
+            (quote_id, method),
         ).fetchone()
         if row is None:
             raise QuoteUnknownError(f"quote {quote_id} is not known")

@@ -1,6 +1,6 @@
 """Mint quotes as an operator sees them, and what he may mend of them."""
 
-from roles.mint import journal
+from roles.mint import journal, quote_rows
 from roles.mint.errors import RepairRefused
 from roles.mint.orders import IssueTold, QuoteTold
 from roles.mint.quote import Quote
@@ -11,7 +11,7 @@ _UNKNOWN = "there is no quote of this id"
 
 def look(connection: Connection, quote_id: str) -> QuoteTold:
     """A quote and what was issued for it; raises RepairRefused."""
-    row = connection.execute("SELECT * FROM quote WHERE quote_id = ?", (quote_id,)).fetchone()
+    row = connection.execute(f"{quote_rows.SELECT} WHERE quote_id = ?", (quote_id,)).fetchone()
     if row is None:
         raise RepairRefused(_UNKNOWN)
     quote = Quote.from_row(row)

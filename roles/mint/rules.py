@@ -13,6 +13,7 @@ from protocols.cashu.errors import (
     KeysetInactiveError,
     MalformedError,
     NotBalancedError,
+    QuoteExpiredError,
     QuoteIssuedError,
     QuoteNotPaidError,
     SeveralUnitsError,
@@ -84,7 +85,9 @@ def check_mint(request: MintRequest, quotes: Sequence[Quote], book: KeysetBook, 
         raise SeveralUnitsError("the quotes are of several units")
     if units != {unit}:
         raise UnitsDifferError("the outputs are of another unit than the quotes")
-    portions = [_portion(quote, claim.amount) for quote, claim in zip(quotes, request.claims, strict=True)]
+    portions = [
+        _portion(quote, claim.amount, now) for quote, claim in zip(quotes, request.claims, strict=True)
+    ]
     taken = sum(portion.amount for portion in portions)
     asked = sum(output.amount for output in request.outputs)
     if taken != asked:
@@ -112,8 +115,10 @@ def sums_by_keyset(items: Iterable[Proof | BlindedMessage]) -> dict[str, int]:
     return sums
 
 
-def _portion(quote: Quote, asked: int | None) -> Portion:
+def _portion(quote: Quote, asked: int | None, now: int) -> Portion:
     if quote.amount_paid == 0:
+        if quote.expiry is not None and now > quote.expiry:
+            raise QuoteExpiredError(f"quote {quote.quote_id} has expired unpaid")
         raise QuoteNotPaidError(f"quote {quote.quote_id} is not paid")
     if quote.mintable == 0:
         raise QuoteIssuedError(f"quote {quote.quote_id} has been minted")

@@ -165,8 +165,20 @@ _ISSUES = """
 CREATE INDEX issue_by_quote ON issue (quote_no);
 """
 
+# What a quote of the method bolt11 has besides: it is paid when its invoice is.
+_INVOICES = """
+CREATE TABLE invoice (
+    quote_no INTEGER PRIMARY KEY REFERENCES quote,
+    request TEXT NOT NULL,
+    payment_hash BLOB NOT NULL UNIQUE CHECK (length(payment_hash) = 32),
+    expires_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX invoice_by_expiry ON invoice (expires_at, quote_no);
+"""
+
 MIGRATIONS: tuple[Migration, ...] = (
     (1, "first", _FIRST),
     (2, "operations", _OPERATIONS),
     (3, "issues", _ISSUES),
+    (4, "invoices", _INVOICES),
 )

@@ -18,7 +18,9 @@ from roles.mint.halts import Halts
 from roles.mint.info import MintInfo
 from roles.mint.keyset_watch import KeysetWatch
 from roles.mint.keysets import KeyRing, KeysetBook
+from roles.mint.lightning.service import add_keyset, open_lightning
 from roles.mint.meters import Meters
+from roles.mint.method import EhashMethod, Method
 from roles.mint.office import Office
 from roles.mint.operations import http_bounds
 from roles.mint.request import Sizes
@@ -53,7 +55,9 @@ async def service(daemon: MintDaemon) -> None:
         links = mint.issuance()
         await mint.office.open()
         async with asyncio.TaskGroup() as tasks:
-            parts = (links.run(), mint.watch(), mint.follow_keysets(), mint.office.run())
+            parts = [links.run(), mint.watch(), mint.follow_keysets(), mint.office.run()]
+            if mint.lightning is not None:
+                parts.append(mint.lightning.run())
             running = [tasks.create_task(each) for each in parts]
             daemon.readiness.met("issuance")
             where = await http.start(daemon.config.http_address, "http_address")
@@ -94,6 +98,8 @@ async def open_book(daemon: MintDaemon, database: Database, seed: MintSeed) -> K
     for keyset in created:
         book.add(keyset)
         _log.info("a keyset is made", extra={"keyset": keyset.keyset_id, "unit": keyset.unit})
+    if daemon.config.bolt11.backend != "off":
+        await add_keyset(database, seed, book, daemon.config.bolt11, int(time.time()))
     return book
 
 
@@ -123,6 +129,12 @@ class Mint:
             url=daemon.shared.mint.url,
             book_changed=partial(self._keysets.refresh, everything=True),
         )
+        bolt11 = daemon.config.bolt11
+        self.lightning = (
+            None
+            if bolt11.backend == "off"
+            else open_lightning(bolt11, database, daemon.state, self._halts, daemon.metrics)
+        )
         http = daemon.config.http
         self._sizes = Sizes(array=http.outputs, batch=http.quotes)
 
@@ -143,9 +155,13 @@ class Mint:
             sizes=self._sizes,
             public_share_lookup=config.share_lookup == "public",
             halts=self._halts,
+            methods=self._methods(),
         )
         MintApi(teller, self._book, self._info()).add_routes(server)
         return server
+
+    def _methods(self) -> list[Method]:
+        return [EhashMethod(), *([] if self.lightning is None else [self.lightning.method])]
 
     async def watch(self) -> None:
         """Say whether the store can be written, until cancelled."""
@@ -200,4 +216,5 @@ class Mint:
             public_key(self._seed.quote_secret),
             self._sizes,
             is_stopped=lambda: self._halts.stops_all is not None,
+            methods=self._methods(),
         )

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from protocols.cashu import p2pk
-from protocols.cashu.errors import CashuError, SignatureError
+from protocols.cashu.errors import CashuError, SignatureError, UnitUnsupportedError
 from protocols.cashu.lookup import LookupRequest, check_timestamp, verify
 from protocols.cashu.models import BlindedMessage, BlindSignature
 from protocols.ehash.shift import METHOD
@@ -18,6 +18,7 @@ from roles.mint.errors import CountersBrokenError
 from roles.mint.halts import WATCHDOG, Halts
 from roles.mint.keysets import KeysetBook, MintKeyset
 from roles.mint.meters import Meters
+from roles.mint.method import EhashMethod, Method
 from roles.mint.quote import Quote
 from roles.mint.request import MintRequest, Sizes, SwapRequest, read_outputs, read_points, read_quote_ids
 from roles.mint.seed import MintSeed
@@ -69,6 +70,7 @@ class Teller:
         sizes: Sizes,
         public_share_lookup: bool = False,
         halts: Halts | None = None,
+        methods: Sequence[Method] = (EhashMethod(),),
     ) -> None:
         self._halts = halts or Halts(database, clock)
         self._database = database
@@ -80,6 +82,7 @@ class Teller:
         self._cursors = CursorCodec(seed.cursor_key)
         self._public_share_lookup = public_share_lookup
         self.sizes = sizes
+        self.methods = {method.name: method for method in methods}
 
     async def describe(self, keysets: Sequence[MintKeyset]) -> list[dict[str, object]]:
         """The items of /v1/keys; keys that are not at hand are derived."""
@@ -90,21 +93,33 @@ class Teller:
         request = SwapRequest.from_json(body, self.sizes)
         return await self._once(request.digest, lambda: self._swap(request))
 
-    async def mint(self, body: object) -> list[BlindSignature]:
+    def method(self, name: str) -> Method:
+        """The payment method of a name; raises UnitUnsupportedError."""
+        try:
+            return self.methods[name]
+        except KeyError:
+            offered = ", ".join(self.methods)
+            raise UnitUnsupportedError(f"the method {name[:32]!r} is not offered, only {offered}") from None
+
+    async def create_quote(self, body: object, method: str) -> Quote:
+        """NUT-04: a new quote, if the method makes them by request."""
+        return await self.method(method).create(body)
+
+    async def mint(self, body: object, method: str = METHOD) -> list[BlindSignature]:
         """NUT-04, for one quote."""
-        return await self._mint_once(MintRequest.from_json(body, self.sizes))
+        return await self._mint_once(MintRequest.from_json(body, self.sizes), self.method(method))
 
-    async def mint_batch(self, body: object) -> list[BlindSignature]:
+    async def mint_batch(self, body: object, method: str = METHOD) -> list[BlindSignature]:
         """NUT-29, for several quotes, all or none."""
-        return await self._mint_once(MintRequest.batch_from_json(body, self.sizes))
+        return await self._mint_once(MintRequest.batch_from_json(body, self.sizes), self.method(method))
 
-    async def quote(self, quote_id: str) -> Quote:
+    async def quote(self, quote_id: str, method: str = METHOD) -> Quote:
         """One quote; raises QuoteUnknownError."""
-        return (await self._quotes([quote_id]))[0]
+        return (await self._quotes([quote_id], self.method(method)))[0]
 
-    async def check_quotes(self, body: object) -> list[Quote]:
+    async def check_quotes(self, body: object, method: str = METHOD) -> Sequence[Quote]:
         """NUT-29: quotes in the order of the request; one unknown id refuses all."""
-        return await self._quotes(read_quote_ids(body, self.sizes))
+        return await self._quotes(read_quote_ids(body, self.sizes), self.method(method))
 
     async def check_state(self, body: object) -> list[ProofState]:
         """NUT-07."""
@@ -119,18 +134,19 @@ class Teller:
         found = await self._database.read(lambda c: transaction.restore(c, points))
         return [(output, item) for output, item in zip(outputs, found, strict=True) if item is not None]
 
-    async def look_up(self, body: object) -> tuple[Sequence[Quote], str | None]:
+    async def look_up(self, body: object, method: str = METHOD) -> tuple[Sequence[Quote], str | None]:
         """NUT-XX: one page of the quotes locked to the keys that signed, and the cursor to the next."""
+        name = self.method(method).name
         request = LookupRequest.from_json(body, now=int(self._clock()), max_keys=self.sizes.keys)
-        after = "" if request.cursor is None else self._cursors.read(request.cursor, METHOD, request.keys)
+        after = "" if request.cursor is None else self._cursors.read(request.cursor, name, request.keys)
         await self._signatory.run(lambda: request.verify(self._mint_key))
         limit = min(request.limit or self.sizes.page, self.sizes.page)
         page = await self._database.read(
             lambda c: quote_rows.page(
-                c, METHOD, request.keys, after=after, limit=limit, only_mintable=request.only_mintable
+                c, name, request.keys, after=after, limit=limit, only_mintable=request.only_mintable
             )
         )
-        cursor = None if page.last is None else self._cursors.write(page.last, METHOD, request.keys)
+        cursor = None if page.last is None else self._cursors.write(page.last, name, request.keys)
         return page.quotes, cursor
 
     async def look_up_shares(
@@ -151,11 +167,13 @@ class Teller:
             )
         return await self._database.read(lambda c: quote_rows.of_shares(c, share_hashes, key))
 
-    async def _quotes(self, quote_ids: Sequence[str]) -> list[Quote]:
-        return await self._database.read(lambda c: quote_rows.find(c, METHOD, quote_ids))
+    async def _quotes(self, quote_ids: Sequence[str], method: Method) -> Sequence[Quote]:
+        return await method.look(
+            await self._database.read(lambda c: quote_rows.find(c, method.name, quote_ids))
+        )
 
-    async def _mint_once(self, request: MintRequest) -> list[BlindSignature]:
-        return await self._once(request.digest, lambda: self._mint(request))
+    async def _mint_once(self, request: MintRequest, method: Method) -> list[BlindSignature]:
+        return await self._once(request.digest, lambda: self._mint(request, method))
 
     async def _once(
         self, digest: bytes, attempt: Callable[[], Awaitable[list[BlindSignature]]]
@@ -193,9 +211,9 @@ class Teller:
         self._meters.swapped(request) if stored else self._meters.replays.inc()
         return signatures
 
-    async def _mint(self, request: MintRequest) -> list[BlindSignature]:
+    async def _mint(self, request: MintRequest, method: Method) -> list[BlindSignature]:
         now = int(self._clock())
-        quotes = await self._quotes([claim.quote_id for claim in request.claims])
+        quotes = await self._quotes([claim.quote_id for claim in request.claims], method)
         await self._book.meet(output.keyset_id for output in request.outputs)
         portions = rules.check_mint(request, quotes, self._book, now)
         self._halts.check(quotes[0].unit, quotes[0].method)

@@ -47,6 +47,8 @@ POINTS: Final[Mapping[str, str]] = MappingProxyType(
         "mint.credits-written": "quotes are in the transaction | it is committed",
         "mint.credits-durable": "quotes are committed | the issuer is answered",
         "mint.results-sent": "the issuer is answered | everything later",
+        "mint.invoice-made": "the Lightning node has made an invoice | its quote is stored",
+        "mint.invoice-counted": "a paid invoice is counted | its quote is minted",
         "mint.tokens-signed": "outputs are signed | signatures and quotes are written",
         "mint.tokens-written": "signatures are in the transaction | it is committed",
         "mint.tokens-durable": "signatures are committed | the wallet is answered",

@@ -301,7 +301,7 @@ async def test_a_look_up_without_a_true_signature_tells_nothing(house: House) ->
 async def test_nobody_makes_a_quote_over_http(house: House) -> None:
     body = {"amount": 1, "unit": house.wallet.keyset.unit, "pubkey": house.wallet.key.hex()}
     assert await house.wallet.refused("/v1/mint/quote/ehash", body) == 20003
-    assert await house.wallet.refused("/v1/mint/quote/bolt11", body) == 11013
+    assert await house.wallet.refused("/v1/mint/quote/bolt12", body) == 11013
 
 
 # Issuers

@@ -266,6 +266,7 @@ def test_the_command_line_overrides_any_key_of_both_files(tree: Tree) -> None:
     loaded = tree.load(
         "mint",
         "http_address=0.0.0.0:80",
+        "bolt11.backend=off",
         "info.name=123",
         f"issuers.0.identity={POOL_KEY}",
         f"issuers.1.identity=03{POOL_KEY[2:]}",

@@ -127,7 +127,7 @@ async def test_the_identical_request_gets_the_identical_bytes(api: Api) -> None:
 async def test_nobody_makes_an_ehash_quote_over_http(api: Api) -> None:
     body = {"amount": 1, "unit": api.house.unit, "pubkey": public_key(MINER).hex()}
     assert await api.refused("/v1/mint/quote/ehash", body) == 20003
-    assert await api.refused("/v1/mint/quote/bolt11", body) == 11013
+    assert await api.refused("/v1/mint/quote/bolt12", body) == 11013
 
 
 async def test_refusals_carry_the_codes_of_the_nuts(api: Api) -> None:
@@ -158,7 +158,7 @@ async def test_refusals_carry_the_codes_of_the_nuts(api: Api) -> None:
         (mint, good | {"signature": None}, 20008),
         (mint, good | {"signature": "00" * 64}, 20008),
         (mint, good | {"signature": "00"}, 0),
-        ("/v1/mint/bolt11", good, 11013),
+        ("/v1/mint/bolt12", good, 11013),
         (batch, house.batch([first, second], house.basket(8), signatures=None), 20008),
         (batch, house.batch([first, first], house.basket(8)), 11016),
         (batch, {"quotes": many, "outputs": []}, 11017),

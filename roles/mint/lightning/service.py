@@ -1,0 +1,86 @@
+"""The Lightning part of the mint put together: the node, the till that hears of payments, and the method."""
+
+import logging
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from protocols.bitcoin.secp256k1 import SECRET_SIZE, is_secret
+from roles.mint import keyset_rows
+from roles.mint.halts import Halts
+from roles.mint.keysets import KeysetBook
+from roles.mint.lightning.backend import Backend
+from roles.mint.lightning.fake import FakeBackend
+from roles.mint.lightning.method import UNIT, Bolt11Method
+from roles.mint.lightning.till import Till
+from roles.mint.lightning.timed import TimedBackend
+from roles.mint.seed import MintSeed
+from roles.runtime.secret import SecretFile
+from roles.runtime.storage import Database
+from shared_config.bolt11 import Bolt11Settings
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Lightning:
+    """What serves sats."""
+
+    backend: TimedBackend
+    till: Till
+    method: Bolt11Method
+
+    async def run(self) -> None:
+        """Hear of payments, until cancelled."""
+        try:
+            await self.till.run()
+        finally:
+            await self.backend.close()
+
+
+def open_lightning(
+    settings: Bolt11Settings, database: Database, state: Path, halts: Halts, metrics: CollectorRegistry
+) -> Lightning:
+    """The parts, not yet running; keys and files of theirs are in the state directory."""
+    backend = TimedBackend(
+        open_backend(settings, state), metrics, call_s=settings.call_s, pay_s=settings.pay_s
+    )
+    till = Till(database, backend, metrics, clock=time.time)
+    method = Bolt11Method(
+        settings, database, backend, till, halts, clock=time.time, entropy=secrets.token_bytes
+    )
+    return Lightning(backend, till, method)
+
+
+def open_backend(settings: Bolt11Settings, state: Path) -> Backend:
+    """The Lightning node that is configured."""
+    secret = SecretFile(state / "fake_lightning.key").load_or_create_bytes(SECRET_SIZE, _make_secret)
+    return FakeBackend(
+        settings.fake,
+        secret,
+        state / "fake_lightning.jsonl",
+        clock=time.time,
+        entropy=secrets.token_bytes,
+    )
+
+
+async def add_keyset(
+    database: Database, seed: MintSeed, book: KeysetBook, settings: Bolt11Settings, now: int
+) -> None:
+    """Make the first keyset of sat; later ones come by rotation."""
+    if any(keyset.unit == UNIT for keyset in book):
+        return
+    keyset = await database.write(
+        lambda c: keyset_rows.create(c, seed, UNIT, now, book.ring, input_fee_ppk=settings.input_fee_ppk)
+    )
+    book.add(keyset)
+    _log.info("a keyset is made", extra={"keyset": keyset.keyset_id, "unit": keyset.unit})
+
+
+def _make_secret() -> bytes:
+    while not is_secret(secret := secrets.token_bytes(SECRET_SIZE)):
+        pass
+    return secret

@@ -1,0 +1,99 @@
+"""A backend whose every call is bounded in time and measured."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from time import perf_counter
+from typing import TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from protocols.lightning.invoice import Invoice
+from roles.mint.lightning.backend import Backend, Fate, NewInvoice
+from roles.mint.lightning.errors import BackendUnavailable, InvoiceRefused
+
+T = TypeVar("T")
+
+
+class BackendMeters:
+    """What is measured of the calls to a backend."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.seconds = Histogram(
+            "hashpool_mint_lightning_call_seconds",
+            "Calls to the Lightning node that were answered.",
+            ["call"],
+            registry=registry,
+        )
+        self.failures = Counter(
+            "hashpool_mint_lightning_failures",
+            "Calls to the Lightning node that were not carried out.",
+            ["call", "reason"],
+            registry=registry,
+        )
+
+
+class TimedBackend:
+    """Bounds each call by `call_s`, a payment by `pay_s`; raises BackendUnavailable when that has passed.
+
+    Whatever else a backend raises that is not its own is BackendUnavailable, too: nothing is known then.
+    """
+
+    def __init__(self, backend: Backend, registry: CollectorRegistry, *, call_s: float, pay_s: float) -> None:
+        self._backend = backend
+        self._meters = BackendMeters(registry)
+        self._call_s = call_s
+        self.pay_s = pay_s
+
+    async def create_invoice(self, amount_msat: int, description: str, expiry_s: int) -> NewInvoice:
+        """See `Backend`."""
+        made = self._backend.create_invoice(amount_msat, description, expiry_s)
+        return await self._bounded("create-invoice", made, self._call_s)
+
+    async def is_paid(self, payment_hash: bytes) -> bool:
+        """See `Backend`."""
+        return await self._bounded("is-paid", self._backend.is_paid(payment_hash), self._call_s)
+
+    async def cancel_invoice(self, payment_hash: bytes) -> None:
+        """See `Backend`."""
+        await self._bounded("cancel-invoice", self._backend.cancel_invoice(payment_hash), self._call_s)
+
+    def receipts(self) -> AsyncIterator[Sequence[bytes]]:
+        """See `Backend`; it may take its time."""
+        return self._backend.receipts()
+
+    async def consider(self, invoice: Invoice, now: int) -> None:
+        """See `Backend`."""
+        await self._bounded("consider", self._backend.consider(invoice, now), self._call_s)
+
+    async def pay(self, request: str, amount_msat: int, max_fee_msat: int) -> Fate:
+        """See `Backend`."""
+        paying = self._backend.pay(request, amount_msat, max_fee_msat)
+        return await self._bounded("pay", paying, self.pay_s)
+
+    async def find_payment(self, payment_hash: bytes) -> Fate:
+        """See `Backend`."""
+        found = self._backend.find_payment(payment_hash)
+        return await self._bounded("find-payment", found, self._call_s)
+
+    async def close(self) -> None:
+        """See `Backend`."""
+        await self._bounded("close", self._backend.close(), self._call_s)
+
+    async def _bounded(self, call: str, answer: Awaitable[T], seconds: float) -> T:
+        started = perf_counter()
+        try:
+            async with asyncio.timeout(seconds):
+                result = await answer
+        except InvoiceRefused:
+            self._meters.failures.labels(call, "refused").inc()
+            raise
+        except TimeoutError as error:
+            self._meters.failures.labels(call, "timeout").inc()
+            raise BackendUnavailable("the Lightning node did not answer in time") from error
+        except Exception as error:
+            self._meters.failures.labels(call, "unavailable").inc()
+            if isinstance(error, BackendUnavailable):
+                raise
+            raise BackendUnavailable("the Lightning node failed") from error
+        self._meters.seconds.labels(call).observe(perf_counter() - started)
+        return result
