@@ -33,6 +33,7 @@ from protocols.sv2.connection import SetupConnectionSuccess
 from protocols.sv2.layout import Message
 from roles.credit.acceptor import ISSUANCE_LIMITS
 from roles.runtime.sv2_connection import Sv2Connection, connect
+from tests.functional import secrecy
 from tests.functional.sv2_peer import Server, setup
 
 MINIMUM = 4
@@ -130,6 +131,7 @@ class Wallet:
     def __init__(self, session: aiohttp.ClientSession, url: str, issuer: bytes) -> None:
         self.secret = secrets.token_bytes(32)
         self.key = public_key(self.secret)
+        secrecy.note("a test wallet's key", self.secret)
         self.keysets: dict[str, Keyset] = {}
         self.keyset: Keyset
         self._session = session
@@ -186,6 +188,7 @@ class Wallet:
             basket.outputs.append(BlindedMessage(amount, self.keyset.keyset_id, blinded))
             basket.texts.append(text)
             basket.blindings.append(blinding)
+            secrecy.note("a test wallet's output", text, blinding, blinded)
         return basket
 
     def sign(self, quote: str, outputs: Sequence[BlindedMessage], secret: bytes | None = None) -> str:

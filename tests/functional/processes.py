@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from roles.cli.fleet import ADDRESSES, SHARED_ADDRESSES, SIDES
+from tests.functional import secrecy
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PATIENCE_S: Final = 60.0
@@ -91,9 +92,14 @@ class Site:
     def __enter__(self) -> "Site":
         return self
 
-    def __exit__(self, *_error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
+        pages = secrecy.pages(
+            (daemon.name, daemon.settings["health_address"]) for daemon in self.daemons if daemon.is_running
+        )
         for daemon in self.daemons:
             daemon.kill()
+        if kind is None:
+            secrecy.check(self.state, pages | secrecy.logs(self.logs))
 
     def address(self, role: str, key: str) -> str:
         """Where a daemon listens, the same for as long as the site stands."""

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from tests.functional import secrecy
+
 HOME: Final = Path(__file__).resolve().parents[2]
 BOUND_S: Final = 90.0
 BASE_PORTS: Final = (3338, 9108, 9109, 9110, 9111, 9114, 9117, 9118, 18443, 18447, 34254, 34255, 34256, 34260)
@@ -128,6 +130,9 @@ class System:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        pages = secrecy.pages(
+            (role, f"127.0.0.1:{port + self.offset}") for role, port in HEALTH_PORTS.items()
+        )
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -141,6 +146,9 @@ class System:
             self.process.stderr.close()
         if kind is not None:
             print("\n".join(self.lines[-200:]))
+        else:
+            shown = {"what up shows": "\n".join(self.lines)}
+            secrecy.check(self.state, pages | shown | secrecy.logs(self.state / "logs"))
 
     def wait_ready(self) -> None:
         """Wait until `up` says that everything is ready."""

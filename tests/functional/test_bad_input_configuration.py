@@ -164,7 +164,7 @@ async def elsewhere(tmp_path: Path) -> AsyncIterator[list[Site]]:
     sites: list[Site] = []
     yield sites
     for site in sites:
-        site.__exit__()
+        site.__exit__(None)
 
 
 @pytest.mark.asyncio(loop_scope="module")

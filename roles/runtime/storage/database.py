@@ -91,7 +91,9 @@ class Meter:
     writes: Counter = field(init=False)
     failures: Counter = field(init=False)
     commit: Histogram = field(init=False)
+    batch: Histogram = field(init=False)
     up: Gauge = field(init=False)
+    waiting: Gauge = field(init=False)
 
     def __post_init__(self) -> None:
         self.writes = Counter("hashpool_storage_writes", "Writes committed.", registry=self.registry)
@@ -104,6 +106,15 @@ class Meter:
             "From the start of a batch to the end of its commit.",
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
             registry=self.registry,
+        )
+        self.batch = Histogram(
+            "hashpool_storage_commit_writes",
+            "Writes that shared a commit.",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
+            registry=self.registry,
+        )
+        self.waiting = Gauge(
+            "hashpool_storage_waiting", "Writes that no commit has begun with.", registry=self.registry
         )
 
 
@@ -125,6 +136,7 @@ class Database(ABC):
         self._closing = threading.Lock()
         self._room = asyncio.Semaphore(MAX_WAITING)
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        meter.waiting.set_function(lambda: float(self._queue.qsize()))
 
     @staticmethod
     def open(

@@ -193,6 +193,7 @@ class SqliteDatabase(Database):
             self._meter.writes.inc(len(batch) - failed)
         self.fault = fault
         self._meter.commit.observe(time.perf_counter() - started)
+        self._meter.batch.observe(len(batch))
         deliver(batch)
 
     def _run(self, item: Work, *, is_alone: bool) -> None:
