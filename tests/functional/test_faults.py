@@ -206,7 +206,7 @@ async def test_a_disk_that_fails_under_one_daemon_after_the_other_loses_nothing(
                 await system.acknowledges(10)
             disk.mend()
             await system.works()
-            assert daemon.log.count("the disk fails") == daemon.log.count("the disk works again") > 0
+            assert daemon.log.count("the store fails") == daemon.log.count("the store works again") > 0
             assert daemon.process is process
             assert daemon.is_running
     assert set(system.witness.refused) <= REFUSED, system.witness.refused
