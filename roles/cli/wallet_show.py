@@ -11,6 +11,8 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
+from roles.cli import qr
+
 _PIPE_WIDTH: Final = 200
 
 
@@ -21,6 +23,14 @@ def show(options: argparse.Namespace, told: dict[str, Any]) -> None:
         show_sent(console, told)
     else:
         SHOWN[options.action](console, told)
+    if getattr(options, "qr", False):
+        for text in codes(told):
+            qr.show(text)
+
+
+def codes(told: dict[str, Any]) -> list[str]:
+    """What is worth a QR code in an answer."""
+    return [token["token"] for token in told["tokens"]]
 
 
 def show_balance(console: Console, told: dict[str, Any]) -> None:
@@ -99,9 +109,7 @@ def show_received(console: Console, told: dict[str, Any]) -> None:
 def show_consolidated(console: Console, told: dict[str, Any]) -> None:
     """What putting together came to."""
     fee = f", for a fee of {told['fee']:,}" if told["fee"] else ""
-    console.print(
-        f"{told['before']:,} tokens are {told['after']:,} now, by {told['requests']:,} requests{fee}"
-    )
+    console.print(f"{told['before']:,} tokens are {told['after']:,} now, by {told['requests']:,} swaps{fee}")
     show_held(console, told["balance"])
 
 
@@ -159,9 +167,6 @@ def show_words(console: Console, told: dict[str, Any]) -> None:
     for row in range(0, len(words), 4):
         console.print("  ".join(f"{row + n + 1:2}. {word:<8}" for n, word in enumerate(words[row : row + 4])))
     console.print("whoever has these words has the money; hashpool wallet restore reads them in this order")
-    console.print(
-        "what was claimed with a private key from elsewhere is restored, too; the key itself is not"
-    )
 
 
 def moment(seconds: int) -> str:

@@ -82,7 +82,7 @@ class Consolidation:
             fee += await self.merge(chosen_unit, ys)
             requests += 1
             left = await self._kit.database.read(_count)
-            progress(f"{requests:,} requests, {left:,} of {before:,} tokens left")
+            progress(f"swap {requests:,}: {left:,} of {before:,} tokens left")
         after = await self._kit.database.read(_count)
         return Consolidated(requests, before, after, fee)
 

@@ -122,7 +122,7 @@ async def test_progress_of_a_daemon_is_told(run: Run, proxy: Wallet, tell: Told)
     await proxy.minter.mint_due()
     code, out, err = await run("consolidate", "--pause", "0", "--inputs", "12")
     assert code == 0, err
-    assert "requests, " in err
+    assert "swap 1: " in err
     assert "33 tokens are" in out
     assert "holds 51 ehash" in out
 
