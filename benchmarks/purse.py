@@ -23,9 +23,12 @@ class Basket:
     outputs: list[BlindedMessage]
     secrets: list[str] = field(repr=False)
     blindings: list[bytes] = field(repr=False)
-    quote_id: str = ""
     body: bytes = field(default=b"", repr=False)
     answer: bytes = field(default=b"", repr=False)
+
+    def asked(self) -> bytes:
+        """The outputs as JSON."""
+        return orjson.dumps([output.to_json() for output in self.outputs])
 
     def signatures(self) -> list[BlindSignature]:
         """The blind signatures of the answer; raises CashuError and orjson's error for what holds none."""
@@ -34,37 +37,35 @@ class Basket:
 
 
 class Purse:
-    """Makes baskets of these amounts for one keyset."""
+    """Makes baskets of one keyset."""
 
-    def __init__(self, keyset: Keyset, amounts: Sequence[int]) -> None:
+    def __init__(self, keyset: Keyset) -> None:
         self._keyset = keyset
-        self._amounts = amounts
         self._source = SecretSource(secrets.token_bytes(64), keyset.keyset_id)
         self._counter = count()
 
-    def mint(self, quote_id: str, key: bytes) -> Basket:
-        """A request that mints a quote, signed with the secret of the key that locks it."""
-        basket = self._basket()
-        signature = quote_signature.sign(key, quote_id, basket.outputs, secrets.token_bytes(32))
-        basket.quote_id = quote_id
-        basket.body = orjson.dumps(
-            {
-                "quote": quote_id,
-                "outputs": [output.to_json() for output in basket.outputs],
-                "signature": signature.hex(),
-            }
-        )
+    def mint(self, amounts: Sequence[int]) -> Basket:
+        """Outputs for a quote that is not made yet: the body lacks its id in front."""
+        basket = self._basket(amounts)
+        basket.body = b'","outputs":' + basket.asked() + b"}"
+        return basket
+
+    def batch(self, quote_ids: Sequence[str], key: bytes, amounts: Sequence[int]) -> Basket:
+        """A request that mints quotes which the public half of `key` locks (NUT-29)."""
+        basket = self._basket(amounts)
+        signatures = [
+            quote_signature.sign(key, quote_id, basket.outputs, secrets.token_bytes(32)).hex()
+            for quote_id in quote_ids
+        ]
+        head = orjson.dumps({"quotes": quote_ids, "signatures": signatures})
+        basket.body = head[:-1] + b',"outputs":' + basket.asked() + b"}"
         return basket
 
     def swap(self, spent: Basket) -> Basket:
         """A request that swaps the tokens of an answered basket for as many fresh ones."""
-        basket = self._basket()
-        basket.body = orjson.dumps(
-            {
-                "inputs": [proof.to_json() for proof in self.open(spent)],
-                "outputs": [output.to_json() for output in basket.outputs],
-            }
-        )
+        basket = self._basket([output.amount for output in spent.outputs])
+        inputs = orjson.dumps([proof.to_json() for proof in self.open(spent)])
+        basket.body = b'{"inputs":' + inputs + b',"outputs":' + basket.asked() + b"}"
         return basket
 
     def open(self, basket: Basket) -> list[Proof]:
@@ -90,10 +91,10 @@ class Purse:
             ):
                 raise SignatureForged(f"a signature for {output.amount} is not of the mint's key")
 
-    def _basket(self) -> Basket:
-        derived = [self._source.derive(next(self._counter)) for _ in self._amounts]
+    def _basket(self, amounts: Sequence[int]) -> Basket:
+        derived = [self._source.derive(next(self._counter)) for _ in amounts]
         outputs = [
             BlindedMessage(amount, self._keyset.keyset_id, blind(each.secret, each.blinding))
-            for amount, each in zip(self._amounts, derived, strict=True)
+            for amount, each in zip(amounts, derived, strict=True)
         ]
         return Basket(outputs, [each.secret for each in derived], [each.blinding for each in derived])

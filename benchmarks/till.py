@@ -1,120 +1,81 @@
-"""The counter at which wallets of a benchmark and a real mint meet."""
+"""Shares that become quotes over the issuance link, while wallets mint earlier ones in batches."""
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from itertools import cycle, islice
+from dataclasses import dataclass
 from typing import Final
 
-import aiohttp
 import orjson
 
-from benchmarks.closed_loop import OperationFailed, Round, drive
-from benchmarks.errors import NotServing
+from benchmarks.closed_loop import Round, drive
+from benchmarks.counter import keyset_of
 from benchmarks.issuer import LinkedIssuer, Workshop, linked_issuer
+from benchmarks.lean_http import LeanClient
 from benchmarks.machine import cpu_seconds
 from benchmarks.purse import Basket, Purse
 from benchmarks.site import DaemonProcess, Site
 from protocols.bitcoin.secp256k1 import public_key
+from protocols.cashu.denominations import split
 from protocols.ehash.quote_id import quote_id, shared_secret
 from protocols.ehash.shift import METHOD
-from roles.wallet.mint_client import MintClient
+from roles.credit.ledger_rows import Entry
 
-DENOMINATIONS: Final = tuple(1 << bit for bit in range(8))
-AMOUNT: Final = sum(DENOMINATIONS)
-MINERS: Final = tuple(bytes(31) + bytes((number,)) for number in range(1, 17))
-"""Secrets of the keys that lock the quotes: nothing is won by knowing them."""
-CONNECTIONS: Final = 256
-REQUEST_S: Final = 30.0
-
-
-class Till:
-    """One mint, its issuer and its wallets."""
-
-    def __init__(
-        self,
-        mint: DaemonProcess,
-        issuer: LinkedIssuer,
-        url: str,
-        session: aiohttp.ClientSession,
-        purse: Purse,
-        quote_key: bytes,
-    ) -> None:
-        self._mint = mint
-        self._issuer = issuer
-        self._url = url
-        self._session = session
-        self._purse = purse
-        self._workshop = Workshop(AMOUNT)
-        self._keys = cycle([(secret, public_key(secret)) for secret in MINERS])
-        self._shared = {secret: shared_secret(secret, quote_key) for secret in MINERS}
-
-    async def mint_round(self, clients: int, operations: int) -> tuple[Round, list[Basket]]:
-        """Make quotes, look at each and mint it; gives the baskets that were minted."""
-        locked = list(islice(self._keys, operations))
-        entries = self._workshop.entries([key for _, key in locked])
-        baskets = [
-            self._purse.mint(quote_id(self._shared[secret], entry.share_hash), secret)
-            for (secret, _), entry in zip(locked, entries, strict=True)
-        ]
-
-        async def work() -> Round:
-            await self._issuer.credit(entries)
-            return await drive(clients, baskets, self._mint_one)
-
-        measured = await self._timed(work)
-        minted = [basket for basket in baskets if basket.answer]
-        for basket in minted[:1]:
-            self._purse.verify(basket)
-        return measured, minted
-
-    async def swap_round(self, clients: int, baskets: Sequence[Basket]) -> Round:
-        """Swap what was minted."""
-        fresh = [self._purse.swap(basket) for basket in baskets]
-        return await self._timed(lambda: drive(clients, fresh, self._swap_one))
-
-    async def _timed(self, work: Callable[[], Awaitable[Round]]) -> Round:
-        self._mint.check()
-        cpu, started = cpu_seconds([self._mint.pid]), time.perf_counter()
-        measured = await work()
-        measured.wall = time.perf_counter() - started
-        measured.cpu = cpu_seconds([self._mint.pid]) - cpu
-        return measured
-
-    async def _mint_one(self, basket: Basket) -> None:
-        quote = orjson.loads(await self._call("GET", f"/v1/mint/quote/{METHOD}/{basket.quote_id}", None))
-        if quote.get("amount_paid") != AMOUNT:
-            raise OperationFailed("the quote is not paid")
-        basket.answer = await self._call("POST", f"/v1/mint/{METHOD}", basket.body)
-
-    async def _swap_one(self, basket: Basket) -> None:
-        basket.answer = await self._call("POST", "/v1/swap", basket.body)
-
-    async def _call(self, method: str, path: str, body: bytes | None) -> bytes:
-        try:
-            async with self._session.request(method, self._url + path, data=body) as response:
-                answer = await response.read()
-                if response.status != 200:
-                    raise OperationFailed(f"HTTP {response.status}: {answer[:200]!r}")
-                return answer
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise OperationFailed(str(error)) from error
+MINER: Final = bytes(31) + b"\x01"
+"""Secret of the key that locks the quotes: nothing is won by knowing it."""
+AMOUNT: Final = 16
+BATCH: Final = 20
+"""Quotes that a wallet mints at once."""
+CHUNK: Final = 500
+"""Shares that the issuer's ledger takes at a time."""
 
 
-@asynccontextmanager
-async def open_till(site: Site, mint: DaemonProcess) -> AsyncIterator[Till]:
-    """The till of a site's mint; raises NotServing, and what the mint's client raises."""
-    url = f"http://{site.address('mint', 'http_address')}"
-    connector = aiohttp.TCPConnector(limit=CONNECTIONS)
-    timeout = aiohttp.ClientTimeout(total=REQUEST_S)
-    async with (
-        linked_issuer(site) as issuer,
-        aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
-    ):
-        client = MintClient(url, session)
-        quote_key = (await client.info()).quote_key
-        heads = [head for head in await client.keysets() if head.active]
-        if quote_key is None or not heads:
-            raise NotServing("the mint names no quote key, or has no keyset")
-        purse = Purse(await client.keys(heads[0].keyset_id), DENOMINATIONS)
-        yield Till(mint, issuer, url, session, purse, quote_key)
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Shares credited and quotes minted in the same time: how many a second, and requests that failed."""
+
+    credited_per_s: float
+    minted_per_s: float
+    cpu_us: float
+    failed: int
+
+
+async def measure_flow(site: Site, mint: DaemonProcess, clients: int, shares: int) -> Flow:
+    """Credit so many shares while so many clients mint; raises CreditLost and NotServing."""
+    client = LeanClient(site.address("mint", "http_address"))
+    info = orjson.loads(await client.call("GET", "/v1/info"))
+    shared = shared_secret(MINER, bytes.fromhex(info["quote_key"]))
+    purse = Purse(await keyset_of(client, "hash_"))
+    workshop, key = Workshop(AMOUNT), public_key(MINER)
+    # Enough for what is credited meanwhile, at the ratio that all clients together reach at most.
+    ready = workshop.entries([key] * (shares // BATCH * BATCH))
+    amounts = split(AMOUNT * BATCH)
+    groups = [ready[at : at + BATCH] for at in range(0, len(ready), BATCH)]
+    baskets = [
+        purse.batch([quote_id(shared, entry.share_hash) for entry in group], MINER, amounts)
+        for group in groups
+    ]
+    later = workshop.entries([key] * shares)
+    ended = False
+
+    async def act(basket: Basket) -> None:
+        if not ended:
+            basket.answer = await client.call("POST", f"/v1/mint/{METHOD}/batch", basket.body)
+
+    async with linked_issuer(site) as issuer:
+        await _credit(issuer, ready)
+        mint.check()
+        minting: asyncio.Task[Round] = asyncio.create_task(drive(clients, baskets, act))
+        cpu, started = cpu_seconds([mint.pid]), time.perf_counter()
+        await _credit(issuer, later)
+        elapsed = time.perf_counter() - started
+        minted = sum(bool(basket.answer) for basket in baskets) * BATCH
+        spent = cpu_seconds([mint.pid]) - cpu
+        ended = True
+        measured = await minting
+    client.close()
+    return Flow(shares / elapsed, minted / elapsed, spent / (shares + minted) * 1e6, measured.failed)
+
+
+async def _credit(issuer: LinkedIssuer, entries: list[Entry]) -> None:
+    for at in range(0, len(entries), CHUNK):
+        await issuer.credit(entries[at : at + CHUNK])
