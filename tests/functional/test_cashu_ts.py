@@ -1,7 +1,6 @@
 """cashu-ts, the library of most web wallets, against our mint: every scene of tests/clients is a test."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import aiohttp
@@ -18,7 +17,10 @@ from tests.functional.sv2_peer import Server
 pytestmark = pytest.mark.functional
 
 ISSUER = bytes(31) + b"\x51"
-LATER = {"a_spent_proof_is_told_at_once_to_who_waits_for_it"}
+LATER = {
+    "a_spent_proof_is_told_at_once_to_who_waits_for_it",
+    "a_quote_that_is_asked_for_until_it_is_paid_is_minted",
+}
 """Scenes that need what the mint does not offer yet."""
 AMOUNTS = {64: 12, 100: 12, 128: 12}
 """Quotes for the scenes: how many of which amount."""
@@ -30,7 +32,12 @@ class Mint:
     def __init__(self, site: Site) -> None:
         self._development = Development(site, issuers=(public_key(ISSUER),))
         unbounded = {f"http__{kind}_per_s": "0" for kind in ("requests", "quotes", "exchanges", "checks")}
-        self.daemon: Daemon = self._development.daemon("mint", **unbounded)
+        sats = {
+            "bolt11__backend": "fake",
+            "bolt11__input_fee_ppk": "100",
+            "bolt11__fake__pays_after_s": "0.3",
+        }
+        self.daemon: Daemon = self._development.daemon("mint", **unbounded | sats)
 
     @property
     def url(self) -> str:
@@ -57,6 +64,11 @@ class Mint:
             "quotes": quotes,
         }
 
+    @property
+    def sat(self) -> dict[str, Any]:
+        """What a script is told for sats."""
+        return {"url": self.url, "unit": "sat", "method": "bolt11"}
+
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def mint(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mint]:
@@ -66,13 +78,49 @@ async def mint(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mint]:
         yield made
 
 
+Playing = Callable[[str, dict[str, Any]], Awaitable[Played]]
+
+
+def named(script: str) -> list[str]:
+    """The scenes of a script that are played."""
+    return [scene for scene in scenes(script) if scene not in LATER]
+
+
+@pytest.fixture(scope="module")
+def playing(tmp_path_factory: pytest.TempPathFactory) -> Playing:
+    """Plays all scenes of a script."""
+
+    async def playing(script: str, told: dict[str, Any]) -> Played:
+        return await play(tmp_path_factory.mktemp("play"), script, told, named(script))
+
+    return playing
+
+
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def on_ehash(mint: Mint, tmp_path_factory: pytest.TempPathFactory) -> Played:
-    place: Path = tmp_path_factory.mktemp("play")
-    wanted = [scene for scene in scenes("any_unit") if scene not in LATER]
-    return await play(place, "any_unit", await mint.ehash(), wanted)
+async def on_ehash(mint: Mint, playing: Playing) -> Played:
+    return await playing("any_unit", await mint.ehash())
 
 
-@pytest.mark.parametrize("scene", [scene for scene in scenes("any_unit") if scene not in LATER])
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def on_sat(mint: Mint, playing: Playing) -> Played:
+    return await playing("any_unit", mint.sat)
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def of_sats(mint: Mint, playing: Playing) -> Played:
+    return await playing("sat", mint.sat)
+
+
+@pytest.mark.parametrize("scene", named("any_unit"))
 def test_on_ehash(on_ehash: Played, scene: str) -> None:
     on_ehash.check(scene)
+
+
+@pytest.mark.parametrize("scene", named("any_unit"))
+def test_on_sat(on_sat: Played, scene: str) -> None:
+    on_sat.check(scene)
+
+
+@pytest.mark.parametrize("scene", named("sat"))
+def test_of_sats(of_sats: Played, scene: str) -> None:
+    of_sats.check(scene)
