@@ -10,6 +10,7 @@ from shared_config.limits import ConnectionLimits
 from shared_config.pool import check_script
 from shared_config.pool_side import PoolSide
 from shared_config.settings import DaemonSettings, Finding, Settings, Side
+from shared_config.sockets import SocketLimits
 from shared_config.values import IpNetwork, ListenAddress, PublicKey
 
 
@@ -94,6 +95,7 @@ class MintSettings(DaemonSettings):
     watchdog: WatchdogSettings = WatchdogSettings()
     metric_keysets: int = Field(default=32, ge=0, le=1_000)
     """The newest keysets have metrics of their own; those of all others are summed."""
+    sockets: SocketLimits = SocketLimits()
     limits: ConnectionLimits = ConnectionLimits(connections=64, connections_per_host=64)
     credits_window: int = Field(default=16, ge=1, le=1_000)
     """Credits frames that an issuer may have unanswered."""

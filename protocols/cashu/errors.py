@@ -18,7 +18,8 @@ CashuError (code, detail)
 ├── MintingDisabledError 20003      ├── QuotePendingError 20005
 ├── QuoteExpiredError 20007
 ├── SignatureError 20008            missing or false: NUT-11 witness, NUT-20 quote, NUT-XX look-up
-└── PubkeyRequiredError 20009
+├── PubkeyRequiredError 20009
+└── RpcError                        on a websocket, with a code of JSON-RPC and the request's id
 """
 
 
@@ -194,3 +195,12 @@ class PubkeyRequiredError(CashuError):
     """A quote or request without the public key that it needs."""
 
     code = 20009
+
+
+class RpcError(CashuError):
+    """A message on a websocket that is not carried out; `request_id` is None where it could not be read."""
+
+    def __init__(self, code: int, detail: str, request_id: int | str | None = None) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.request_id = request_id

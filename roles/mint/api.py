@@ -53,10 +53,13 @@ class Refusals:
 class MintApi:
     """The handlers of every route."""
 
-    def __init__(self, teller: Teller, book: KeysetBook, info: MintInfo) -> None:
+    def __init__(
+        self, teller: Teller, book: KeysetBook, info: MintInfo, socket: Handler | None = None
+    ) -> None:
         self._teller = teller
         self._book = book
         self._info = info
+        self._socket = socket
 
     def add_routes(self, server: HttpServer) -> None:
         """Serve all routes; the fixed ones come before those with a quote id."""
@@ -78,6 +81,8 @@ class MintApi:
         )
         for method, path, handler, operation in routes:
             server.route(method, path, handler, operation)
+        if self._socket is not None:
+            server.lasting("/v1/ws", self._socket, operations.SOCKET)
 
     async def _get_info(self, _: web.Request) -> web.Response:
         return json_reply(self._info.to_json(self._book))

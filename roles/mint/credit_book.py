@@ -7,14 +7,17 @@ import logging
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
+from protocols.cashu.subscription import mint_quote_kind
 from protocols.ehash.credit import Credit
 from protocols.ehash.errors import CreditCode
 from protocols.ehash.messages import CreditResult, CreditResults, Credits
 from protocols.ehash.quote_id import quote_id, shared_secret
+from protocols.ehash.shift import METHOD
 from roles.credit.acceptor import Standing
 from roles.credit.errors import LedgerForked
 from roles.mint import ledger_rows
 from roles.mint.meters import Meters
+from roles.mint.notice_board import NoticeBoard
 from roles.mint.seed import MintSeed
 from roles.mint.settlement import OK, LedgerState, Settlement, check_shift, settle
 from roles.mint.signatory import Signatory
@@ -38,8 +41,10 @@ class MintCreditBook:
         bounds: Mapping[bytes, int | None],
         *,
         clock: Callable[[], float],
+        board: NoticeBoard | None = None,
     ) -> None:
         self._database = database
+        self._board = board or NoticeBoard()
         self._signatory = signatory
         self._meters = meters
         self._bounds = bounds
@@ -79,6 +84,8 @@ class MintCreditBook:
             crash.at("mint.credits-judged")
             verdicts = await self._database.write(lambda c: ledger_rows.store(c, state, settlement, int(now)))
         crash.at("mint.credits-durable")
+        made = (verdict.quote_id for verdict in verdicts if verdict.code == OK)
+        self._board.post(mint_quote_kind(METHOD), made)
         codes = [(verdict.seq, int(verdict.code)) for verdict in verdicts if verdict.code != OK]
         self._count(identity, settlement, [verdict.credit for verdict in verdicts], codes)
         return _results(settlement.state.acked_seq, old + codes, settlement.hold)

@@ -1,10 +1,11 @@
 """What the mint says of itself in /v1/info (NUT-06)."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
+from protocols.cashu.subscription import PROOF_STATE, melt_quote_kind, mint_quote_kind
 from roles.mint.keysets import KeysetBook
 from roles.mint.method import EhashMethod, Method
 from roles.mint.request import Sizes
@@ -52,6 +53,7 @@ class MintInfo:
             "5": {"methods": melting, "disabled": not melting or self.is_stopped()},
             **{number: {"supported": True} for number in _SUPPORTED},
             "8": {"supported": bool(melting)},
+            "17": {"supported": _commands(minting, melting)},
             "19": {
                 "ttl": None,
                 "cached_endpoints": [{"method": "POST", "path": path} for path in self._cached()],
@@ -72,3 +74,17 @@ def version_text() -> str:
         return f"hashpool/{version('hashpool')}"
     except PackageNotFoundError:
         return "hashpool/unpacked"
+
+
+def _commands(
+    minting: Sequence[Mapping[str, object]], melting: Sequence[Mapping[str, object]]
+) -> list[dict[str, object]]:
+    """What can be listened to of each method and unit on the websocket."""
+    kinds: dict[tuple[object, object], list[str]] = {}
+    for settings, kind_of in ((minting, mint_quote_kind), (melting, melt_quote_kind)):
+        for each in settings:
+            kinds.setdefault((each["method"], each["unit"]), []).append(kind_of(str(each["method"])))
+    return [
+        {"method": method, "unit": unit, "commands": [*names, PROOF_STATE]}
+        for (method, unit), names in kinds.items()
+    ]

@@ -14,6 +14,7 @@ CHECK: Final = Operation("check", "checks")
 RESTORE: Final = Operation("restore", "checks")
 KEYS: Final = Operation("keys")
 INFO: Final = Operation("info")
+SOCKET: Final = Operation("socket")
 
 
 def http_bounds(limits: HttpLimits) -> HttpBounds:

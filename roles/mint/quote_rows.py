@@ -37,6 +37,17 @@ def find(connection: Connection, method: str, quote_ids: Iterable[str]) -> list[
     return found
 
 
+def known(connection: Connection, method: str, quote_ids: Iterable[str]) -> list[Quote]:
+    """Those of the quotes that there are, in that order."""
+    found = []
+    for quote_id in quote_ids:
+        try:
+            found += find(connection, method, [quote_id])
+        except QuoteUnknownError:
+            continue
+    return found
+
+
 def of_shares(
     connection: Connection, share_hashes: Sequence[bytes], pubkey: bytes | None
 ) -> dict[bytes, str]:

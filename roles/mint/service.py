@@ -19,14 +19,17 @@ from roles.mint.info import MintInfo
 from roles.mint.keyset_watch import KeysetWatch
 from roles.mint.keysets import KeyRing, KeysetBook
 from roles.mint.lightning.service import add_keyset, open_lightning
+from roles.mint.listening import offer_all
 from roles.mint.meters import Meters
 from roles.mint.method import EhashMethod, Method
+from roles.mint.notice_board import NoticeBoard
 from roles.mint.office import Office
 from roles.mint.operations import http_bounds
 from roles.mint.request import Sizes
 from roles.mint.schema import MIGRATIONS
 from roles.mint.seed import SEED_SIZE, MintSeed
 from roles.mint.signatory import Signatory
+from roles.mint.socket_desk import SocketDesk
 from roles.mint.teller import Teller
 from roles.runtime.authority import authority_secret
 from roles.runtime.daemon import Daemon
@@ -55,7 +58,13 @@ async def service(daemon: MintDaemon) -> None:
         links = mint.issuance()
         await mint.office.open()
         async with asyncio.TaskGroup() as tasks:
-            parts = [links.run(), mint.watch(), mint.follow_keysets(), mint.office.run()]
+            parts = [
+                links.run(),
+                mint.watch(),
+                mint.follow_keysets(),
+                mint.office.run(),
+                mint.tell_listeners(),
+            ]
             if mint.lightning is not None:
                 parts.append(mint.lightning.run())
             running = [tasks.create_task(each) for each in parts]
@@ -129,11 +138,14 @@ class Mint:
             url=daemon.shared.mint.url,
             book_changed=partial(self._keysets.refresh, everything=True),
         )
+        self._board = NoticeBoard()
         bolt11 = daemon.config.bolt11
         self.lightning = (
             None
             if bolt11.backend == "off"
-            else open_lightning(bolt11, database, daemon.state, self._halts, daemon.metrics)
+            else open_lightning(
+                bolt11, database, daemon.state, self._halts, daemon.metrics, board=self._board
+            )
         )
         http = daemon.config.http
         self._sizes = Sizes(array=http.outputs, batch=http.quotes)
@@ -156,12 +168,20 @@ class Mint:
             public_share_lookup=config.share_lookup == "public",
             halts=self._halts,
             methods=self._methods(),
+            board=self._board,
         )
-        MintApi(teller, self._book, self._info()).add_routes(server)
+        offer_all(self._board, teller)
+        desk = SocketDesk(self._board, config.sockets, self._daemon.metrics, server.client)
+        server.at_close(desk.close)
+        MintApi(teller, self._book, self._info(), desk.serve).add_routes(server)
         return server
 
     def _methods(self) -> list[Method]:
         return [EhashMethod(), *([] if self.lightning is None else [self.lightning.method])]
+
+    async def tell_listeners(self) -> None:
+        """Tell wallets on websockets what changes, until cancelled."""
+        await self._board.run()
 
     async def watch(self) -> None:
         """Say whether the store can be written, until cancelled."""
@@ -181,7 +201,13 @@ class Mint:
             if issuer.identity is not None
         }
         book = MintCreditBook(
-            self._database, self._seed, self._signatory, self._meters, bounds, clock=time.time
+            self._database,
+            self._seed,
+            self._signatory,
+            self._meters,
+            bounds,
+            clock=time.time,
+            board=self._board,
         )
         acceptor = Acceptor(
             book,

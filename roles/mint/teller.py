@@ -11,6 +11,7 @@ from protocols.cashu import p2pk
 from protocols.cashu.errors import CashuError, SignatureError, UnitUnsupportedError
 from protocols.cashu.lookup import LookupRequest, check_timestamp, verify
 from protocols.cashu.models import BlindedMessage, BlindSignature
+from protocols.cashu.subscription import PROOF_STATE, mint_quote_kind
 from protocols.ehash.shift import METHOD
 from roles.mint import quote_rows, rules, signatory, transaction
 from roles.mint.cursor import CursorCodec
@@ -19,6 +20,7 @@ from roles.mint.halts import WATCHDOG, Halts
 from roles.mint.keysets import KeysetBook, MintKeyset
 from roles.mint.meters import Meters
 from roles.mint.method import EhashMethod, Method
+from roles.mint.notice_board import NoticeBoard
 from roles.mint.quote import Quote
 from roles.mint.request import MintRequest, Sizes, SwapRequest, read_outputs, read_points, read_quote_ids
 from roles.mint.seed import MintSeed
@@ -71,8 +73,10 @@ class Teller:
         public_share_lookup: bool = False,
         halts: Halts | None = None,
         methods: Sequence[Method] = (EhashMethod(),),
+        board: NoticeBoard | None = None,
     ) -> None:
         self._halts = halts or Halts(database, clock)
+        self._board = board or NoticeBoard()
         self._database = database
         self._book = book
         self._signatory = signatory
@@ -117,13 +121,20 @@ class Teller:
         """One quote; raises QuoteUnknownError."""
         return (await self._quotes([quote_id], self.method(method)))[0]
 
+    async def known_quotes(self, quote_ids: Sequence[str], method: str = METHOD) -> list[Quote]:
+        """Those of the quotes that there are, as the store has them."""
+        return await self._database.read(lambda c: quote_rows.known(c, method, quote_ids))
+
     async def check_quotes(self, body: object, method: str = METHOD) -> Sequence[Quote]:
         """NUT-29: quotes in the order of the request; one unknown id refuses all."""
         return await self._quotes(read_quote_ids(body, self.sizes), self.method(method))
 
     async def check_state(self, body: object) -> list[ProofState]:
         """NUT-07."""
-        points = read_points(body, self.sizes)
+        return await self.proof_states(read_points(body, self.sizes))
+
+    async def proof_states(self, points: Sequence[bytes]) -> list[ProofState]:
+        """The states of proofs by their Ys, in that order."""
         found = await self._database.read(lambda c: transaction.spent_witnesses(c, points))
         return [ProofState(point, *state) for point, state in zip(points, found, strict=True)]
 
@@ -208,6 +219,7 @@ class Teller:
             lambda c: transaction.store_swap(c, request, points, signatures, book=self._book, now=now)
         )
         crash.at("mint.swap-durable")
+        self._board.post(PROOF_STATE, (point.hex() for point in points))
         self._meters.swapped(request) if stored else self._meters.replays.inc()
         return signatures
 
@@ -228,5 +240,6 @@ class Teller:
             lambda c: transaction.store_mint(c, request, portions, signatures, book=self._book, now=now)
         )
         crash.at("mint.tokens-durable")
+        self._board.post(mint_quote_kind(method.name), (claim.quote_id for claim in request.claims))
         self._meters.minted(portions) if stored else self._meters.replays.inc()
         return signatures

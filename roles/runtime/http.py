@@ -165,10 +165,32 @@ class HttpServer:
         self._meter.addresses.set_function(lambda: float(sum(map(len, self._paces.values()))))
         self._forwarded = ForwardedFor(bounds.trusted_proxies)
         self._operations: dict[web.AbstractRoute, Operation] = {}
+        self._lasting: set[web.AbstractRoute] = set()
 
     def route(self, method: str, path: str, handler: Handler, operation: Operation = UNNAMED) -> None:
         """Serve a method of a path; ``{name}`` in it matches one segment. Operations are few."""
         self._operations[self._app.router.add_route(method, path, handler)] = operation
+
+    def lasting(self, path: str, handler: Handler, operation: Operation = UNNAMED) -> None:
+        """Serve GET of a path by a handler that may take as long as it likes, such as a websocket's; only its
+        refusals are measured.
+        """
+        route = self._app.router.add_route("GET", path, handler)
+        self._operations[route] = operation
+        self._lasting.add(route)
+
+    def at_close(self, ending: Callable[[], Awaitable[None]]) -> None:
+        """Have lasting handlers ended before the server closes."""
+
+        async def end(_: web.Application) -> None:
+            await ending()
+
+        self._app.on_shutdown.append(end)
+
+    def client(self, request: web.Request) -> str:
+        """The address that a request comes from, behind proxies that are trusted to say it."""
+        forwarded = request.headers.getall("X-Forwarded-For", ())
+        return self._forwarded.client(request.remote or "", forwarded)
 
     async def start(self, address: Address, setting: str = "http_address") -> Address:
         """Listen and return the address got; raises PortInUse or ListenFailed."""
@@ -226,6 +248,8 @@ class HttpServer:
             response = _refused(refusal)
         if not response.prepared:
             response.headers.update(self._headers)
+        elif route in self._lasting:
+            return response
         took = time.perf_counter() - started
         self._meter.operations.labels(operation.name).observe(took)
         self._meter.seconds.labels(
@@ -243,7 +267,8 @@ class HttpServer:
             return web.Response(status=204)
         try:
             self._check_pace(request, operation)
-            async with asyncio.timeout(self._bounds.request_s):
+            lasts = request.match_info.route in self._lasting
+            async with asyncio.timeout(None if lasts else self._bounds.request_s):
                 return await handler(request)
         except HttpRefusal:
             raise
@@ -266,7 +291,7 @@ class HttpServer:
             raise HttpRefusal(500, "internal error") from error
 
     def _check_pace(self, request: web.Request, operation: Operation) -> None:
-        client = self._forwarded.client(request.remote or "", request.headers.getall("X-Forwarded-For", ()))
+        client = self.client(request)
         now = time.monotonic()
         for name in (_ALL, operation.pace):
             pace = self._paces.get(name)

@@ -54,16 +54,33 @@ class HttpPace:
         """Count a request at `now` (monotonic seconds); returns how long to wait instead, or 0."""
         if not self._slack:
             return 0.0
-        name = subnet_of(address) if ":" in address else address
+        name = source_of(address)
         full_at = max(self._full_at.get(name, 0.0), now) + self._spacing
         wait = full_at - now - self._slack
         if wait > 0:
             return wait
+        self._remember(name, full_at)
+        return 0.0
+
+    def reserve(self, address: str, now: float, count: int) -> float:
+        """Count `count` requests whatever the pace; returns how long to wait before they are served, or 0."""
+        if not self._slack:
+            return 0.0
+        name = source_of(address)
+        full_at = max(self._full_at.get(name, 0.0), now) + count * self._spacing
+        self._remember(name, full_at)
+        return max(0.0, full_at - now - self._slack)
+
+    def _remember(self, name: str, full_at: float) -> None:
         self._full_at[name] = full_at
         self._full_at.move_to_end(name)
         if len(self._full_at) > self._addresses:
             self._full_at.popitem(last=False)
-        return 0.0
+
+
+def source_of(address: str) -> str:
+    """What counts as one address: that of IPv4, the /64 of IPv6."""
+    return subnet_of(address) if ":" in address else address
 
 
 class ForwardedFor:

@@ -10,6 +10,7 @@ from shared_config.mint import HttpLimits
 from shared_config.pool import PoolLimits
 from shared_config.proxy import EdgeLimits
 from shared_config.settings import Settings
+from shared_config.sockets import SocketLimits
 from shared_config.sv1_listener import CostSettings, LineLimits
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +23,7 @@ TABLES: dict[type[Settings], str] = {
     LineLimits: "limits",
     CostSettings: "limits.cost",
     HttpLimits: "http",
+    SocketLimits: "sockets",
 }
 NO_LIMITS = {"trusted_proxies", "cost"}
 

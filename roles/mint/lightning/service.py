@@ -17,6 +17,7 @@ from roles.mint.lightning.fake import FakeBackend
 from roles.mint.lightning.method import UNIT, Bolt11Method
 from roles.mint.lightning.till import Till
 from roles.mint.lightning.timed import TimedBackend
+from roles.mint.notice_board import NoticeBoard
 from roles.mint.seed import MintSeed
 from roles.runtime.secret import SecretFile
 from roles.runtime.storage import Database
@@ -42,13 +43,19 @@ class Lightning:
 
 
 def open_lightning(
-    settings: Bolt11Settings, database: Database, state: Path, halts: Halts, metrics: CollectorRegistry
+    settings: Bolt11Settings,
+    database: Database,
+    state: Path,
+    halts: Halts,
+    metrics: CollectorRegistry,
+    *,
+    board: NoticeBoard,
 ) -> Lightning:
     """The parts, not yet running; keys and files of theirs are in the state directory."""
     backend = TimedBackend(
         open_backend(settings, state), metrics, call_s=settings.call_s, pay_s=settings.pay_s
     )
-    till = Till(database, backend, metrics, clock=time.time)
+    till = Till(database, backend, metrics, clock=time.time, board=board)
     method = Bolt11Method(
         settings, database, backend, till, halts, clock=time.time, entropy=secrets.token_bytes
     )

@@ -7,9 +7,11 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter
 
+from protocols.cashu.subscription import mint_quote_kind
 from roles.mint.lightning import invoice_rows
 from roles.mint.lightning.errors import BackendError
 from roles.mint.lightning.timed import TimedBackend
+from roles.mint.notice_board import NoticeBoard
 from roles.runtime import crash
 from roles.runtime.backoff import Backoff
 from roles.runtime.errors import StorageError
@@ -20,6 +22,7 @@ ASKED_AT_ONCE = 16
 LATE_S = 86_400
 """How long after its expiry an invoice is still asked about: a payment may have been under way."""
 PAGE = 256
+KIND = mint_quote_kind("bolt11")
 
 _log = logging.getLogger(__name__)
 
@@ -34,8 +37,10 @@ class Till:
         registry: CollectorRegistry,
         *,
         clock: Callable[[], float],
+        board: NoticeBoard | None = None,
     ) -> None:
         self._database = database
+        self._board = board or NoticeBoard()
         self._backend = backend
         self._clock = clock
         self._asking: dict[bytes, asyncio.Task[bool]] = {}
@@ -86,6 +91,7 @@ class Till:
         now = int(self._clock())
         paid = await self._database.write(lambda c: invoice_rows.settle(c, payment_hashes, now))
         crash.at("mint.invoice-counted")
+        self._board.post(KIND, paid)
         self._paid.inc(len(paid))
         self._late.inc(len(payment_hashes) - len(paid))
 

@@ -20,6 +20,7 @@ from roles.mint.credit_book import MintCreditBook
 from roles.mint.halts import Halts
 from roles.mint.keysets import KeysetBook
 from roles.mint.meters import Meters
+from roles.mint.notice_board import NoticeBoard
 from roles.mint.quote import Quote
 from roles.mint.request import Sizes
 from roles.mint.schema import MIGRATIONS
@@ -97,8 +98,15 @@ class House:
 
     def __post_init__(self) -> None:
         self.meters = Meters(self.registry)
+        self.board = NoticeBoard()
         self.credits = MintCreditBook(
-            self.database, self.seed, self.signatory, self.meters, self.bounds, clock=self.clock
+            self.database,
+            self.seed,
+            self.signatory,
+            self.meters,
+            self.bounds,
+            clock=self.clock,
+            board=self.board,
         )
         self.teller = self.open_teller()
 
@@ -113,6 +121,7 @@ class House:
             sizes=self.sizes,
             public_share_lookup=public_share_lookup,
             halts=halts,
+            board=self.board,
         )
 
     @property

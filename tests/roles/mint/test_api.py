@@ -61,6 +61,9 @@ async def test_info_names_keys_limits_and_what_is_offered(api: Api) -> None:
     assert info["nuts"]["29"] == {"max_batch_size": 100, "methods": ["ehash"]}
     assert info["nuts"]["XX"]["max_pubkeys"] == 50
     assert info["nuts"]["19"]["ttl"] is None
+    assert info["nuts"]["17"]["supported"] == [
+        {"method": "ehash", "unit": unit, "commands": ["ehash_mint_quote", "proof_state"]} for unit in units
+    ]
 
 
 async def test_keys_commit_to_their_ids_and_hold_every_power_of_two(api: Api) -> None:
