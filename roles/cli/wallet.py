@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry
 from roles.cli.own_wallet import claim_into, key, read_secret
 from roles.cli.wallet_options import parse
 from roles.cli.wallet_reach import OWN, PATIENCE, mint_of, order, role_of, say
-from roles.cli.wallet_show import show
+from roles.cli.wallet_show import show, show_invoice
 from roles.runtime import sysexits
 from roles.runtime.errors import OperatorError
 from roles.runtime.secret import SecretFile
@@ -152,6 +152,15 @@ def receive(state: Path, options: argparse.Namespace) -> dict[str, Any]:
     return {"received": told, "balance": told[-1]["balance"]}
 
 
+def mint(state: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Make an invoice, and wait until it is paid; raises OperatorError and WalletError."""
+    made = order(state, options, {"order": "invoice", "amount": options.amount, "memo": options.memo})
+    if options.no_wait:
+        return made
+    show_invoice(made, as_code=options.qr)
+    return {**made, **order(state, options, {"order": "await", "quote": made["quote"]})}
+
+
 def consolidate(state: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Put small tokens together; raises OperatorError and WalletError."""
     wanted = {
@@ -238,6 +247,7 @@ ACTIONS: Final[dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]]] 
     "history": past,
     "send": send,
     "receive": receive,
+    "mint": mint,
     "consolidate": consolidate,
     "backup": backup,
     "restore": restore_into,

@@ -12,14 +12,25 @@ PURPOSES: Final = {
     "history": "what came in and went out, newest first",
     "send": "make a token for somebody else: whoever has its text has the money",
     "receive": "take a token in: it is checked, and swapped at once for tokens that nobody else knows",
+    "mint": "pay sats in: an invoice to be paid over Lightning, and the tokens for it",
     "consolidate": "put many small tokens together, a few at a time and at random times",
     "backup": "show the seed words, which restore the wallet",
     "restore": "find every token and every quote again from the seed words, into an empty store",
     "key": "a key of your own, to mine with by somebody else's proxy or to have tokens locked to",
     "claim": "mint what your own keys have earned, by whatever proxy they mined",
 }
-_OF_PROXY: Final = ("balance", "list", "history", "send", "receive", "consolidate", "backup", "restore")
-_OF_MINT: Final = ("send", "receive", "consolidate", "restore", "claim", "list")
+_OF_PROXY: Final = (
+    "balance",
+    "list",
+    "history",
+    "send",
+    "receive",
+    "mint",
+    "consolidate",
+    "backup",
+    "restore",
+)
+_OF_MINT: Final = ("send", "receive", "mint", "consolidate", "restore", "claim", "list")
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -57,6 +68,15 @@ def parse(argv: list[str]) -> argparse.Namespace:
         help="its text, or a file; - or nothing: stdin",
     )
     receive.add_argument("--preimage", metavar="HEX", help="what opens a token that is locked to a hash")
+    mint = choices["mint"]
+    mint.add_argument("amount", metavar="AMOUNT", help="sats, a whole number such as 21 or 1,000")
+    mint.add_argument("--memo", metavar="TEXT", help="a line that the invoice shows to whoever pays")
+    mint.add_argument("--qr", action="store_true", help="show the invoice as a QR code")
+    mint.add_argument(
+        "--no-wait",
+        action="store_true",
+        help="do not wait for the payment; later commands see to it",
+    )
     consolidate = choices["consolidate"]
     consolidate.add_argument("--unit", metavar="UNIT", help="of this unit alone")
     consolidate.add_argument(

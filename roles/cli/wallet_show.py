@@ -23,14 +23,9 @@ def show(options: argparse.Namespace, told: dict[str, Any]) -> None:
         show_sent(console, told)
     else:
         SHOWN[options.action](console, told)
-    if getattr(options, "qr", False):
-        for text in codes(told):
-            qr.show(text)
-
-
-def codes(told: dict[str, Any]) -> list[str]:
-    """What is worth a QR code in an answer."""
-    return [token["token"] for token in told["tokens"]]
+    if options.action == "send" and options.qr:
+        for token in told["tokens"]:
+            qr.show(token["token"])
 
 
 def show_balance(console: Console, told: dict[str, Any]) -> None:
@@ -92,6 +87,24 @@ def show_tokens(_: Console, told: dict[str, Any]) -> None:
     if several:
         aside.print(f"{told['amount']:,} together{fee}, a token for each unit: hand all of them on")
     aside.print("until somebody has taken it, hashpool wallet receive takes it back")
+
+
+def show_invoice(told: dict[str, Any], *, as_code: bool) -> None:
+    """What has to be paid."""
+    aside = Console(stderr=True, highlight=False, soft_wrap=True)
+    aside.print(f"pay [bold]{told['amount']:,}[/] {told['unit']}:")
+    aside.print(told["invoice"], markup=False)
+    if as_code:
+        qr.show(f"lightning:{told['invoice']}".upper())
+
+
+def show_minted(console: Console, told: dict[str, Any]) -> None:
+    """What was paid in, or is to be paid."""
+    if "minted" not in told:
+        sys.stdout.write(f"{told['invoice']}\n")
+        return
+    console.print(f"[bold]{told['minted']:,}[/] {told['unit']} paid in")
+    show_held(console, told["balance"])
 
 
 def show_received(console: Console, told: dict[str, Any]) -> None:
@@ -244,6 +257,7 @@ SHOWN: Final[dict[str, Callable[[Console, dict[str, Any]], None]]] = {
     "history": show_history,
     "send": show_tokens,
     "receive": show_received,
+    "mint": show_minted,
     "consolidate": show_consolidated,
     "backup": show_words,
     "restore": show_restored,

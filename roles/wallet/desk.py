@@ -14,10 +14,11 @@ from protocols.ehash.errors import KeyTextError
 from protocols.ehash.key_text import decode_key
 from roles.runtime.storage import Connection
 from roles.wallet import purse
-from roles.wallet.amount import EHASH, parse_amount, parse_unit_name
-from roles.wallet.errors import MintUnreachable, MintWaitsError, RequestError
+from roles.wallet.amount import EHASH, SAT, parse_amount, parse_unit_name
+from roles.wallet.errors import MintError, MintUnreachable, MintWaitsError, RequestError
 from roles.wallet.handout import Handout
 from roles.wallet.locking import Draw, drawing
+from roles.wallet.mint_api import QUOTE_ID_LIMIT
 from roles.wallet.wallet import Wallet
 
 Tell = Callable[[str], None]
@@ -38,6 +39,8 @@ class Desk:
             "receive": self._receive,
             "sent": self._sent,
             "consolidate": self._consolidate,
+            "invoice": self._invoice,
+            "await": self._await,
         }
 
     async def do(self, order: Order, tell: Tell = lambda _: None) -> dict[str, Any]:
@@ -55,7 +58,9 @@ class Desk:
         """What a former life left open comes first, as far as the mint answers."""
         try:
             await self._wallet.exchanger.settle_open()
-        except MintUnreachable as error:
+            if minted := await self._wallet.paying_in.collect_all():
+                tell(f"{minted:,} sat of invoices that were paid meanwhile")
+        except MintError as error:
             tell(f"earlier requests wait: {error}")
 
     async def _send(self, order: Order, _: Tell) -> dict[str, Any]:
@@ -101,6 +106,25 @@ class Desk:
             progress=tell,
         )
         return {**asdict(done), "balance": await self._balance()}
+
+    async def _invoice(self, order: Order, _: Tell) -> dict[str, Any]:
+        amount = parse_amount(order.get("amount"))
+        memo = _text(order, "memo", MEMO_LIMIT)
+        found = await self._wallet.paying_in.invoice(amount, parse_unit_name(order.get("unit") or SAT), memo)
+        return {
+            "quote": found.quote_id,
+            "invoice": found.text,
+            "amount": found.amount,
+            "unit": found.unit,
+            "expires": found.expires,
+        }
+
+    async def _await(self, order: Order, tell: Tell) -> dict[str, Any]:
+        quote = _text(order, "quote", QUOTE_ID_LIMIT)
+        if quote is None:
+            raise RequestError("the quote is missing")
+        minted = await self._wallet.paying_in.wait(quote, tell)
+        return {"minted": minted, "balance": await self._balance()}
 
     async def _balance(self) -> dict[str, int]:
         return await self._wallet.kit.database.read(balance)

@@ -14,7 +14,7 @@ from protocols.cashu.token import Token, encode_v4
 from roles.runtime import crash
 from roles.runtime.errors import StorageError
 from roles.runtime.storage import Connection
-from roles.wallet import exchange, handout, history, purse, request
+from roles.wallet import exchange, handout, history, invoice, purse, request
 from roles.wallet.errors import MintDishonest, MintError, MintRefused, MintUnreachable
 from roles.wallet.exchange import Exchange
 from roles.wallet.handout import Handout
@@ -207,6 +207,8 @@ def settle(
     token = None
     if given:
         token = _hand_out(connection, kept, given, now_ms, mint_url)
+    if kept.kind == "mint":
+        invoice.settle(connection, str(kept.plan["quote"]), "minted", now_ms)
     kind = _take_back(connection, kept, now_ms) if kept.kind == "receive" else kept.kind
     history.record(
         connection,

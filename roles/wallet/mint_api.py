@@ -5,10 +5,14 @@ from dataclasses import dataclass
 
 from protocols.cashu.errors import MalformedError
 from protocols.cashu.fields import as_array, as_bytes, as_integer, as_keyset_id, as_object, as_point, as_text
+from protocols.cashu.models import BlindSignature
 from protocols.ehash.amount import AMOUNT_LIMIT
 
 METHOD = "ehash"
 QUOTE_ID_LIMIT = 128
+INVOICE_LIMIT = 8_192
+_PAID = ("PAID", "ISSUED")
+_ISSUED = ("ISSUED",)
 UNIT_LIMIT = 255
 
 
@@ -94,6 +98,71 @@ class QuoteState:
             paid,
             issued,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceQuote:
+    """A mint quote that is paid by an invoice (NUT-23); `expires` in Unix seconds, None where it does not."""
+
+    quote_id: str
+    invoice: str
+    unit: str
+    paid: int
+    issued: int
+    expires: int | None
+
+    @classmethod
+    def from_json(cls, value: object) -> "InvoiceQuote":
+        """Read the response; older mints tell a state instead of amounts."""
+        item = as_object(value, "quote")
+        amount = as_integer(item.get("amount", 0), "amount", AMOUNT_LIMIT)
+        paid, issued = (amount if item.get("state") in words else 0 for words in (_PAID, _ISSUED))
+        if item.get("amount_paid") is not None:
+            paid = as_integer(item["amount_paid"], "amount_paid", AMOUNT_LIMIT)
+            issued = as_integer(item.get("amount_issued"), "amount_issued", AMOUNT_LIMIT)
+        return cls(
+            as_text(item.get("quote"), "quote id", QUOTE_ID_LIMIT),
+            as_text(item.get("request"), "request", INVOICE_LIMIT),
+            as_text(item.get("unit", "sat"), "unit", UNIT_LIMIT).lower(),
+            paid,
+            issued,
+            _moment(item.get("expiry")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MeltQuote:
+    """A payment that the mint makes for tokens (NUT-05); `change` only where it has been made."""
+
+    quote_id: str
+    amount: int
+    fee_reserve: int
+    state: str
+    expires: int | None
+    preimage: str | None
+    change: tuple[BlindSignature, ...]
+
+    @classmethod
+    def from_json(cls, value: object) -> "MeltQuote":
+        """Read the response to a quote, a look at it, or its execution."""
+        item = as_object(value, "melt quote")
+        state = item.get("state")
+        if state is None:
+            state = "PAID" if item.get("paid") is True else "UNPAID"
+        preimage, change = item.get("payment_preimage"), item.get("change")
+        return cls(
+            as_text(item.get("quote", ""), "quote id", QUOTE_ID_LIMIT),
+            as_integer(item.get("amount", 0), "amount", AMOUNT_LIMIT),
+            as_integer(item.get("fee_reserve", 0), "fee_reserve", AMOUNT_LIMIT),
+            as_text(state, "state", 32).upper(),
+            _moment(item.get("expiry")),
+            None if preimage is None else as_text(preimage, "preimage", 128),
+            tuple(map(BlindSignature.from_json, as_array(change or [], "change"))),
+        )
+
+
+def _moment(value: object) -> int | None:
+    return as_integer(value, "expiry", 1 << 53) if value else None
 
 
 def read_page(value: object) -> tuple[list[QuoteState], str | None]:

@@ -13,7 +13,15 @@ from protocols.cashu.keyset import Keyset
 from protocols.cashu.models import BlindedMessage, BlindSignature
 from roles.runtime import crash
 from roles.wallet.errors import MintDishonest, MintRefused, MintUnreachable
-from roles.wallet.mint_api import METHOD, KeysetHead, MintInfo, QuoteState, read_page
+from roles.wallet.mint_api import (
+    METHOD,
+    InvoiceQuote,
+    KeysetHead,
+    MeltQuote,
+    MintInfo,
+    QuoteState,
+    read_page,
+)
 
 T = TypeVar("T")
 
@@ -21,6 +29,10 @@ ANSWER_LIMIT = 16 * 1024 * 1024
 BATCH_PATH = f"/v1/mint/{METHOD}/batch"
 SINGLE_PATH = f"/v1/mint/{METHOD}"
 SWAP_PATH = "/v1/swap"
+BOLT11 = "bolt11"
+INVOICE_PATH = f"/v1/mint/{BOLT11}"
+MELT_PATH = f"/v1/melt/{BOLT11}"
+_EXCHANGES = {SWAP_PATH, INVOICE_PATH, MELT_PATH}
 _MINTING = {BATCH_PATH, SINGLE_PATH}
 _DETAIL_LIMIT = 200
 
@@ -90,6 +102,27 @@ class MintClient:
     async def mint(self, path: str, body: bytes) -> list[BlindSignature]:
         """POST a mint request, single or batch, or a swap, exactly as it stands."""
         return await self._call("POST", path, body, _signatures)
+
+    async def create_quote(self, method: str, body: bytes) -> InvoiceQuote:
+        """NUT-04: a new mint quote; a second sending makes a second one."""
+        return await self._call("POST", f"/v1/mint/quote/{method}", body, InvoiceQuote.from_json)
+
+    async def invoice_quote(self, method: str, quote_id: str) -> InvoiceQuote:
+        """GET one mint quote that is paid by an invoice."""
+        path = f"/v1/mint/quote/{method}/{quote_id}"
+        return await self._call("GET", path, None, InvoiceQuote.from_json)
+
+    async def create_melt_quote(self, method: str, body: bytes) -> MeltQuote:
+        """NUT-05: what a payment will cost."""
+        return await self._call("POST", f"/v1/melt/quote/{method}", body, MeltQuote.from_json)
+
+    async def melt_quote(self, method: str, quote_id: str) -> MeltQuote:
+        """GET one melt quote, with the change of one that is paid."""
+        return await self._call("GET", f"/v1/melt/quote/{method}/{quote_id}", None, MeltQuote.from_json)
+
+    async def melt(self, path: str, body: bytes) -> MeltQuote:
+        """POST a melt exactly as it stands."""
+        return await self._call("POST", path, body, MeltQuote.from_json)
 
     async def restore(self, outputs: Sequence[BlindedMessage]) -> list[tuple[BlindedMessage, BlindSignature]]:
         """NUT-09: those of the outputs that the mint has signed, with the signatures."""
@@ -178,7 +211,7 @@ class MintClient:
             ) as response:
                 if path in _MINTING:
                     crash.at("wallet.request-sent")
-                elif path == SWAP_PATH:
+                elif path in _EXCHANGES:
                     crash.at("wallet.exchange-sent")
                 answer = bytearray()
                 async for chunk in response.content.iter_chunked(65536):

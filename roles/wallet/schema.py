@@ -14,7 +14,8 @@ integer holds. `stranger` is what was heard of keys that others hold.
 `exchange` holds every request that spends tokens or mints a paid invoice, with its exact bytes, the tokens
 that it spends (`proof.exchange_id`) and the outputs that it asks for. `token` is what was handed out: its
 tokens (`proof.token_id`) are pending until the mint says that they are spent. `event` is the history: what
-each change of the balance was, written with the change itself.
+each change of the balance was, written with the change itself. `invoice` holds the mint's invoices, each
+locked to a key of its own whose index lies above all those of workers.
 """
 
 from roles.runtime.storage import Migration
@@ -181,8 +182,25 @@ FROM proof LEFT JOIN keyset ON keyset.id = proof.keyset_id WHERE proof.state = '
 GROUP BY proof.request_id, proof.keyset_id ORDER BY 1;
 """
 
+_INVOICES = """
+CREATE TABLE invoice (
+    id INTEGER PRIMARY KEY,
+    key_index INTEGER NOT NULL UNIQUE,
+    quote_id TEXT,
+    unit TEXT NOT NULL,
+    amount INTEGER NOT NULL CHECK (amount > 0),
+    text TEXT,
+    expires INTEGER,
+    state TEXT NOT NULL CHECK (state IN ('open', 'minted', 'expired')),
+    made_ms INTEGER NOT NULL,
+    settled_ms INTEGER
+) STRICT;
+CREATE INDEX invoice_open ON invoice (id) WHERE state = 'open';
+"""
+
 MIGRATIONS: tuple[Migration, ...] = (
     (1, "first", _FIRST),
     (2, "workers", _WORKERS),
     (3, "exchanges", _EXCHANGES),
+    (4, "invoices", _INVOICES),
 )

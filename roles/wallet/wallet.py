@@ -25,6 +25,7 @@ from roles.wallet.meters import Meters
 from roles.wallet.mint_client import MintClient
 from roles.wallet.mint_link import MintLink
 from roles.wallet.minting import Minter
+from roles.wallet.paying_in import PayingIn
 from roles.wallet.quote import Quote
 from roles.wallet.receiving import Receiver
 from roles.wallet.schema import MIGRATIONS
@@ -67,6 +68,7 @@ class Wallet:
         self.sender = Sender(kit, self.exchanger)
         self.receiver = Receiver(kit, self.exchanger, Unlocker(kit))
         self.consolidation = Consolidation(kit, self.exchanger)
+        self.paying_in = PayingIn(kit, self.exchanger)
         self.strangers = Strangers(kit.database, settings.max_identities)
         self.discovery = Discovery(kit, interval=settings.lookup_interval, on_found=self.minter.wake)
 
@@ -109,6 +111,7 @@ class Wallet:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.minter.run())
                 tasks.create_task(self.exchanger.run())
+                tasks.create_task(self.paying_in.run())
                 tasks.create_task(self.discovery.run())
                 tasks.create_task(self._survey())
         finally:
