@@ -11,15 +11,32 @@ from shared_config.pool import check_script
 from shared_config.pool_side import PoolSide
 from shared_config.settings import DaemonSettings, Finding, Settings, Side
 from shared_config.sockets import SocketLimits
-from shared_config.values import IpNetwork, ListenAddress, PublicKey
+from shared_config.values import HttpUrl, IpNetwork, ListenAddress, PublicKey
+
+
+class ContactSettings(Settings):
+    """A way to reach the operator, as wallets show it."""
+
+    method: str = Field(min_length=1, max_length=50)
+    """Such as email, nostr or twitter."""
+    info: str = Field(min_length=1, max_length=500)
 
 
 class InfoSettings(Settings):
-    """What /v1/info tells people."""
+    """What /v1/info tells people; what is not set is left out."""
 
     name: str = Field(default="hashpool mint", min_length=1, max_length=100)
     description: str = Field(default="ehash for mining shares", max_length=500)
+    description_long: str | None = Field(default=None, max_length=5_000)
     contact_email: str | None = Field(default=None, max_length=200)
+    contact: tuple[ContactSettings, ...] = Field(default=(), strict=False, max_length=20)
+    motd: str | None = Field(default=None, max_length=1_000)
+    """News that wallets show their owners."""
+    icon_url: HttpUrl | None = None
+    tos_url: HttpUrl | None = None
+    """The terms of service."""
+    urls: tuple[HttpUrl, ...] = Field(default=(), strict=False, max_length=20)
+    """Where the mint is besides mint.url, such as an onion address."""
 
 
 class HttpLimits(Settings):

@@ -9,17 +9,16 @@ from protocols.cashu.subscription import PROOF_STATE, melt_quote_kind, mint_quot
 from roles.mint.keysets import KeysetBook
 from roles.mint.method import EhashMethod, Method
 from roles.mint.request import Sizes
+from shared_config.mint import InfoSettings
 
 _SUPPORTED = ("7", "9", "10", "11", "12", "14", "20")
 
 
 @dataclass(frozen=True, slots=True)
 class MintInfo:
-    """Names, keys (33 bytes) and sizes; units come from the keysets of the moment."""
+    """What the operator says, keys (33 bytes) and sizes; units come from the keysets of the moment."""
 
-    name: str
-    description: str
-    contact_email: str | None
+    settings: InfoSettings
     url: str
     info_key: bytes
     quote_key: bytes
@@ -30,15 +29,25 @@ class MintInfo:
 
     def to_json(self, book: KeysetBook) -> dict[str, object]:
         """The body of /v1/info."""
-        contact = [] if self.contact_email is None else [{"method": "email", "info": self.contact_email}]
+        settings = self.settings
+        contact = [{"method": each.method, "info": each.info} for each in settings.contact]
+        if settings.contact_email is not None:
+            contact.insert(0, {"method": "email", "info": settings.contact_email})
+        optional = {
+            "description_long": settings.description_long,
+            "motd": settings.motd,
+            "icon_url": settings.icon_url,
+            "tos_url": settings.tos_url,
+        }
         return {
-            "name": self.name,
+            "name": settings.name,
             "pubkey": self.info_key.hex(),
             "quote_key": self.quote_key.hex(),
             "version": version_text(),
-            "description": self.description,
+            "description": settings.description,
+            **{name: value for name, value in optional.items() if value is not None},
             "contact": contact,
-            "urls": [self.url],
+            "urls": [self.url, *settings.urls],
             "time": int(self.clock()),
             "max_array_length": self.sizes.array,
             "nuts": self._nuts(book),
@@ -54,18 +63,17 @@ class MintInfo:
             **{number: {"supported": True} for number in _SUPPORTED},
             "8": {"supported": bool(melting)},
             "17": {"supported": _commands(minting, melting)},
-            "19": {
-                "ttl": None,
-                "cached_endpoints": [{"method": "POST", "path": path} for path in self._cached()],
-            },
+            "19": {"ttl": None, "cached_endpoints": self._cached(melting)},
             "29": {"max_batch_size": self.sizes.batch, "methods": [method.name for method in self.methods]},
             "XX": {"supported": True, "max_pubkeys": self.sizes.keys, "max_page_size": self.sizes.page},
         }
 
-    def _cached(self) -> list[str]:
-        """Where a repeated request gets its first answer."""
+    def _cached(self, melting: Sequence[Mapping[str, object]]) -> list[dict[str, str]]:
+        """Where a request that is repeated gets its first answer, for ever."""
         names = [method.name for method in self.methods]
-        return ["/v1/swap", *(f"/v1/mint/{name}{end}" for name in names for end in ("", "/batch"))]
+        paths = ["/v1/swap", *(f"/v1/mint/{name}{end}" for name in names for end in ("", "/batch"))]
+        paths += dict.fromkeys(f"/v1/melt/{setting['method']}" for setting in melting)
+        return [{"method": "POST", "path": path} for path in paths]
 
 
 def version_text() -> str:

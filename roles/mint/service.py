@@ -232,11 +232,8 @@ class Mint:
         )
 
     def _info(self) -> MintInfo:
-        info = self._daemon.config.info
         return MintInfo(
-            info.name,
-            info.description,
-            info.contact_email,
+            self._daemon.config.info,
             self._daemon.shared.mint.url,
             self._seed.info_key,
             public_key(self._seed.quote_secret),

@@ -10,6 +10,7 @@ from roles.mint.info import MintInfo
 from roles.mint.request import Sizes
 from roles.runtime.http import HttpBounds, HttpServer
 from shared_config.address import Address
+from shared_config.mint import InfoSettings
 from tests.roles.mint.house import House, open_house
 
 
@@ -25,9 +26,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 async def url(house: House) -> AsyncIterator[str]:
     """Where the house serves HTTP."""
     info = MintInfo(
-        "a mint",
-        "for tests",
-        "operator@example.org",
+        InfoSettings(name="a mint", description="for tests", contact_email="operator@example.org"),
         "http://mint.example",
         house.seed.info_key,
         public_key(house.seed.quote_secret),

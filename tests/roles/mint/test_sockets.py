@@ -23,6 +23,7 @@ from roles.mint.request import Sizes
 from roles.mint.socket_desk import SocketDesk
 from roles.runtime.http import HttpBounds, HttpServer
 from shared_config.address import Address
+from shared_config.mint import InfoSettings
 from shared_config.sockets import SocketLimits
 from tests.roles.mint.house import MINER, House
 
@@ -97,7 +98,7 @@ async def open_line(house: House) -> AsyncIterator[Open]:
         offer_all(house.board, house.teller)
         desk = SocketDesk(house.board, SocketLimits(**changes), house.registry, server.client)
         server.at_close(desk.close)
-        info = MintInfo("m", "d", None, "u", bytes(33), bytes(33), Sizes())
+        info = MintInfo(InfoSettings(), "u", bytes(33), bytes(33), Sizes())
         MintApi(house.teller, house.book, info, desk.serve).add_routes(server)
         where = await server.start(Address("127.0.0.1", 0))
         lines.append(Line(house, f"http://{where}", server, aiohttp.ClientSession()))
