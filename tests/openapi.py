@@ -1,6 +1,7 @@
 """Checks answers of a JSON API against its own OpenAPI 3.1 description, as far as ours go."""
 
 import json
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -35,7 +36,10 @@ def check(value: Any, schema: dict[str, Any], document: dict[str, Any], where: s
             case "required":
                 assert set(told) <= set(value), (where, set(told) - set(value))
             case "additionalProperties":
+                patterns = schema.get("patternProperties", ())
                 for name in set(value) - set(schema.get("properties", ())):
+                    if any(re.search(pattern, name) for pattern in patterns):
+                        continue
                     assert told is not False, (where, name)
                     if told is not True:
                         check(value[name], told, document, f"{where}.{name}")
@@ -46,6 +50,23 @@ def check(value: Any, schema: dict[str, Any], document: dict[str, Any], where: s
                 assert value in told, (where, value)
             case "minimum":
                 assert value >= told, (where, value)
+            case "maximum":
+                assert value <= told, (where, value)
+            case "const":
+                assert value == told, (where, value)
+            case "pattern":
+                assert re.search(told, value), (where, value)
+            case "minLength" | "maxLength" | "minItems" | "maxItems":
+                fits_in = len(value) >= told if keyword.startswith("min") else len(value) <= told
+                assert fits_in, (where, keyword, told)
+            case "propertyNames":
+                for name in value:
+                    check(name, told, document, f"{where}.{name}")
+            case "patternProperties":
+                for pattern, below in told.items():
+                    for name in value:
+                        if re.search(pattern, name):
+                            check(value[name], below, document, f"{where}.{name}")
             case _:
                 assert keyword in _NOTES, (where, keyword)
 
@@ -67,9 +88,23 @@ def find(document: dict[str, Any], reference: str) -> Any:
     return found
 
 
-def check_answer(document: dict[str, Any], path: str, status: int, body: str) -> Any:
+def path_of(document: dict[str, Any], asked: str) -> str:
+    """The path of the description that answers; one without names comes first."""
+    parts = asked.partition("?")[0].split("/")
+    fitting: list[str] = [
+        path
+        for path in document["paths"]
+        if len(path.split("/")) == len(parts)
+        and all(
+            mine == part or mine.startswith("{") for mine, part in zip(path.split("/"), parts, strict=True)
+        )
+    ]
+    return min(fitting, key=lambda path: path.count("{"))
+
+
+def check_answer(document: dict[str, Any], path: str, status: int, body: str, method: str = "get") -> Any:
     """Assert that an answer to a path of the description is one that it has; returns it."""
-    response = document["paths"][path]["get"]["responses"][str(status)]
+    response = document["paths"][path][method]["responses"][str(status)]
     value = json.loads(body)
     check(value, response["content"]["application/json"]["schema"], document)
     return value

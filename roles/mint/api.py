@@ -11,7 +11,7 @@ from aiohttp import web
 from protocols.cashu.errors import CashuError, QuoteUnknownError
 from protocols.cashu.fields import as_bytes, as_point
 from protocols.cashu.models import BlindSignature
-from roles.mint import operations
+from roles.mint import description, operations
 from roles.mint.errors import CountersBrokenError, OverloadedError
 from roles.mint.info import MintInfo
 from roles.mint.keysets import KeysetBook
@@ -83,6 +83,8 @@ class MintApi:
             server.route(method, path, handler, operation)
         if self._socket is not None:
             server.lasting("/v1/ws", self._socket, operations.SOCKET)
+        served = [(method, path) for method, path, _, _ in routes]
+        server.route("GET", description.PATH, _telling(description.describe(served)), operations.INFO)
 
     async def _get_info(self, _: web.Request) -> web.Response:
         return json_reply(self._info.to_json(self._book))
@@ -158,6 +160,13 @@ class MintApi:
     def _method(self, request: web.Request) -> str:
         """The method of the path, before the body is read; raises UnitUnsupportedError."""
         return self._teller.method(request.match_info["method"]).name
+
+
+def _telling(value: object) -> Handler:
+    async def tell(_: web.Request) -> web.Response:
+        return json_reply(value)
+
+    return tell
 
 
 def _signatures(signatures: Sequence[BlindSignature]) -> web.Response:

@@ -1,0 +1,135 @@
+"""The mint's OpenAPI description is served and true: Schemathesis asks a real mint whatever it allows."""
+
+import asyncio
+import os
+import secrets
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+import pytest
+
+from protocols.bitcoin.hashing import sha256d
+from protocols.bitcoin.secp256k1 import public_key
+from protocols.cashu import lookup
+from protocols.cashu.curve import secret_point
+from tests.functional.development import Development
+from tests.functional.mint_peer import Issuer, Wallet, mine
+from tests.functional.processes import Site
+from tests.functional.sv2_peer import Server
+from tests.openapi import check_answer, path_of
+
+pytestmark = [pytest.mark.functional, pytest.mark.timeout(600)]
+
+LONG = os.environ.get("HASHPOOL_TEST_LONG") == "1"
+GOOD = bytes(31) + b"\x71"
+EXAMPLES, PHASES = (300, "coverage,fuzzing,stateful") if LONG else (2, "coverage,fuzzing")
+"""Requests made at random for each route; the phase of coverage has one for each bound of the description."""
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "unsupported_method",
+    "allow_header_conformance",
+)
+PYTHON = os.environ.get("STV", sys.executable)
+
+
+class Reader(Wallet):
+    """A wallet that reads each answer by the description; `heard` has the paths that were granted."""
+
+    def describe(self, document: dict[str, Any]) -> Self:
+        self.document = document
+        self.heard: set[tuple[str, str]] = set()
+        return self
+
+    async def get(self, path: str, **headers: str) -> Any:
+        async with self._session.get(self._url + path, headers=headers) as reply:
+            return self.read("get", path, reply.status, await reply.text())
+
+    async def post(self, path: str, body: object) -> tuple[int, Any]:
+        async with self._session.post(self._url + path, json=body) as reply:
+            return reply.status, self.read("post", path, reply.status, await reply.text())
+
+    def read(self, method: str, asked: str, status: int, body: str) -> Any:
+        path = path_of(self.document, asked)
+        if status == 200:
+            self.heard.add((method, path))
+        return check_answer(self.document, path, status, body, method)
+
+
+async def test_what_wallets_are_answered_is_described_field_by_field(site: Site) -> None:
+    development = Development(site, issuers=(public_key(GOOD),))
+    mint = development.daemon("mint")
+    await development.start()
+    server = Server.of(mint, "issuance_address", development.keys.mint, "issuance")
+    url = f"http://{mint.settings['http_address']}"
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"{url}/v1/openapi.json") as reply:
+            document = await reply.json()
+        wallet = Reader(session, url, public_key(GOOD)).describe(document)
+        issuer = await Issuer(server, GOOD).begin()
+        await wallet.begin()
+        proofs = await wallet.tokens(issuer, 2, 1)
+        spent = wallet.swap(proofs, basket := wallet.basket(1, 2))
+        await wallet.granted("/v1/swap", spent)
+        points = [secret_point(proof.secret).hex() for proof in proofs]
+        await wallet.granted("/v1/checkstate", {"Ys": [*points, public_key(GOOD).hex()]})
+        await wallet.granted("/v1/restore", {"outputs": basket.to_json()})
+        await wallet.get("/v1/keysets")
+        await wallet.get(f"/v1/keys/{wallet.keyset.keyset_id}")
+        rows = [mine(2, wallet.key), mine(4, wallet.key)]
+        await issuer.credit(*rows)
+        quotes = [wallet.quote(row) for row in rows]
+        await wallet.get(f"/v1/mint/quote/ehash/{quotes[0]}")
+        await wallet.granted("/v1/mint/quote/ehash/check", {"quotes": quotes})
+        basket = wallet.basket(2, 4)
+        batch = {
+            "quotes": quotes,
+            "quote_amounts": [2, 4],
+            "outputs": basket.to_json(),
+            "signatures": [wallet.sign(quote, basket.outputs) for quote in quotes],
+        }
+        await wallet.granted("/v1/mint/ehash/batch", batch)
+        mint_key = bytes.fromhex((await wallet.get("/v1/info"))["pubkey"])
+        now = int(time.time())
+        signature = lookup.sign(wallet.secret, mint_key, wallet.key, now, secrets.token_bytes(32)).hex()
+        body = {"pubkeys": [wallet.key.hex()], "pubkey_signatures": [signature], "timestamp": now, "limit": 1}
+        await wallet.granted("/v1/mint/quote/ehash/pubkey", body)
+        hashes = ",".join(sha256d(row.header).hex() for row in rows)
+        claim = {
+            "Ehash-Key": wallet.key.hex(),
+            "Ehash-Timestamp": str(now),
+            "Ehash-Signature": signature,
+        }
+        await wallet.get(f"/v1/mint/quote-ids/share?share_hashes={hashes}", **claim)
+        await wallet.granted("/v1/mint/quote/bolt11", {"amount": 3, "unit": "sat"})
+        assert await wallet.refused("/v1/swap", spent | {"outputs": wallet.basket(1, 2).to_json()}) == 11001
+        issuer.link.close()
+    described = {(method, path) for path, told in document["paths"].items() for method in told}
+    assert wallet.heard == described, "an answer that was never read"
+
+
+async def test_every_answer_of_the_mint_is_one_that_its_description_has(site: Site, tmp_path: Path) -> None:
+    development = Development(site)
+    mint = development.daemon("mint", http__requests_per_s="0")
+    await development.start()
+    url = f"http://{mint.settings['http_address']}"
+    seed = secrets.randbits(32)
+    command = [
+        PYTHON, "-m", "schemathesis.cli", "run", f"{url}/v1/openapi.json", "--checks", ",".join(CHECKS),
+        "--seed", str(seed), "--max-examples", str(EXAMPLES), "--no-shrink", "--continue-on-failure",
+        "--no-color", "--phases", PHASES,
+    ]  # fmt: skip
+    done = await asyncio.to_thread(
+        subprocess.run, command, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2_000:]
+    print(done.stdout[-3_000:])
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/v1/info") as reply:
+        assert reply.status == 200
