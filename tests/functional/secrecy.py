@@ -166,7 +166,10 @@ def _of_store(connection: Connection) -> dict[str, str]:
 
 def _of_value(value: str | bytes) -> Iterator[str]:
     """Of JSON, which requests are kept as, all that is long and hex; else the value itself."""
-    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    try:
+        text = value.decode() if isinstance(value, bytes) else value
+    except UnicodeDecodeError:
+        text = ""
     if text.startswith(("{", "[")):
         for part in _HEX.findall(text):
             yield part[:PROBE]
