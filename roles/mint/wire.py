@@ -254,6 +254,11 @@ class Info(Told):
     """With which ids of ehash quotes are computed (docs/nut-ehash.md)."""
     version: str
     description: str
+    description_long: str | None = None
+    motd: str | None = None
+    """News that wallets show their owners."""
+    icon_url: str | None = None
+    tos_url: str | None = None
     contact: list[Contact]
     urls: list[str]
     time: int

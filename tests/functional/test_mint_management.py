@@ -59,7 +59,7 @@ async def test_an_operator_looks_at_a_mint_and_pauses_it_over_a_restart(
     await development.start()
     assert stat.S_IMODE((daemon.state / "control.sock").stat().st_mode) == 0o600
     told = await operator("status")
-    assert (told["ready"], told["halts"], told["keysets"]) == (True, [], 2)
+    assert (told["ready"], told["halts"], told["keysets"]) == (True, [], 3)
     code, out, _ = await operator.run("keysets")
     assert code == 0
     assert "outstanding" in out

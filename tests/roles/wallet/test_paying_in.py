@@ -18,6 +18,7 @@ from roles.wallet.errors import MintDishonest, MintRefused, MintUnreachable, Req
 from roles.wallet.paying_in import check_invoice
 from roles.wallet.wallet import Wallet
 from shared_config.address import Address
+from shared_config.mint import InfoSettings
 from tests.roles.mint.house import NOW
 from tests.roles.mint.lightning.bank import Bank
 from tests.roles.mint.lightning.conftest import bank
@@ -30,9 +31,7 @@ __all__ = ["bank"]
 async def home(bank: Bank, tmp_path: Path) -> AsyncIterator[Home]:
     """A wallet's home beside a mint with sats, over HTTP."""
     info = MintInfo(
-        "a mint",
-        "for tests",
-        None,
+        InfoSettings(),
         "http://mint.example",
         bank.house.seed.info_key,
         public_key(bank.house.seed.quote_secret),
