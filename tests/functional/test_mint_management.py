@@ -79,7 +79,7 @@ async def test_an_operator_looks_at_a_mint_and_pauses_it_over_a_restart(
         daemon.kill()
         daemon.start()
         async for _ in daemon.polls("to say that it is paused"):
-            if "issuing" in (await daemon.health("/ready"))[1]:
+            if '"stopped: a test' in (await daemon.health("/ready"))[1]:
                 break
         assert (await daemon.reasons())["issuing"] == "stopped: a test"
         assert await wallet.refused("/v1/swap", swap) == DISABLED
