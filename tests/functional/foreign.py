@@ -11,12 +11,16 @@ from typing import Any, Final
 
 import pytest
 
-from roles.cli.foreign import LOCKS, ForeignMissing, cashu_ts, node
+from roles.cli.foreign import LOCKS, ForeignMissing, cashu_ts, node, nutshell
 from tests.functional.processes import ROOT
 
 SCRIPTS: Final = ROOT / LOCKS
 _BOUND_S: Final = 150
-_SCENE: Final = re.compile(r"^export async function (\w+)\(", re.MULTILINE)
+_SCENES: Final = {
+    ".mjs": re.compile(r"^export async function (\w+)\(", re.MULTILINE),
+    ".py": re.compile(r"^async def (\w+)\(stage: Stage\)", re.MULTILINE),
+}
+"""How a script writes a scene; a name that begins with _ is none."""
 
 
 def installed(client: Callable[[], Path]) -> Path:
@@ -30,8 +34,9 @@ def installed(client: Callable[[], Path]) -> Path:
 
 
 def scenes(script: str) -> list[str]:
-    """The names of a script's scenes, which are its exported functions."""
-    return _SCENE.findall((SCRIPTS / f"{script}.mjs").read_text())
+    """The names of a script's scenes."""
+    path = SCRIPTS / script
+    return _SCENES[path.suffix].findall(path.read_text())
 
 
 @dataclass(frozen=True)
@@ -47,16 +52,25 @@ class Played:
         assert outcome["ok"], f"code {outcome.get('code')}: {outcome['error']}"
 
 
-async def play(place: Path, script: str, told: dict[str, Any], only: Sequence[str] | None = None) -> Played:
-    """Play a script's scenes with cashu-ts; `place` is an empty directory."""
+async def play(place: Path, script: str, told: dict[str, Any]) -> Played:
+    """Play all scenes of a script; `place` is an empty directory."""
+    told = told | {"scenes": scenes(script)}
+    if script.endswith(".py"):
+        environment = {"HOME": str(place), "CASHU_DIR": str(place), "TOR": "FALSE"}
+        return await _run(place, [str(installed(nutshell)), str(SCRIPTS / script)], told, environment)
     library, runtime = installed(cashu_ts), installed(node)
     # Node looks for packages beside the script.
     for source in SCRIPTS.glob("*.mjs"):
         (place / source.name).write_text(source.read_text())
     (place / "node_modules").symlink_to(library / "node_modules")
+    return await _run(place, [str(runtime), f"play_{script}"], told, {})
+
+
+async def _run(
+    place: Path, command: Sequence[str], told: dict[str, Any], environment: dict[str, str]
+) -> Played:
     process = await asyncio.create_subprocess_exec(
-        str(runtime), f"play_{script}.mjs", json.dumps(told | ({"scenes": only} if only else {})),
-        cwd=place, stdin=asyncio.subprocess.DEVNULL,
+        *command, json.dumps(told), cwd=place, env=os.environ | environment, stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
@@ -66,4 +80,5 @@ async def play(place: Path, script: str, told: dict[str, Any], only: Sequence[st
         if process.returncode is None:
             process.kill()
     assert process.returncode == 0, f"{out.decode()}\n{err.decode()}"
-    return Played({outcome["name"]: outcome for outcome in map(json.loads, out.decode().splitlines())})
+    told_of = [json.loads(line) for line in out.decode().splitlines() if line.startswith('{"name"')]
+    return Played({outcome["name"]: outcome for outcome in told_of})
