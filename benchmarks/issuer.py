@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
+from typing import Final
 
 from benchmarks.errors import CreditLost
 from benchmarks.site import Site
@@ -14,19 +15,23 @@ from protocols.bitcoin.secp256k1 import public_key
 from protocols.bitcoin.target import MAX_TARGET, from_work, to_bits
 from protocols.ehash.amount import Valuation
 from protocols.ehash.errors import CreditCode
+from protocols.ehash.shift import ShiftRule
 from protocols.noise.authority import public_of
 from roles.credit.acceptor import ISSUANCE_LIMITS
 from roles.credit.issuer import Issuer
 from roles.credit.issuer_key import issuer_secret
 from roles.credit.ledger import Ledger
-from roles.credit.ledger_rows import Entry, LedgerRow, Pricing
-from roles.credit.schema import BATCHES, LEDGER
+from roles.credit.ledger_rows import Entry, LedgerRow
+from roles.credit.schema import BATCHES, LEDGER, SHIFTS
+from roles.credit.shift_roll import Pricing
 from roles.runtime.authority import authority_secret
 from roles.runtime.state import role_state
 from roles.runtime.storage import Database
 from roles.runtime.sv2_connection import Sv2Connection, connect
 
 CONFIRM_S = 60.0
+ONE_SHIFT: Final[dict[str, object]] = {"shared.regtest.block_difficulty": 1 << 60}
+"""Settings of a mint whose issuer has no more than one shift."""
 
 
 class Workshop:
@@ -94,9 +99,10 @@ async def linked_issuer(site: Site) -> AsyncIterator[LinkedIssuer]:
     async def dial() -> Sv2Connection:
         return await connect(address, authority, limit=ISSUANCE_LIMITS)
 
-    tables = [(1, "ledger", LEDGER), (2, "batches", BATCHES)]
+    tables = [(1, "ledger", LEDGER), (2, "batches", BATCHES), (3, "shifts", SHIFTS)]
     async with Database.open(site.state / "issuer.sqlite", tables) as database:
-        ledger = await Ledger.open(database, public_key(secret), Pricing(0, Valuation.TARGET))
+        pricing = Pricing(0, Valuation.TARGET)
+        ledger = await Ledger.open(database, public_key(secret), pricing, rule=ShiftRule(1 << 60))
         linked = LinkedIssuer(ledger)
         task = asyncio.create_task(Issuer(ledger, secret, authority, dial, listener=linked).run())
         try:

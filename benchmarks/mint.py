@@ -18,6 +18,7 @@ from typing import Final
 from benchmarks.closed_loop import Round, summary
 from benchmarks.counter import DENOMINATIONS, Counter, open_counter
 from benchmarks.curve import curve_limit_ms, curve_us
+from benchmarks.issuer import ONE_SHIFT
 from benchmarks.machine import file_system
 from benchmarks.nutshell import nutshell_mint
 from benchmarks.site import Site, open_site
@@ -33,6 +34,7 @@ PEERS: Final = ("none", "nutshell")
 SETTINGS: Final[Mapping[str, object]] = {
     "bolt11.backend": "fake",
     "http.requests_per_s": 0,
+    **ONE_SHIFT,
     "http.quotes_per_s": 0,
     "http.exchanges_per_s": 0,
     "http.checks_per_s": 0,

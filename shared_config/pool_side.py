@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from protocols.bitcoin.networks import Network
+from protocols.ehash.shift import SHIFTS_PER_BLOCK, ShiftRule
 from shared_config.settings import Finding, Settings, SharedSettings, Side
 from shared_config.values import AuthorityKey, FilePath, HttpUrl, NetworkName, PeerAddress
 
@@ -40,6 +41,8 @@ class RegtestSettings(Settings):
 
     block_difficulty: int = Field(ge=1, le=1 << 64)
     """Expected hashes of a block."""
+    shifts_per_block: int = Field(default=SHIFTS_PER_BLOCK, ge=1, le=1 << 20)
+    """A shift is full when its work has reached this part of a block's; elsewhere it is always the tenth."""
 
 
 class MintPeerSettings(Settings):
@@ -74,6 +77,15 @@ class PoolSide(SharedSettings):
     regtest: RegtestSettings | None = None
     mint: MintPeerSettings
     template_provider: TemplateProviderPeerSettings
+
+    @property
+    def shift_rule(self) -> ShiftRule:
+        """How much work fills a shift."""
+        return (
+            ShiftRule()
+            if self.regtest is None
+            else ShiftRule(self.regtest.block_difficulty, self.regtest.shifts_per_block)
+        )
 
     def review(self) -> Iterator[Finding]:
         """The node's credentials are one kind, and only regtest has its own block difficulty."""

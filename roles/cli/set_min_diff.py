@@ -23,8 +23,8 @@ def main(argv: list[str]) -> int:
     """Change the file in place, its comments kept; returns 0, or EX_CONFIG when the file is not sound."""
     parser = argparse.ArgumentParser(
         prog="hashpool set-min-diff",
-        description="Set what one ehash is worth: 2^N hashes. The minimum changes only with a shift, so this"
-        " is for a system whose pool has no share yet.",
+        description="Set what one ehash is worth: 2^N hashes. It counts from the pool's next start, and there"
+        " from the next shift.",
     )
     parser.add_argument("bits", type=int, metavar="N")
     parser.add_argument("--state", metavar="DIR", help=STATE_HELP)
@@ -46,17 +46,10 @@ def main(argv: list[str]) -> int:
     except OperatorError as error:
         print(f"hashpool set-min-diff: {error}", file=sys.stderr)
         return error.exit_code
-    if counting not in {None, given.bits}:
-        print(
-            f"hashpool set-min-diff: the shares in {state} count in units of 2^{counting} hashes, which"
-            " changes only with a shift, and theirs is still open. The file stays as it is.\n"
-            "  Begin another system:"
-            f" hashpool set-min-diff {given.bits} --state DIR, then hashpool up --state DIR",
-            file=sys.stderr,
-        )
-        return sysexits.DATA
     write(path, given.bits)
     print(f"{path}: minimum_difficulty = {given.bits}; it counts from the next start")
+    if counting not in {None, given.bits}:
+        print(f"There the open shift goes on in units of 2^{counting} hashes; the next one has the new unit.")
     return sysexits.OK
 
 

@@ -216,7 +216,7 @@ class Issuer:
             )
         if not terms.window:
             raise SetupFailed("the mint takes no credits: its window is 0")
-        if not terms.acked_seq and terms.min_shift > ledger.shift:
+        if not terms.acked_seq and terms.min_shift:
             await ledger.begin_in(terms.min_shift)
         return terms
 

@@ -5,6 +5,7 @@ result. Shares of the same tip and hash are the same share, whoever brings them.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +15,16 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Gauge
 
 from protocols.ehash.errors import CreditCode
+from protocols.ehash.shift import ShiftRule
 from roles.credit import ledger_rows
 from roles.credit.errors import LedgerUnusable
-from roles.credit.ledger_rows import Entry, Fate, LedgerRow, Opened, Outcome, Pricing, Record
+from roles.credit.ledger_rows import Entry, Fate, LedgerRow, Opened, Outcome, Record
 from roles.credit.register import Register
+from roles.credit.shift_roll import Pricing, ShiftRoll
 from roles.runtime.errors import StorageError
 from roles.runtime.storage import Connection, Database, IntegrityError
+
+_log = logging.getLogger(__name__)
 
 GATHER_S = 0.004
 """How long entries wait for others to share their write with: a commit costs as much as many rows."""
@@ -32,6 +37,7 @@ class LedgerMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.seq = Gauge("hashpool_ledger_seq", "Last row of the ledger.", registry=registry)
+        self.shift = Gauge("hashpool_ledger_shift", "Shift of the last row.", registry=registry)
         self.acked = Gauge("hashpool_ledger_acked_seq", "Last row that the mint settled.", registry=registry)
         self.refused = Gauge("hashpool_ledger_refused", "Rows that the mint refused.", registry=registry)
         self.unattributed = Gauge(
@@ -89,7 +95,7 @@ class Ledger:
     def __init__(
         self,
         database: Database,
-        pricing: Pricing,
+        roll: ShiftRoll,
         opened: Opened,
         *,
         metrics: LedgerMetrics,
@@ -97,7 +103,7 @@ class Ledger:
     ) -> None:
         self.store_id = opened.store_id
         self.shift = opened.shift
-        self.pricing = pricing
+        """The shift of the last durable row that this process has been told of."""
         self.metrics = metrics
         self.last_seq = opened.last.seq if opened.last else 0
         """The number of the last durable row that this process has been told of."""
@@ -105,11 +111,13 @@ class Ledger:
         """Set when rows have been added; whoever waits for it clears it."""
         self.gather_s = GATHER_S
         metrics.seq.set(self.last_seq)
+        metrics.shift.set(self.shift)
         metrics.refused.set(opened.refused)
         metrics.unattributed.set(opened.unattributed)
         self._database = database
         self._clock = clock
         self._register = Register()
+        self._roll = roll
         self._gathered: _Gathered | None = None
         self._timer: asyncio.Handle | None = None
         self._writing = False
@@ -121,12 +129,14 @@ class Ledger:
         identity: bytes,
         pricing: Pricing,
         *,
+        rule: ShiftRule | None = None,
         metrics: LedgerMetrics | None = None,
         clock: Callable[[], float] = time.time,
     ) -> "Ledger":
-        """The ledger of `identity` (33 bytes), begun if it is new.
+        """The ledger of `identity` (33 bytes), begun if it is new; shifts that open from now on have this
+        pricing.
 
-        Raises LedgerUnusable when it is another issuer's, or its open shift has another price.
+        Raises LedgerUnusable when it is another issuer's.
         """
         opened = await database.write(lambda connection: ledger_rows.open_ledger(connection, identity))
         if opened.identity != identity:
@@ -134,16 +144,18 @@ class Ledger:
                 "the ledger belongs to another identity key",
                 hint="restore identity.key, or move the ledger away: a new key is a new issuer",
             )
-        if opened.last is not None and (opened.last.shift, opened.last.pricing) != (opened.shift, pricing):
-            minimum, valuation = opened.last.pricing.minimum, opened.last.pricing.valuation.name.lower()
-            raise LedgerUnusable(
-                f"the open shift of {database.name} counts in units of 2^{minimum} hashes, valued by"
-                f" {valuation}: that changes only with a shift",
-                hint=f'set ehash.minimum_difficulty = {minimum} and ehash.valuation = "{valuation}" again, or'
-                " begin a new ledger in another state directory",
+        if opened.last is not None and opened.last.pricing != pricing:
+            _log.warning(
+                "minimum or valuation are not those of the open shift: they count from the next one",
+                extra={
+                    "shift": opened.shift,
+                    "minimum": opened.last.pricing.minimum,
+                    "valuation": opened.last.pricing.valuation.name.lower(),
+                },
             )
         gauges = metrics or LedgerMetrics(CollectorRegistry())
-        return cls(database, pricing, opened, metrics=gauges, clock=clock)
+        roll = ShiftRoll(rule or ShiftRule(), pricing, opened.shift)
+        return cls(database, roll, opened, metrics=gauges, clock=clock)
 
     async def append(self, entries: Sequence[Entry]) -> list[Record]:
         """Make entries durable, in their order, and tell their fates in the same order.
@@ -234,10 +246,10 @@ class Ledger:
         self, entries: Sequence[Entry], done: Callable[[Outcome | None, BaseException | None], None]
     ) -> None:
         now = int(self._clock() * 1000)
-        register, shift, pricing = self._register, self.shift, self.pricing
+        register, roll = self._register, self._roll
 
         def write(connection: Connection) -> tuple[Outcome, int]:
-            return ledger_rows.append(connection, register, entries, now=now, shift=shift, pricing=pricing)
+            return ledger_rows.append(connection, register, roll, entries, now=now)
 
         try:
             self._database.submit(write, partial(self._stored, done))
@@ -257,6 +269,11 @@ class Ledger:
             return
         outcome, last = result
         self._register.confirm(last)
+        self._roll.confirm(last)
+        if self._roll.price.shift != self.shift:
+            self.shift = self._roll.price.shift
+            self.metrics.shift.set(self.shift)
+            _log.debug("a shift is open", extra={"shift": self.shift})
         if last > self.last_seq:
             self.last_seq = last
             self.metrics.seq.set(last)
@@ -279,6 +296,7 @@ class Ledger:
         self.metrics.refused.inc(added)
 
     async def begin_in(self, shift: int) -> None:
-        """Move a ledger of which the mint has nothing yet into the shift where the mint wants it to begin."""
-        await self._database.write(lambda connection: ledger_rows.begin_in(connection, shift))
-        self.shift = max(self.shift, shift)
+        """Have a ledger of which the mint has nothing yet begin in the shift where the mint wants it to."""
+        await self._database.write(lambda connection: ledger_rows.begin_in(connection, self._roll, shift))
+        self.shift = await self._database.read(ledger_rows.open_shift)
+        self.metrics.shift.set(self.shift)

@@ -12,6 +12,7 @@ from protocols.ehash.amount import AMOUNT_LIMIT, Valuation
 from protocols.ehash.shift import FIRST_SHIFT
 from roles.credit import batch
 from roles.credit.register import Page, Register
+from roles.credit.shift_roll import Price, Pricing, ShiftRoll
 from roles.runtime import crash
 from roles.runtime.storage import Connection, IntegrityError
 
@@ -72,14 +73,6 @@ class Outcome(NamedTuple):
         return Record(Fate.RECORDED, self.first + place) if self.records is None else self.records[place]
 
 
-@dataclass(frozen=True, slots=True)
-class Pricing:
-    """The units of a shift: `minimum` in bits, and the valuation."""
-
-    minimum: int
-    valuation: Valuation
-
-
 class LedgerRow(NamedTuple):
     """An attributed share as it stands in the ledger; `time` in Unix milliseconds."""
 
@@ -128,24 +121,24 @@ def open_ledger(connection: Connection, identity: bytes) -> Opened:
 def append(
     connection: Connection,
     register: Register,
+    roll: ShiftRoll,
     entries: Sequence[Entry],
     *,
     now: int,
-    shift: int,
-    pricing: Pricing,
 ) -> tuple[Outcome, int]:
     """Add entries behind the last row at `now` (ms), or at its time if that is later.
 
     Tells what became of them, and the number of the last row.
     """
-    price = (shift, pricing.minimum, int(pricing.valuation))
-    last = _append_plain(connection, register, entries, now, price)
+    last = _append_plain(connection, register, roll, entries, now)
     if last is not None:
         crash.at("pool.shares-written")
         return Outcome(last - len(entries) + 1), last
     before, earliest = batch.last_row(connection)
-    register.begin(connection, before, price)
-    addition = _Addition(connection, register, before, time=max(now, earliest), price=price)
+    time = max(now, earliest)
+    roll.begin(connection, before, time)
+    register.begin(connection, before, roll.price)
+    addition = _Addition(connection, register, roll, before, time)
     records = addition.add(entries)
     last = addition.store()
     crash.at("pool.shares-written")
@@ -155,38 +148,45 @@ def append(
 def _append_plain(
     connection: Connection,
     register: Register,
+    roll: ShiftRoll,
     entries: Sequence[Entry],
     now: int,
-    price: tuple[int, int, int],
 ) -> int | None:
-    """The same by one statement, for new shares of one known tip on known terms, as most are; None, and
-    nothing is written, for others.
+    """The same by one statement, for new shares of one known tip on known terms, as most are, which open no
+    shift; None, and nothing is written, for others.
     """
     if register.end is None or not 0 < len(entries) <= batch.PLACES:
         return None
     before, (record, time) = register.last, register.end
-    register.begin(connection, before, price)
+    time = max(now, time)
+    if not roll.goes_on(before, time):
+        return None
+    register.begin(connection, before, roll.price)
     tip = entries[0][1][_PREVIOUS]
     page = register.present(tip)
     if page is None:
         return None
     tails = register.tails
     parts: list[bytes] = []
+    total = 0
     for share_hash, header, target, amount, key, block in entries:
+        total += amount
         terms = None if key is None else tails.get(key)
         if terms is None or terms[0] != target or terms[1] != amount or block or header[_PREVIOUS] != tip:
             return None
         parts += (share_hash, header, terms[2])
+    if total >= roll.left:
+        return None
     hashes = set(parts[:: batch.PARTS])
     if len(hashes) < len(entries) or not (
         page.rows.keys().isdisjoint(hashes) and page.older.keys().isdisjoint(hashes)
     ):
         return None
-    time = max(now, time)
     if not batch.store_behind(connection, record, before + 1, time, (page.tip_no, parts)):
         return None
     page.rows.update(zip(parts[:: batch.PARTS], range(before + 1, before + 1 + len(entries)), strict=True))
     register.added(before + 1, time)
+    roll.take(connection, before + len(entries), total)
     return before + len(entries)
 
 
@@ -197,25 +197,27 @@ class _Addition:
         self,
         connection: Connection,
         register: Register,
+        roll: ShiftRoll,
         before: int,
-        *,
         time: int,
-        price: tuple[int, int, int],
     ) -> None:
         self._parts: list[bytes] = []
         self._runs: list[tuple[int, int]] = []
         self._connection = connection
         self._register = register
+        self._roll = roll
         self._before = before
         self._time = time
-        self._price = price
 
     def add(self, entries: Sequence[Entry]) -> list[Record] | None:
         """The record of each entry, None where each makes the next row."""
+        roll = self._roll
+        if roll.is_otherwise:
+            return [self._add_one(entry) for entry in entries]
         tip = b""
         known: dict[bytes, int] = {}
         older = known
-        seq, price, parts = self._before, self._price, self._parts
+        seq, price, parts, left = self._before, roll.price, self._parts, roll.left
         terms_no, connection, tails = self._register.terms_no, self._connection, self._register.tails
         for place, entry in enumerate(entries):
             share_hash, header, target, amount, key, block = entry
@@ -227,18 +229,28 @@ class _Addition:
                 known, older = page.rows, page.older
             if key is None or share_hash in known or share_hash in older:
                 # The slow way from here on, for batches with repetitions or unattributed shares.
+                roll.left = left
                 records = [Record(Fate.RECORDED, self._before + number) for number in range(1, place + 1)]
                 return records + [self._add_one(later) for later in entries[place:]]
             seq += 1
             known[share_hash] = seq
+            if left <= 0:
+                roll.left = left
+                price, left = self._open_shift(seq, header)
+            left -= amount
             last = tails.get(key)
             if last is not None and last[0] == target and last[1] == amount and not block:
                 tail = last[2]
             else:
                 tail = batch.TAIL % (amount, terms_no(connection, (*price, target, key)), block)
-                if not block:
+                if block:
+                    roll.left = left
+                    roll.close()
+                    left = roll.left
+                else:
                     tails[key] = (target, amount, tail)
             parts += (share_hash, header, tail)
+        roll.left = left
         return None
 
     def store(self) -> int:
@@ -248,7 +260,16 @@ class _Addition:
             (tip_no, self._parts[start:end]) for (tip_no, start), end in zip(self._runs, ends, strict=True)
         ]
         self._register.added(batch.store(self._connection, self._before + 1, self._time, runs), self._time)
-        return self._before + len(self._parts) // batch.PARTS
+        last = self._before + len(self._parts) // batch.PARTS
+        self._roll.end(self._connection, last)
+        return last
+
+    def _open_shift(self, seq: int, header: bytes) -> tuple[Price, int]:
+        """Row `seq` opens a shift; gives its price and what it takes."""
+        roll = self._roll
+        roll.open(seq, header, self._time)
+        self._register.turn(roll.price)
+        return roll.price, roll.left
 
     def _page(self, tip: bytes) -> Page:
         """The page of a tip, to which the next rows belong."""
@@ -270,8 +291,19 @@ class _Addition:
         if row is not None:
             return Record(Fate.REPEATED if self._key_of(row) == key else Fate.DUPLICATE, row)
         seq = self._before + len(self._parts) // batch.PARTS + 1
+        roll = self._roll
+        if roll.left <= 0:
+            self._open_shift(seq, header)
+        elif roll.is_otherwise:
+            amount = roll.reprice(share_hash, target)
+            if not 0 < amount < AMOUNT_LIMIT:
+                # In the units that still hold it is worth nothing: no row, and no fault of the miner's.
+                return Record(Fate.REPEATED, 0)
+        roll.left -= amount
+        if block:
+            roll.close()
         page.rows[share_hash] = seq
-        number = self._register.terms_no(self._connection, (*self._price, target, key))
+        number = self._register.terms_no(self._connection, (*roll.price, target, key))
         self._parts += (share_hash, header, batch.TAIL % (amount, number, block))
         return Record(Fate.RECORDED, seq)
 
@@ -334,7 +366,21 @@ def refuse(connection: Connection, rows: list[tuple[int, int, int]]) -> int:
     ).rowcount
 
 
-def begin_in(connection: Connection, shift: int) -> None:
-    """Move ledger and rows of earlier shifts into `shift`."""
-    connection.execute("UPDATE ledger SET shift = max(shift, ?)", (shift,))
-    connection.execute("UPDATE terms SET shift = ? WHERE shift < ?", (shift, shift))
+def begin_in(connection: Connection, roll: ShiftRoll, shift: int) -> None:
+    """Number the shifts of ledger and rows anew, so that the first is `shift` where it was an earlier one."""
+    found = connection.execute("SELECT min(shift) FROM terms").fetchone()[0]
+    first = connection.execute("SELECT shift FROM ledger").fetchone()[0] if found is None else found
+    if first >= shift:
+        return
+    roll.forget()
+    later = shift - first
+    connection.execute("UPDATE ledger SET shift = shift + ?", (later,))
+    connection.execute("UPDATE terms SET shift = shift + ?", (later,))
+    # By way of numbers that none has: each row is checked by itself.
+    connection.execute("UPDATE shift SET shift = -1 - (shift + ?)", (later,))
+    connection.execute("UPDATE shift SET shift = -1 - shift")
+
+
+def open_shift(connection: Connection) -> int:
+    """The shift of the last row, or where the first row will be."""
+    return int(connection.execute("SELECT shift FROM ledger").fetchone()[0])

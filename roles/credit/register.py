@@ -84,6 +84,11 @@ class Register:
         while len(self._pages) > TIPS:
             self._pages.popitem(last=False)
 
+    def turn(self, price: tuple[int, int, int]) -> None:
+        """The rows that follow are of another shift, maybe at another price."""
+        self.tails.clear()
+        self._tails_price = price
+
     def page(self, connection: Connection, tip: bytes) -> Page:
         """The page of a tip (previous hash, 32 bytes) to which rows may be added until the write ends."""
         page = self._pages.get(tip)

@@ -119,3 +119,13 @@ SELECT share.seq, share.time, share.hash AS share_hash, share.header, share.targ
     share.valuation, share.amount, share.key, share.shift, share.block, refusal.code AS refusal
 FROM share LEFT JOIN refusal USING (seq);
 """
+
+SHIFTS = """
+-- Each shift's first row. Up to row `counted_seq`, which may lie behind, its rows amount to `amount`.
+CREATE TABLE shift (
+    shift INTEGER PRIMARY KEY,
+    first_seq INTEGER NOT NULL,
+    counted_seq INTEGER NOT NULL,
+    amount INTEGER NOT NULL
+) STRICT;
+"""

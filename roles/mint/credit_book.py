@@ -4,18 +4,19 @@ durable.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 from protocols.cashu.subscription import mint_quote_kind
 from protocols.ehash.credit import Credit
 from protocols.ehash.errors import CreditCode
-from protocols.ehash.messages import CreditResult, CreditResults, Credits
+from protocols.ehash.messages import CreditResult, CreditResults, CreditRow, Credits
 from protocols.ehash.quote_id import quote_id, shared_secret
-from protocols.ehash.shift import METHOD
+from protocols.ehash.shift import DENOMINATIONS, METHOD, ShiftRule
 from roles.credit.acceptor import Standing
 from roles.credit.errors import LedgerForked
 from roles.mint import ledger_rows
+from roles.mint.keysets import KeysetBook, derive
 from roles.mint.meters import Meters
 from roles.mint.notice_board import NoticeBoard
 from roles.mint.seed import MintSeed
@@ -40,6 +41,8 @@ class MintCreditBook:
         meters: Meters,
         bounds: Mapping[bytes, int | None],
         *,
+        book: KeysetBook,
+        rule: ShiftRule,
         clock: Callable[[], float],
         board: NoticeBoard | None = None,
     ) -> None:
@@ -48,6 +51,9 @@ class MintCreditBook:
         self._signatory = signatory
         self._meters = meters
         self._bounds = bounds
+        self._seed = seed
+        self._book = book
+        self._rule = rule
         self._clock = clock
         self._latest = 0.0
         self._locks = {identity: asyncio.Lock() for identity in bounds}
@@ -74,21 +80,41 @@ class MintCreditBook:
             old = await self._replayed(state, credits_frame)
             if last <= state.acked_seq:
                 return _results(last, old, None)
-            priced = check_shift(state, credits_frame)
             rows = credits_frame.rows[state.acked_seq + 1 - credits_frame.first_seq :]
-            bound = self._bounds[identity]
+            priced = check_shift(state, credits_frame, rows[0].time)
             now = self._now(state.last_time)
-            settlement = await self._signatory.run_own(
-                lambda: settle(priced, rows, bound=bound, now_ms=int(now * 1000), name_quote=self._name_quote)
-            )
+            settlement = await self._signatory.run_own(lambda: self._judge(priced, rows, int(now * 1000)))
+            if not settlement.verdicts:
+                self._count(identity, settlement, [], [])
+                return _results(state.acked_seq, old, settlement.hold)
             crash.at("mint.credits-judged")
-            verdicts = await self._database.write(lambda c: ledger_rows.store(c, state, settlement, int(now)))
+            verdicts, opened = await self._database.write(
+                lambda c: ledger_rows.store(
+                    c, state, settlement, int(now), seed=self._seed, ring=self._book.ring
+                )
+            )
         crash.at("mint.credits-durable")
+        if opened is not None:
+            self._book.add(opened)
+            _log.info("a shift is open", extra={"issuer": identity.hex()[:16], "unit": opened.unit})
         made = (verdict.quote_id for verdict in verdicts if verdict.code == OK)
         self._board.post(mint_quote_kind(METHOD), made)
         codes = [(verdict.seq, int(verdict.code)) for verdict in verdicts if verdict.code != OK]
         self._count(identity, settlement, [verdict.credit for verdict in verdicts], codes)
         return _results(settlement.state.acked_seq, old + codes, settlement.hold)
+
+    def _judge(self, state: LedgerState, rows: Sequence[CreditRow], now_ms: int) -> Settlement:
+        if state.progress is None and self._book.ring is not None:
+            # The keys of a unit that may be new: derived here, they cost the store's writer nothing.
+            derive(self._book.ring, state.unit, 0, len(DENOMINATIONS))
+        return settle(
+            state,
+            rows,
+            rule=self._rule,
+            bound=self._bounds[state.identity],
+            now_ms=now_ms,
+            name_quote=self._name_quote,
+        )
 
     def _now(self, last_ms: int) -> float:
         """The latest time that the mint has known: a clock that is set back must not keep rows waiting that

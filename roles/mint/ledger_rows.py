@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from protocols.ehash.errors import CreditCode
-from protocols.ehash.shift import FIRST_SHIFT, METHOD, Unit
+from protocols.ehash.shift import FIRST_SHIFT, METHOD, Progress, Unit
 from roles.credit.acceptor import Standing
 from roles.credit.errors import LedgerBehind
 from roles.mint import keyset_rows
-from roles.mint.keysets import KeysetBook, MintKeyset
+from roles.mint.keysets import KeyRing, KeysetBook, MintKeyset
 from roles.mint.seed import MintSeed
 from roles.mint.settlement import LedgerState, Settlement, Verdict
 from roles.runtime import crash
@@ -40,9 +40,16 @@ def open_ledger(connection: Connection, identity: bytes, store_id: bytes, next_s
     """Where a ledger stands, made known with its first hello; raises LedgerBehind."""
     connection.execute(
         "INSERT INTO ledger (issuer_no, store_id, first_shift, shift)"
-        " SELECT issuer_no, ?, max(shift), max(shift) FROM shift JOIN issuer USING (issuer_no)"
-        " WHERE identity = ? ON CONFLICT DO NOTHING",
+        " SELECT issuer_no, ?, 0, 0 FROM issuer WHERE identity = ? ON CONFLICT DO NOTHING",
         (store_id, identity),
+    )
+    # A ledger without rows begins in a shift of its own: where the next row of another one belongs depends on
+    # the rows before it.
+    connection.execute(
+        "UPDATE ledger SET first_shift = :shift, shift = :shift"
+        " WHERE store_id = :store_id AND acked_seq = 0"
+        " AND issuer_no = (SELECT issuer_no FROM issuer WHERE identity = :identity)",
+        {"shift": _free_shift(connection, identity), "store_id": store_id, "identity": identity},
     )
     row = connection.execute(
         "SELECT acked_seq, first_shift FROM ledger JOIN issuer USING (issuer_no)"
@@ -57,24 +64,45 @@ def open_ledger(connection: Connection, identity: bytes, store_id: bytes, next_s
     return Standing(row["acked_seq"], row["first_shift"])
 
 
+def _free_shift(connection: Connection, identity: bytes) -> int:
+    """The earliest shift of an issuer that has no row and none after it."""
+    newest = connection.execute(
+        "SELECT max(shift) FROM shift JOIN issuer USING (issuer_no) WHERE identity = ? AND rows > 0",
+        (identity,),
+    ).fetchone()[0]
+    return FIRST_SHIFT if newest is None else int(newest) + 1
+
+
 def state(connection: Connection, identity: bytes, store_id: bytes) -> LedgerState:
     """The standing of a ledger that has been opened."""
     row = connection.execute(
-        "SELECT ledger.*, shift.unit, shift.minimum, shift.valuation FROM ledger"
-        " JOIN issuer USING (issuer_no) JOIN shift USING (issuer_no, shift)"
+        "SELECT ledger.*, shift.minimum, shift.valuation, shift.full_at, shift.first_time, shift.work,"
+        " shift.ends_in_block, shift.lenient, shift.rows,"
+        " (SELECT max(shift) FROM shift WHERE shift.issuer_no = ledger.issuer_no AND rows > 0) AS newest"
+        " FROM ledger JOIN issuer ON issuer.issuer_no = ledger.issuer_no"
+        " LEFT JOIN shift ON shift.issuer_no = ledger.issuer_no AND shift.shift = ledger.shift"
         " WHERE identity = ? AND store_id = ?",
         (identity, store_id),
     ).fetchone()
+    progress = None
+    if row["full_at"] is not None:
+        progress = Progress(
+            int(row["full_at"]), row["first_time"], int(row["work"]), bool(row["ends_in_block"])
+        )
     return LedgerState(
         ledger_no=row["ledger_no"],
         issuer_no=row["issuer_no"],
         acked_seq=row["acked_seq"],
         shift=row["shift"],
-        unit=row["unit"],
+        unit=Unit(identity, row["shift"]).name,
         minimum=row["minimum"],
         valuation=row["valuation"],
         last_time=row["last_time"],
         work_level=int(row["work_level"]),
+        identity=identity,
+        progress=progress,
+        is_lenient=bool(row["lenient"]),
+        newest=row["newest"],
     )
 
 
@@ -90,13 +118,37 @@ def settled(
 
 
 def store(
-    connection: Connection, before: LedgerState, settlement: Settlement, now: int
-) -> tuple[Verdict, ...]:
-    """Keep a frame's verdicts and create its quotes, paid at once; gives the verdicts as they were stored.
+    connection: Connection,
+    before: LedgerState,
+    settlement: Settlement,
+    now: int,
+    *,
+    seed: MintSeed,
+    ring: KeyRing | None,
+) -> tuple[tuple[Verdict, ...], MintKeyset | None]:
+    """Keep a frame's verdicts and create its quotes, paid at once; gives the verdicts as they were stored,
+    and the keyset of a shift that is new.
 
     A share that has a quote already, under another issuer or number, becomes duplicate-elsewhere.
     """
     after = settlement.state
+    cursor = connection.execute(
+        "UPDATE ledger SET acked_seq = ?, shift = ?, last_time = ?, work_level = ?"
+        " WHERE ledger_no = ? AND acked_seq = ?",
+        (
+            after.acked_seq,
+            after.shift,
+            after.last_time,
+            str(after.work_level),
+            after.ledger_no,
+            before.acked_seq,
+        ),
+    )
+    if cursor.rowcount != 1:
+        raise RuntimeError(f"ledger {after.ledger_no} was settled by two at once")
+    opened = None
+    if before.progress is None or before.shift != after.shift:
+        opened = _open_shift(connection, after, now, seed=seed, ring=ring)
     verdicts = tuple(_create_quote(connection, after, verdict, now) for verdict in settlement.verdicts)
     connection.executemany(
         "INSERT INTO credit (ledger_no, seq, shift, code, share_hash, header, target, time, flags, pubkey)"
@@ -104,20 +156,50 @@ def store(
         [_credit(after, verdict) for verdict in verdicts],
     )
     accepted = [verdict.credit.amount for verdict in verdicts if verdict.credit is not None]
-    connection.execute(
-        "UPDATE shift SET minimum = ?, valuation = ?, credited = credited + ?, rows = rows + ?"
-        " WHERE issuer_no = ? AND shift = ?",
-        (after.minimum, after.valuation, sum(accepted), len(verdicts), after.issuer_no, after.shift),
-    )
+    progress = after.progress
+    assert progress is not None
     cursor = connection.execute(
-        "UPDATE ledger SET acked_seq = ?, last_time = ?, work_level = ?"
-        " WHERE ledger_no = ? AND acked_seq = ?",
-        (after.acked_seq, after.last_time, str(after.work_level), after.ledger_no, before.acked_seq),
+        "UPDATE shift SET minimum = ?, valuation = ?, credited = credited + ?, rows = rows + ?, work = ?,"
+        " full_at = ?, first_time = ?, ends_in_block = ?"
+        " WHERE issuer_no = ? AND shift = ? AND closed_at IS NULL",
+        (
+            after.minimum,
+            after.valuation,
+            sum(accepted),
+            len(verdicts),
+            str(progress.work),
+            str(progress.full_at),
+            progress.first_time,
+            int(progress.block),
+            after.issuer_no,
+            after.shift,
+        ),
     )
     if cursor.rowcount != 1:
-        raise RuntimeError(f"ledger {after.ledger_no} was settled by two at once")
+        raise RuntimeError(f"shift {after.shift} was closed while rows of it were settled")
     crash.at("mint.credits-written")
-    return verdicts
+    return verdicts, opened
+
+
+def _open_shift(
+    connection: Connection, after: LedgerState, now: int, *, seed: MintSeed, ring: KeyRing | None
+) -> MintKeyset | None:
+    """Close the issuer's earlier shifts, and have the new one with its unit; gives a keyset that is new."""
+    connection.execute(
+        "UPDATE shift SET closed_at = ? WHERE issuer_no = ? AND shift < ? AND closed_at IS NULL",
+        (now, after.issuer_no, after.shift),
+    )
+    connection.execute(
+        "INSERT INTO shift (issuer_no, shift, unit, opened_at) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (issuer_no, shift) DO UPDATE SET opened_at = excluded.opened_at"
+        " WHERE shift.opened_at IS NULL",
+        (after.issuer_no, after.shift, after.unit, now),
+    )
+    crash.at("mint.shift-opened")
+    known = connection.execute("SELECT 1 FROM keyset WHERE unit = ?", (after.unit,)).fetchone()
+    if known is not None:
+        return None
+    return keyset_rows.create(connection, seed, after.unit, now, ring)
 
 
 def _create_quote(connection: Connection, state: LedgerState, verdict: Verdict, now: int) -> Verdict:

@@ -176,9 +176,23 @@ CREATE TABLE invoice (
 CREATE INDEX invoice_by_expiry ON invoice (expires_at, quote_no);
 """
 
+_SHIFTS = """
+-- How far a shift is, in hashes (decimal text) and ms; NULL before its first row.
+-- A shift that was open when shifts did not end yet is `lenient`: it may hold more than fills one.
+ALTER TABLE shift ADD COLUMN full_at TEXT;
+ALTER TABLE shift ADD COLUMN first_time INTEGER;
+ALTER TABLE shift ADD COLUMN work TEXT NOT NULL DEFAULT '0';
+ALTER TABLE shift ADD COLUMN ends_in_block INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE shift ADD COLUMN lenient INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE shift ADD COLUMN opened_at INTEGER;
+ALTER TABLE shift ADD COLUMN closed_at INTEGER;
+UPDATE shift SET lenient = 1;
+"""
+
 MIGRATIONS: tuple[Migration, ...] = (
     (1, "first", _FIRST),
     (2, "operations", _OPERATIONS),
     (3, "issues", _ISSUES),
     (4, "invoices", _INVOICES),
+    (5, "shifts", _SHIFTS),
 )

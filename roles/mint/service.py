@@ -206,6 +206,8 @@ class Mint:
             self._signatory,
             self._meters,
             bounds,
+            book=self._book,
+            rule=self._daemon.shared.shift_rule,
             clock=time.time,
             board=self._board,
         )

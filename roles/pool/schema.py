@@ -3,7 +3,7 @@
 `audit_block` is what an audit reads; it stays when the table changes.
 """
 
-from roles.credit.schema import BATCHES, LEDGER
+from roles.credit.schema import BATCHES, LEDGER, SHIFTS
 from roles.runtime.storage import Migration
 
 _POOL = """
@@ -36,4 +36,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     (1, "ledger", LEDGER),
     (2, "pool", _POOL),
     (3, "rows of the ledger in batches", BATCHES),
+    (4, "shifts", SHIFTS),
 )

@@ -20,7 +20,7 @@ from protocols.sv2.template_distribution import SubmitSolution
 from roles.credit.issuer import Issuer, IssuerMetrics
 from roles.credit.issuer_key import LEDGER_NAME, issuer_secret
 from roles.credit.ledger import Ledger, LedgerMetrics
-from roles.credit.ledger_rows import Pricing
+from roles.credit.shift_roll import Pricing
 from roles.node_client.client import NodeClient
 from roles.pool.api import Hall, Overview
 from roles.pool.blocks import BlockDesk
@@ -102,6 +102,7 @@ async def _open(daemon: PoolDaemon, script: bytes) -> AsyncIterator["Pool"]:
             database,
             public_key(identity),
             Pricing(terms.rule.minimum, terms.valuation),
+            rule=daemon.shared.shift_rule,
             metrics=LedgerMetrics(registry),
         )
         if daemon.config.processes > 1:

@@ -45,6 +45,7 @@ POINTS: Final[Mapping[str, str]] = MappingProxyType(
         "branch.block-told": "a branch has told of a block | share and block are stored",
         "mint.credits-judged": "rows are checked | quotes are written",
         "mint.credits-written": "quotes are in the transaction | it is committed",
+        "mint.shift-opened": "a shift is open in the transaction | its keyset is made, quotes are written",
         "mint.credits-durable": "quotes are committed | the issuer is answered",
         "mint.results-sent": "the issuer is answered | everything later",
         "mint.invoice-made": "the Lightning node has made an invoice | its quote is stored",

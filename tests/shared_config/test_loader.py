@@ -126,7 +126,7 @@ def test_all_problems_of_both_files_come_at_once(tree: Tree) -> None:
         'pool.toml:12: acknowledgement.shares = "ten": must be a whole number',
         "shared/pool.toml:10: ehash.minimum_difficulty = 8.5: must be a whole number",
         (
-            'shared/pool.toml:23: template_provider.address = "127.0.0.1": needs a host and a port,'
+            'shared/pool.toml:24: template_provider.address = "127.0.0.1": needs a host and a port,'
             " as in 127.0.0.1:34254"
         ),
     ]
@@ -203,6 +203,7 @@ def test_values_that_do_not_go_together_say_so(tree: Tree, overrides: list[str],
 
 
 def test_regtest_needs_its_own_block_difficulty(tree: Tree) -> None:
+    tree.replace("shared/pool.toml", "shifts_per_block = 1 ", "")
     tree.replace("shared/pool.toml", "[regtest]\nblock_difficulty = 1048576 ", "")
     assert tree.problems("pool") == [
         (
@@ -233,7 +234,7 @@ def test_what_is_no_toml_is_placed_by_line_and_column(tree: Tree) -> None:
     tree.append("shared/pool.toml", "y =")
     problems = tree.problems("pool")
     assert problems[0].startswith("pool.toml:14: is not TOML: Invalid value, at column 5")
-    assert problems[1].startswith("shared/pool.toml:25: is not TOML")
+    assert problems[1].startswith("shared/pool.toml:26: is not TOML")
 
 
 def test_files_that_cannot_be_read_are_named(tree: Tree) -> None:
@@ -300,7 +301,7 @@ def test_an_override_that_leads_nowhere_says_so(tree: Tree, override: str, reaso
 def test_what_only_the_operator_can_fill_in_is_wanted_and_not_wrong(tree: Tree) -> None:
     assert tree.wanted("pool") == [
         (
-            "shared/pool.toml:17: mint.authority_key: is missing: the pool hands credits to no mint"
+            "shared/pool.toml:18: mint.authority_key: is missing: the pool hands credits to no mint"
             " that it does not know (hashpool keys show mint)"
         ),
     ]

@@ -16,7 +16,8 @@ from roles.cli import clean, db, generate_blocks, set_min_diff, start
 from roles.cli.checkout import development_state, home
 from roles.cli.claim import Claim
 from roles.credit.ledger import Ledger
-from roles.credit.ledger_rows import Entry, Pricing
+from roles.credit.ledger_rows import Entry
+from roles.credit.shift_roll import Pricing
 from roles.pool.schema import MIGRATIONS
 from roles.runtime import sysexits
 from roles.runtime.http import HttpBounds, HttpServer, json_reply, read_json
@@ -128,7 +129,7 @@ def test_set_min_diff_changes_one_number_and_keeps_the_comments(tree: Path, tmp_
     assert load(PoolSettings, tree / "pool.toml", PoolSide, path).shared.ehash.minimum_difficulty == 12
 
 
-async def test_set_min_diff_is_refused_where_shares_count_in_another_unit_already(
+async def test_set_min_diff_says_that_it_counts_from_the_next_shift(
     tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "pool").mkdir()
@@ -136,12 +137,13 @@ async def test_set_min_diff_is_refused_where_shares_count_in_another_unit_alread
     async with Database.open(tmp_path / "pool" / "ledger.sqlite", MIGRATIONS) as database:
         ledger = await Ledger.open(database, key, Pricing(8, Valuation.TARGET))
         await ledger.append([Entry(sha256d(bytes(80)), bytes(80), MAX_TARGET, 5, key, False)])
-    before = (tree / "shared" / "pool.toml").read_text()
     options = ["--config", str(tree), "--state", str(tmp_path)]
-    assert set_min_diff.main(["10", *options]) == sysexits.DATA
-    assert "units of 2^8 hashes" in capsys.readouterr().err
-    assert (tree / "shared" / "pool.toml").read_text() == before
+    assert set_min_diff.main(["10", *options]) == sysexits.OK
+    said = capsys.readouterr().out
+    assert "minimum_difficulty = 10" in said
+    assert "the open shift goes on in units of 2^8 hashes" in said
     assert set_min_diff.main(["8", *options]) == sysexits.OK
+    assert "open shift" not in capsys.readouterr().out
 
 
 def test_set_min_diff_leaves_a_file_alone_that_is_not_sound(tree: Path, tmp_path: Path) -> None:

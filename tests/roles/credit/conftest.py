@@ -10,9 +10,11 @@ from protocols.bitcoin.header import Header
 from protocols.bitcoin.secp256k1 import public_key
 from protocols.bitcoin.target import MAX_TARGET
 from protocols.ehash.amount import Valuation
+from protocols.ehash.shift import ShiftRule
 from roles.credit.ledger import Ledger
-from roles.credit.ledger_rows import Entry, Pricing
-from roles.credit.schema import BATCHES, LEDGER
+from roles.credit.ledger_rows import Entry
+from roles.credit.schema import BATCHES, LEDGER, SHIFTS
+from roles.credit.shift_roll import Pricing
 from roles.runtime.storage import Database
 
 IDENTITY = public_key(bytes(31) + b"\x01")
@@ -40,10 +42,16 @@ def clock() -> Clock:
 @pytest.fixture
 def make_entry() -> EntryMaker:
     def make(
-        number: int, key: bytes | None = KEY, *, tip: int = 1, amount: int = 5, block: bool = False
+        number: int,
+        key: bytes | None = KEY,
+        *,
+        tip: int = 1,
+        amount: int = 5,
+        block: bool = False,
+        target: int = MAX_TARGET,
     ) -> Entry:
         header = Header(2, bytes((tip,)) * 32, bytes(32), 1_700_000_000, 0x207FFFFF, number).pack()
-        return Entry(sha256d(header), header, MAX_TARGET, amount, key, block)
+        return Entry(sha256d(header), header, target, amount, key, block)
 
     return make
 
@@ -56,13 +64,17 @@ async def open_ledger(tmp_path: Path, clock: Clock):  # type: ignore[no-untyped-
     async def opener(
         identity: bytes = IDENTITY,
         pricing: Pricing = Pricing(8, Valuation.TARGET),  # noqa: B008
+        rule: ShiftRule = ShiftRule(block_hashes=1 << 90),  # noqa: B008
     ) -> Ledger:
         for database in databases:
             database.close()
         databases.append(
-            Database.open(tmp_path / "ledger.sqlite", [(1, "ledger", LEDGER), (2, "batches", BATCHES)])
+            Database.open(
+                tmp_path / "ledger.sqlite",
+                [(1, "ledger", LEDGER), (2, "batches", BATCHES), (3, "shifts", SHIFTS)],
+            )
         )
-        return await Ledger.open(databases[-1], identity, pricing, clock=clock)
+        return await Ledger.open(databases[-1], identity, pricing, rule=rule, clock=clock)
 
     yield opener
     for database in databases:

@@ -18,11 +18,13 @@ from protocols.bitcoin.secp256k1 import public_key
 from protocols.bitcoin.target import from_work, meets
 from protocols.ehash.amount import Valuation, share_amount
 from protocols.ehash.errors import CreditCode
+from protocols.ehash.shift import ShiftRule
 from protocols.sv2.errors import Sv2Error
 from roles.credit.acceptor import Acceptor
 from roles.credit.issuer import Issuer, IssuerTiming
 from roles.credit.ledger import Ledger
-from roles.credit.ledger_rows import Entry, LedgerRow, Pricing
+from roles.credit.ledger_rows import Entry, LedgerRow
+from roles.credit.shift_roll import Pricing
 from roles.mint import keyset_rows, ledger_rows
 from roles.mint import schema as mint_schema
 from roles.mint.credit_book import MintCreditBook
@@ -40,6 +42,8 @@ from tests.roles.credit.broken_disk import Faults, open_broken
 from tests.roles.credit.memory_link import End
 
 MINIMUM = 2
+RULE = ShiftRule(block_hashes=700)
+"""A shift is full after 70 hashes: after one large share, or about a dozen small ones."""
 ISSUER_SECRET = b"\x11" * 32
 ISSUER = public_key(ISSUER_SECRET)
 AUTHORITY = public_key(b"\x12" * 32)[1:]
@@ -137,7 +141,9 @@ class Mint:
         self.signatory = Signatory(1)
         meters = Meters(CollectorRegistry())
         bounds = {ISSUER: world.bound}
-        credits_book = MintCreditBook(database, SEED, self.signatory, meters, bounds, clock=world.mint_clock)
+        credits_book = MintCreditBook(
+            database, SEED, self.signatory, meters, bounds, book=book, rule=RULE, clock=world.mint_clock
+        )
         self.acceptor = Acceptor(
             credits_book,
             bounds,
@@ -152,10 +158,9 @@ class Mint:
         self.tasks: set[asyncio.Task[None]] = set()
         self.faults: list[BaseException] = []
 
-    @property
-    def keyset(self) -> MintKeyset:
-        """The keyset of the one shift."""
-        (keyset,) = self.book
+    def keyset_of(self, unit: str) -> MintKeyset:
+        """The keyset of a shift."""
+        (keyset,) = (keyset for keyset in self.book if keyset.unit == unit)
         return keyset
 
     def serve(self, end: End) -> None:
@@ -215,7 +220,7 @@ class World:
             self.directory / "pool/ledger.sqlite", pool_schema.MIGRATIONS, self.pool_faults
         )
         pricing = Pricing(MINIMUM, Valuation.TARGET)
-        ledger = await Ledger.open(database, ISSUER, pricing, clock=self.pool_clock)
+        ledger = await Ledger.open(database, ISSUER, pricing, rule=RULE, clock=self.pool_clock)
         self.pool_faults.waiting = waiting
         self.pool = Pool(self, ledger, database)
 

@@ -210,8 +210,7 @@ async def test_a_frame_holds_at_most_1000_rows(
 async def test_a_frame_holds_rows_of_one_shift(
     issuer: Issuer, mint: Mint, ledger: Ledger, make_entry: Any
 ) -> None:
-    await ledger.append([make_entry(1)])
-    ledger.shift = 1
+    await ledger.append([make_entry(1, block=True)])
     await ledger.append([make_entry(2)])
     await mint.link()
     frames = [await mint.credits() for _ in range(2)]

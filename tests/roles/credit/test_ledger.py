@@ -5,10 +5,13 @@ from typing import Any
 import pytest
 
 from protocols.bitcoin.secp256k1 import public_key
+from protocols.bitcoin.target import from_work
 from protocols.ehash.amount import Valuation
 from protocols.ehash.errors import CreditCode
+from protocols.ehash.shift import ShiftRule
 from roles.credit.errors import LedgerUnusable
-from roles.credit.ledger_rows import Fate, Pricing, Record
+from roles.credit.ledger_rows import Fate, Record
+from roles.credit.shift_roll import Pricing
 from roles.runtime.errors import CommitFailed
 from roles.runtime.storage import Database, Done, IntegrityError, open_readonly
 
@@ -126,9 +129,8 @@ async def test_the_issuer_is_woken_by_rows_and_by_nothing_else(open_ledger: Any,
 
 
 async def test_rows_are_read_in_pages_of_one_shift(open_ledger: Any, make_entry: Any) -> None:
-    ledger = await open_ledger()
+    ledger = await open_ledger(rule=ShiftRule(block_hashes=10 * 5 * 5 << 8))
     await ledger.append([make_entry(number) for number in range(5)])
-    ledger.shift = 1
     await ledger.append([make_entry(number) for number in range(5, 8)])
     assert [row.seq for row in await ledger.rows_after(0, 3)] == [1, 2, 3]
     assert [row.seq for row in await ledger.rows_after(3, 100)] == [4, 5]
@@ -166,15 +168,19 @@ async def test_another_identity_does_not_go_on_with_this_ledger(open_ledger: Any
 
 
 @pytest.mark.parametrize("pricing", [Pricing(9, Valuation.TARGET), Pricing(8, Valuation.ACHIEVED)])
-async def test_the_price_does_not_change_within_a_shift(
+async def test_another_price_counts_from_the_next_shift(
     open_ledger: Any, make_entry: Any, pricing: Pricing
 ) -> None:
-    ledger = await open_ledger()
-    assert await open_ledger(pricing=pricing)
-    ledger = await open_ledger()
-    await ledger.append([make_entry(1)])
-    with pytest.raises(LedgerUnusable, match=r"units of 2\^8 hashes, valued by target"):
-        await open_ledger(pricing=pricing)
+    old, rule = Pricing(8, Valuation.TARGET), ShiftRule(block_hashes=10 * 12 << 8)
+    entries = [make_entry(number, target=from_work(4 << 9)) for number in range(6)]
+    ledger = await open_ledger(rule=rule)
+    await ledger.append(entries[:1])
+    ledger = await open_ledger(pricing=pricing, rule=rule)
+    await ledger.append(entries[1:4])
+    told = [(row.shift, row.pricing, row.amount) for row in await ledger.rows_after(0, 10)]
+    told += [(row.shift, row.pricing, row.amount) for row in await ledger.rows_after(len(told), 10)]
+    assert told[:3] == [(0, old, 5), (0, old, 8), (1, pricing, 5)]
+    assert ledger.shift == 1
 
 
 async def test_a_batch_with_an_impossible_row_is_not_recorded_at_all(

@@ -156,7 +156,7 @@ class MoneyPath(RuleBasedStateMachine):
 
     async def _mint(self, share_hash: bytes, times: int, others: bool) -> None:
         assert self.world.mint
-        teller, keyset = self.world.mint.teller, self.world.mint.keyset
+        teller = self.world.mint.teller
         owner = self.owner_of[share_hash]
         name = quote_of(owner, SEED.quote_secret, share_hash)
         for _ in range(20):
@@ -167,6 +167,7 @@ class MoneyPath(RuleBasedStateMachine):
                 await asyncio.sleep(0.001)
         else:
             return
+        keyset = self.world.mint.keyset_of(quote.unit)
         first, other = (self.wallet.basket(keyset, quote.amount) for _ in range(2))
         baskets = [first] * times + [other] * others
         requests = [teller.mint(self.wallet.claim(owner, name, basket)) for basket in baskets]
@@ -187,7 +188,9 @@ class MoneyPath(RuleBasedStateMachine):
 
     async def _swap(self, proofs: list[Proof], twice: bool) -> None:
         assert self.world.mint
-        teller, keyset = self.world.mint.teller, self.world.mint.keyset
+        teller = self.world.mint.teller
+        keyset = self.world.mint.book.get(proofs[0].keyset_id)
+        proofs = [proof for proof in proofs if proof.keyset_id == keyset.keyset_id]
         self.world.mint_faults.take()
         amount = sum(proof.amount for proof in proofs)
         baskets = [self.wallet.basket(keyset, amount) for _ in range(1 + twice)]
@@ -195,7 +198,7 @@ class MoneyPath(RuleBasedStateMachine):
         requests = [teller.swap({"inputs": inputs, "outputs": basket.to_json()}) for basket in baskets]
         fresh = _opened(baskets, await asyncio.gather(*requests, return_exceptions=True))
         assert [proof.amount for proof in fresh] == list(split(amount))
-        self.tokens = self.tokens[len(proofs) :] + fresh
+        self.tokens = [proof for proof in self.tokens if proof not in proofs] + fresh
 
     @invariant()
     def nothing_is_refused(self) -> None:
@@ -252,10 +255,10 @@ class MoneyPath(RuleBasedStateMachine):
         with open_readonly(self.directory / "mint" / MintStore.FILE) as store:
             mint = MintStore(store)
             quotes = {quote.share_hash: quote for quote in mint.quotes()}
-            (totals,) = mint.keysets()
+            totals = list(mint.keysets())
         assert quotes.keys() == rows.keys()
         assert all(quotes[share_hash].issued == rows[share_hash].amount for share_hash in self.owner_of)
-        held = totals.signed - totals.spent
+        held = sum(keyset.signed - keyset.spent for keyset in totals)
         assert sum(proof.amount for proof in self.tokens) <= held
         assert sum(quote.issued for quote in quotes.values()) == held
 

@@ -14,7 +14,7 @@ from protocols.cashu import bdhke, quote_signature
 from protocols.cashu.denominations import split
 from protocols.cashu.models import BlindedMessage, BlindSignature, Proof
 from protocols.ehash.messages import CreditResults, CreditRow, Credits
-from protocols.ehash.shift import Unit
+from protocols.ehash.shift import ShiftRule, Unit
 from roles.mint import keyset_rows, ledger_rows
 from roles.mint.credit_book import MintCreditBook
 from roles.mint.halts import Halts
@@ -35,6 +35,8 @@ STORE = b"\x22" * 16
 MINER = b"\x33" * 32
 """The secret of the miner whose key locks the quotes."""
 NOW = 1_800_000_000
+LONG_SHIFTS = ShiftRule(block_hashes=1 << 90)
+"""A shift takes more work than a test has."""
 
 
 @dataclass
@@ -92,6 +94,7 @@ class House:
     registry: CollectorRegistry
     bounds: dict[bytes, int | None]
     sizes: Sizes = field(default_factory=Sizes)
+    rule: ShiftRule = LONG_SHIFTS
     seq: int = 1
     nonce: int = 0
     counter: int = 0
@@ -105,6 +108,8 @@ class House:
             self.signatory,
             self.meters,
             self.bounds,
+            book=self.book,
+            rule=self.rule,
             clock=self.clock,
             board=self.board,
         )

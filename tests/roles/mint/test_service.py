@@ -96,7 +96,7 @@ async def _mint(state: Path) -> AsyncIterator[Running]:
         network=Network.REGTEST,
         bitcoin=BitcoinSettings(rpc_url="http://127.0.0.1:1", rpc_cookie_file=Path("x")),
         ehash=EhashSettings(minimum_difficulty=0),
-        regtest=RegtestSettings(block_difficulty=1),
+        regtest=RegtestSettings(block_difficulty=1 << 60),
         mint=MintPeerSettings(url=f"http://{http}", issuance_address=issuance),
         template_provider=TemplateProviderPeerSettings(address=Address("127.0.0.1", 1)),
     )

@@ -10,7 +10,7 @@ from protocols.ehash.errors import CreditCode
 from protocols.ehash.messages import Credits
 from roles.credit.errors import ShiftRefused, TimeReversed
 from roles.mint.settlement import MAX_AHEAD_MS, MINUTE_MS, OK, LedgerState, Settlement, check_shift, settle
-from tests.roles.mint.house import NOW, mine
+from tests.roles.mint.house import LONG_SHIFTS, NOW, mine
 
 NOW_MS = NOW * 1000
 START = LedgerState(
@@ -34,6 +34,7 @@ def _settle(
     return settle(
         state,
         [replace(EIGHT[index], time=time) for index, time in rows],
+        rule=LONG_SHIFTS,
         bound=bound,
         now_ms=now_ms,
         name_quote=lambda credit: credit.share_hash.hex(),
@@ -55,23 +56,30 @@ def test_a_row_that_does_not_prove_its_work_is_settled_as_bad_and_the_next_goes_
     good = replace(EIGHT[3], time=NOW_MS)
     settlement = settle(
         START,
-        [hard, off_curve, false_block, good],
+        [hard, off_curve, good, false_block],
+        rule=LONG_SHIFTS,
         bound=None,
         now_ms=NOW_MS,
         name_quote=lambda _: "id",
     )
     codes = [verdict.code for verdict in settlement.verdicts]
-    assert codes == [CreditCode.BAD_WORK, CreditCode.BAD_KEY, CreditCode.BAD_WORK, OK]
+    assert codes == [CreditCode.BAD_WORK, CreditCode.BAD_KEY, OK, CreditCode.BAD_WORK]
     assert settlement.state.acked_seq == 4
 
 
 def test_work_that_is_worth_nothing_or_too_much_is_bad() -> None:
     nothing = settle(
-        replace(START, minimum=40), [EIGHT[0]], bound=None, now_ms=NOW_MS, name_quote=lambda _: "id"
+        replace(START, minimum=40),
+        [EIGHT[0]],
+        rule=LONG_SHIFTS,
+        bound=None,
+        now_ms=NOW_MS,
+        name_quote=lambda _: "id",
     )
     lottery = settle(
         replace(START, minimum=0, valuation=Valuation.ACHIEVED),
         [EIGHT[0]],
+        rule=LONG_SHIFTS,
         bound=None,
         now_ms=NOW_MS,
         name_quote=lambda _: "id",
@@ -155,9 +163,9 @@ def _frame(shift: int = 0, minimum: int = 0, valuation: int = 0) -> Credits:
 
 
 def test_the_first_rows_fix_the_price_of_a_shift_and_later_ones_must_keep_it() -> None:
-    fixed = check_shift(replace(START, minimum=None, valuation=None), _frame(minimum=8, valuation=1))
+    fixed = check_shift(replace(START, minimum=None, valuation=None), _frame(minimum=8, valuation=1), NOW_MS)
     assert (fixed.minimum, fixed.valuation) == (8, 1)
-    assert check_shift(fixed, _frame(minimum=8, valuation=1)) == fixed
+    assert check_shift(fixed, _frame(minimum=8, valuation=1), NOW_MS) == fixed
     for wrong in (_frame(minimum=7, valuation=1), _frame(minimum=8), _frame(shift=1), _frame(valuation=2)):
         with pytest.raises(ShiftRefused):
-            check_shift(fixed, wrong)
+            check_shift(replace(fixed, acked_seq=1, newest=0), wrong, NOW_MS)

@@ -15,9 +15,11 @@ from protocols.bitcoin.secp256k1 import public_key
 from protocols.bitcoin.target import from_work
 from protocols.ehash.amount import Valuation
 from protocols.ehash.errors import CreditCode
+from protocols.ehash.shift import ShiftRule
 from protocols.mining.errors import CapacityExhausted
 from roles.credit.ledger import Ledger
-from roles.credit.ledger_rows import Entry, Fate, LedgerRow, Outcome, Pricing, Record
+from roles.credit.ledger_rows import Entry, Fate, LedgerRow, Outcome, Record
+from roles.credit.shift_roll import Pricing
 from roles.pool import intercom
 from roles.pool.branch_desk import BranchDesk, KeptBooks
 from roles.pool.found_block import FoundBlock
@@ -127,7 +129,9 @@ class Branch:
 @pytest.fixture
 async def keeper(tmp_path: Path) -> AsyncIterator[Keeper]:
     async with Database.open(tmp_path / "ledger.sqlite", MIGRATIONS) as database:
-        ledger = await Ledger.open(database, public_key(b"\x09" * 32), Pricing(4, Valuation.TARGET))
+        ledger = await Ledger.open(
+            database, public_key(b"\x09" * 32), Pricing(4, Valuation.TARGET), rule=ShiftRule(1 << 90)
+        )
         prefixes = await PrefixBook.open(database, 1)
         run = asyncio.create_task(prefixes.run())
         made = Keeper(database, ledger, prefixes)
