@@ -71,8 +71,8 @@ class ShiftRoll:
             self.close()
 
     def goes_on(self, before: int, time: int) -> bool:
-        """Whether it is sure, without a look into the store, that rows at `time` behind row `before` are of the
-        open shift as long as they amount to less than `left`, and in its units.
+        """Whether rows at `time` behind row `before` are surely of the open shift and in its units, as long
+        as they amount to less than `left`.
         """
         return self._seq == before and time < self._ends and not self.is_otherwise
 

@@ -7,6 +7,7 @@ from roles.cli.fleet import SIDES
 from roles.cli.keys import public_halves
 from tests.functional.processes import Daemon, Site
 
+_BLOCK: Final = "shared.regtest.block_difficulty"
 REWARD: Final = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
 
 
@@ -34,7 +35,16 @@ class Development:
             known["issuers"] = f"[{', '.join(tables)}]"
         daemon = self.site.daemon(role, name, **known | settings)
         self.daemons[daemon.name] = daemon
+        self._agree()
         return daemon
+
+    def _agree(self) -> None:
+        """Have mints count shifts as the pools do: it is one file that both read."""
+        for pool in self.daemons.values():
+            if pool.role == "pool" and _BLOCK in pool.settings:
+                for mint in self.daemons.values():
+                    if mint.role == "mint":
+                        mint.settings[_BLOCK] = pool.settings[_BLOCK]
 
     async def start(self) -> None:
         """Start every daemon that has been named, all at once, and wait until all are ready."""

@@ -1,5 +1,7 @@
 """When the ledger opens a shift, and that the mint finds the same."""
 
+import contextlib
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -242,9 +244,9 @@ def test_pool_and_mint_find_the_same_shifts_whatever_comes(
     rule = ShiftRule(block_hashes=hashes, per_block=parts)
     path = tmp_path_factory.mktemp("ledger") / "ledger.sqlite"
     Database.open(path, SCHEMA).close()
-    connection = Database.open(path, SCHEMA)
-    try:
-        store = _Store(connection._writer, rule)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.row_factory = sqlite3.Row
+        store = _Store(connection, rule)
         shares, blocks, now = iter(SHARES), iter(BLOCKS), START
         for count, gap, what, is_block in steps:
             now += gap
@@ -257,8 +259,6 @@ def test_pool_and_mint_find_the_same_shifts_whatever_comes(
         rows = store.rows()
         assert _judged(rows, rule) == [row.shift for row in rows]
         _refuses_what_is_not_due(rows, rule)
-    finally:
-        connection.close()
 
 
 def _refuses_what_is_not_due(rows: Sequence[LedgerRow], rule: ShiftRule) -> None:
