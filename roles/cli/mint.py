@@ -76,7 +76,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     rotate = commands["rotate"]
     rotate.add_argument("unit", metavar="UNIT")
     rotate.add_argument(
-        "--fee", type=int, default=0, metavar="PPK", help="fee of an input, in thousandths of the unit"
+        "--fee", type=int, metavar="PPK", help="fee of an input in thousandths, by default what it is now"
     )
     rotate.add_argument(
         "--final-expiry",

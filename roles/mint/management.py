@@ -153,7 +153,7 @@ class Management:
         return RotateTold(
             unit=unit,
             keyset_id=fresh.keyset_id,
-            input_fee_ppk=order.fee_ppk,
+            input_fee_ppk=fresh.input_fee_ppk,
             final_expiry=order.final_expiry,
         )
 

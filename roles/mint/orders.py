@@ -36,7 +36,8 @@ class Rotate(Order):
 
     order: Literal["rotate"]
     unit: str = _TEXT
-    fee_ppk: int = Field(default=0, ge=0, le=1_000_000)
+    fee_ppk: int | None = Field(default=None, ge=0, le=1_000_000)
+    """None for what it is now."""
     final_expiry: int | None = Field(default=None, ge=0, le=1 << 53)
 
 

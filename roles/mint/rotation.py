@@ -24,28 +24,35 @@ def check_unit(unit: str) -> None:
 
 
 def rotate(
-    connection: Connection, seed: MintSeed, unit: str, *, fee_ppk: int, final_expiry: int | None, now: int
+    connection: Connection,
+    seed: MintSeed,
+    unit: str,
+    *,
+    fee_ppk: int | None,
+    final_expiry: int | None,
+    now: int,
 ) -> MintKeyset:
     """Give a unit its next keyset, and let the ones before sign no more; raises RotationRefused.
 
-    Tokens of the old ones stay good. Denominations stay as they were.
+    Tokens of the old ones stay good. Denominations stay as they were, and so does the fee if it is None.
     """
     check_unit(unit)
     last = connection.execute(
-        "SELECT derivation_index, denominations FROM keyset WHERE unit = ? AND seed_fingerprint = ?"
-        " ORDER BY derivation_index DESC LIMIT 1",
+        "SELECT derivation_index, denominations, input_fee_ppk FROM keyset"
+        " WHERE unit = ? AND seed_fingerprint = ? ORDER BY derivation_index DESC LIMIT 1",
         (unit, seed.fingerprint),
     ).fetchone()
     if last is None:
         raise RotationRefused(f"there is no unit {unit!r} here", hint="`keysets` lists them")
     if final_expiry is not None and final_expiry <= now:
         raise RotationRefused("the final expiry has passed already", hint="give one that is to come")
+    fee = last["input_fee_ppk"] if fee_ppk is None else fee_ppk
     fresh = derive(
         seed.raw,
         unit,
         last["derivation_index"] + 1,
         last["denominations"],
-        input_fee_ppk=fee_ppk,
+        input_fee_ppk=fee,
         final_expiry=final_expiry,
     )
     connection.execute("UPDATE keyset SET active = 0 WHERE unit = ? AND active = 1", (unit,))
@@ -58,11 +65,11 @@ def rotate(
             seed.fingerprint,
             fresh.index,
             last["denominations"],
-            fee_ppk,
+            fee,
             final_expiry,
             now,
         ),
     ).fetchone()
     expiry = "" if final_expiry is None else f", final expiry {final_expiry}"
-    journal.record(connection, now, "rotate", unit, f"keyset {fresh.keyset_id}, fee {fee_ppk} ppk{expiry}")
+    journal.record(connection, now, "rotate", unit, f"keyset {fresh.keyset_id}, fee {fee} ppk{expiry}")
     return replace(fresh, number=row["keyset_no"])

@@ -193,6 +193,7 @@ async def test_a_rotation_survives_a_restart_with_its_fee_and_expiry(desk: Desk,
     told = await desk("rotate", unit=SAT, fee_ppk=7, final_expiry=NOW + 9)
     again = await house.database.read(lambda c: load(c, MintSeed(house.seed.raw)))
     assert again.get(told["keyset_id"]).input_fee_ppk == 7
+    assert (await desk("rotate", unit=SAT))["input_fee_ppk"] == 7, "it stays as it is"
 
 
 async def test_what_cannot_be_rotated_is_refused(desk: Desk) -> None:
