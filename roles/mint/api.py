@@ -125,7 +125,7 @@ class MintApi:
     async def _get_quote(self, request: web.Request) -> web.Response:
         method = self._method(request)
         quote_id = request.match_info["quote_id"]
-        if len(quote_id) > QUOTE_ID_LIMIT:
+        if len(quote_id) > QUOTE_ID_LIMIT or "\0" in quote_id:
             raise QuoteUnknownError("the quote is not known")
         return json_reply((await self._teller.quote(quote_id, method)).to_json())
 

@@ -22,6 +22,8 @@ from protocols.cashu.models import BlindedMessage, Proof
 
 QUOTE_ID_LIMIT = 128
 _SIGNATURE_SIZE = 64
+_NUL = "\0"
+"""What not every store keeps in a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +60,7 @@ class SwapRequest:
     def from_json(cls, value: object, sizes: Sizes) -> "SwapRequest":
         """Read the body of /v1/swap."""
         body = as_object(value, "swap")
-        inputs = as_array(body.get("inputs"), "inputs")
-        if not inputs:
-            raise MalformedError("a swap needs inputs")
-        if len(inputs) > sizes.array:
-            raise TooManyInputsError(f"at most {sizes.array} inputs at a time")
-        proofs = tuple(Proof.from_json(item, with_dleq=False) for item in inputs)
-        return cls(proofs, read_outputs(body, sizes))
+        return cls(read_inputs(body, sizes), read_outputs(body, sizes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +91,7 @@ class MintRequest:
     def from_json(cls, value: object, sizes: Sizes) -> "MintRequest":
         """Read the body of /v1/mint/{method}; it takes from its quote what its outputs sum to."""
         body = as_object(value, "mint request")
-        quote_id = as_text(body.get("quote"), "quote", QUOTE_ID_LIMIT)
+        quote_id = _quote_id(body.get("quote"))
         outputs = read_outputs(body, sizes)
         amount = sum(output.amount for output in outputs)
         if amount >= AMOUNT_LIMIT:
@@ -122,6 +118,20 @@ class MintRequest:
         return cls(claims, read_outputs(body, sizes))
 
 
+def read_inputs(body: object, sizes: Sizes) -> tuple[Proof, ...]:
+    """The inputs of a request: at least one."""
+    items = as_array(as_object(body, "request").get("inputs"), "inputs")
+    if not items:
+        raise MalformedError("there are no inputs")
+    if len(items) > sizes.array:
+        raise TooManyInputsError(f"at most {sizes.array} inputs at a time")
+    proofs = tuple(Proof.from_json(item, with_dleq=False) for item in items)
+    for proof in proofs:
+        if _NUL in (proof.witness or ""):
+            raise MalformedError("a witness holds a character of code 0")
+    return proofs
+
+
 def read_outputs(body: object, sizes: Sizes) -> tuple[BlindedMessage, ...]:
     """The outputs of a request: at least one."""
     items = as_array(as_object(body, "request").get("outputs"), "outputs")
@@ -139,10 +149,17 @@ def read_quote_ids(body: object, sizes: Sizes) -> tuple[str, ...]:
         raise MalformedError("there are no quotes")
     if len(items) > sizes.batch:
         raise BatchTooLargeError(f"at most {sizes.batch} quotes at a time")
-    quote_ids = tuple(as_text(item, "quote", QUOTE_ID_LIMIT) for item in items)
+    quote_ids = tuple(_quote_id(item) for item in items)
     if len(set(quote_ids)) != len(quote_ids):
         raise DuplicateQuotesError("a quote is named twice")
     return quote_ids
+
+
+def _quote_id(value: object) -> str:
+    quote_id = as_text(value, "quote", QUOTE_ID_LIMIT)
+    if _NUL in quote_id:
+        raise MalformedError("a quote's id holds a character of code 0")
+    return quote_id
 
 
 def read_points(value: object, sizes: Sizes) -> tuple[bytes, ...]:

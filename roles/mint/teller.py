@@ -95,7 +95,7 @@ class Teller:
     async def swap(self, body: object) -> list[BlindSignature]:
         """NUT-03."""
         request = SwapRequest.from_json(body, self.sizes)
-        return await self._once(request.digest, lambda: self._swap(request))
+        return await self._once(request, lambda: self._swap(request))
 
     def method(self, name: str) -> Method:
         """The payment method of a name; raises UnitUnsupportedError."""
@@ -184,15 +184,17 @@ class Teller:
         )
 
     async def _mint_once(self, request: MintRequest, method: Method) -> list[BlindSignature]:
-        return await self._once(request.digest, lambda: self._mint(request, method))
+        return await self._once(request, lambda: self._mint(request, method))
 
     async def _once(
-        self, digest: bytes, attempt: Callable[[], Awaitable[list[BlindSignature]]]
+        self, request: SwapRequest | MintRequest, attempt: Callable[[], Awaitable[list[BlindSignature]]]
     ) -> list[BlindSignature]:
         try:
             return await attempt()
         except CashuError:
-            stored = await self._database.read(lambda c: transaction.replay(c, digest))
+            stored = await self._database.read(
+                lambda c: transaction.replay(c, request.digest, request.outputs)
+            )
             if stored is None:
                 raise
             self._meters.replays.inc()

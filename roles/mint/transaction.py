@@ -2,9 +2,14 @@
 
 These functions run inside a write of the store. They give False, and change nothing, when the same request
 was carried out before: its answer is then `replay`.
+
+Every write locks rows in one order, because processes that share the store would lock each other out: the
+request, quotes by id, spent by Y, promises by B_, and the counters of keysets, which everybody needs, last.
 """
 
+from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter
 
 from protocols.cashu.errors import (
     AmountOutOfLimitsError,
@@ -12,7 +17,7 @@ from protocols.cashu.errors import (
     ProofsSpentError,
     QuoteIssuedError,
 )
-from protocols.cashu.models import BlindedMessage, BlindSignature, Dleq
+from protocols.cashu.models import BlindedMessage, BlindSignature, Dleq, Proof
 from roles.mint.errors import CountersBrokenError
 from roles.mint.keysets import KeysetBook
 from roles.mint.request import MintRequest, SwapRequest
@@ -43,6 +48,7 @@ def store_swap(
         (point, book.get(proof.keyset_id).number, proof.amount, proof.witness, request_no)
         for point, proof in zip(points, request.inputs, strict=True)
     ]
+    rows.sort(key=itemgetter(0))
     cursor = connection.executemany(
         "INSERT INTO spent (y, keyset_no, amount, witness, request_no) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT DO NOTHING",
@@ -50,9 +56,8 @@ def store_swap(
     )
     if cursor.rowcount != len(rows):
         raise ProofsSpentError("an input has been spent")
-    for keyset_id, amount in sums_by_keyset(request.inputs).items():
-        _redeem(connection, book.get(keyset_id).number, amount)
     _keep(connection, request.outputs, signatures, book, request_no)
+    _count(connection, book, redeemed=request.inputs, issued=request.outputs)
     crash.at("mint.swap-written")
     return True
 
@@ -74,9 +79,10 @@ def store_mint(
     request_no = _begin(connection, "mint", request.digest, now)
     if request_no is None:
         return False
-    for portion in portions:
+    for portion in sorted(portions, key=lambda each: each.quote.quote_id):
         row = connection.execute(
-            "UPDATE quote SET amount_issued = amount_issued + :amount, updated_at = max(updated_at + 1, :now)"
+            "UPDATE quote SET amount_issued = amount_issued + :amount,"
+            " updated_at = CASE WHEN updated_at >= :now THEN updated_at + 1 ELSE :now END"
             " WHERE quote_id = :quote_id AND amount_issued + :amount <= amount_paid RETURNING quote_no",
             {"amount": portion.amount, "now": now, "quote_id": portion.quote.quote_id},
         ).fetchone()
@@ -87,18 +93,24 @@ def store_mint(
             (request_no, row["quote_no"], portion.amount),
         )
     _keep(connection, request.outputs, signatures, book, request_no)
+    _count(connection, book, redeemed=(), issued=request.outputs)
     crash.at("mint.tokens-written")
     return True
 
 
-def replay(connection: Connection, digest: bytes) -> list[BlindSignature] | None:
-    """The signatures with which a request was answered, None for one that was not carried out."""
+def replay(
+    connection: Connection, digest: bytes, outputs: Sequence[BlindedMessage]
+) -> list[BlindSignature] | None:
+    """The signatures with which a request was answered, in the order of its outputs; None for one that was
+    not carried out.
+    """
     rows = connection.execute(
-        "SELECT keyset_id, amount, signature, dleq_e, dleq_s FROM request JOIN promise USING (request_no)"
-        " JOIN keyset USING (keyset_no) WHERE digest = ? ORDER BY promise_no",
+        "SELECT blinded, keyset_id, amount, signature, dleq_e, dleq_s FROM request"
+        " JOIN promise USING (request_no) JOIN keyset USING (keyset_no) WHERE digest = ?",
         (digest,),
     ).fetchall()
-    return [_signature(row) for row in rows] or None
+    found = {row["blinded"]: _signature(row) for row in rows}
+    return [found[output.blinded] for output in outputs if output.blinded in found] or None
 
 
 def restore(connection: Connection, points: Sequence[bytes]) -> list[BlindSignature | None]:
@@ -151,6 +163,7 @@ def _keep(
         )
         for output, signature in zip(outputs, signatures, strict=True)
     ]
+    rows.sort(key=itemgetter(0))
     cursor = connection.executemany(
         "INSERT INTO promise (blinded, keyset_no, amount, signature, dleq_e, dleq_s, request_no)"
         " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -158,24 +171,31 @@ def _keep(
     )
     if cursor.rowcount != len(rows):
         raise OutputsSignedError("an output has been signed before")
-    for keyset_id, amount in sums_by_keyset(outputs).items():
+
+
+def _count(
+    connection: Connection, book: KeysetBook, *, redeemed: Sequence[Proof], issued: Sequence[BlindedMessage]
+) -> None:
+    """Let the counters of keysets say so, too; raises CountersBrokenError and AmountOutOfLimitsError."""
+    back = Counter({book.get(keyset_id).number: n for keyset_id, n in sums_by_keyset(redeemed).items()})
+    out = Counter({book.get(keyset_id).number: n for keyset_id, n in sums_by_keyset(issued).items()})
+    for number in sorted(back.keys() | out.keys()):
         cursor = connection.execute(
-            "UPDATE keyset SET issued = issued + :amount"
-            " WHERE keyset_no = :number AND issued <= :limit - :amount",
-            {"amount": amount, "number": book.get(keyset_id).number, "limit": KEYSET_LIMIT},
+            "UPDATE keyset SET redeemed = redeemed + :back, issued = issued + :out"
+            " WHERE keyset_no = :number AND redeemed <= issued - :back AND issued <= :limit - :out",
+            {"back": back[number], "out": out[number], "number": number, "limit": KEYSET_LIMIT},
         )
         if cursor.rowcount != 1:
-            raise AmountOutOfLimitsError(f"keyset {keyset_id} would issue more than 2^63 - 1")
+            raise _broken(connection, number, back[number])
 
 
-def _redeem(connection: Connection, keyset_no: int, amount: int) -> None:
-    cursor = connection.execute(
-        "UPDATE keyset SET redeemed = redeemed + :amount"
-        " WHERE keyset_no = :number AND redeemed <= issued - :amount",
-        {"amount": amount, "number": keyset_no},
-    )
-    if cursor.rowcount != 1:
-        raise CountersBrokenError(f"keyset number {keyset_no} would redeem more than it has issued")
+def _broken(connection: Connection, number: int, back: int) -> Exception:
+    row = connection.execute(
+        "SELECT keyset_id, redeemed, issued FROM keyset WHERE keyset_no = ?", (number,)
+    ).fetchone()
+    if row["redeemed"] + back > row["issued"]:
+        return CountersBrokenError(f"keyset number {number} would redeem more than it has issued")
+    return AmountOutOfLimitsError(f"keyset {row['keyset_id']} would issue more than 2^63 - 1")
 
 
 def _signature(row: Row) -> BlindSignature:

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,14 +9,27 @@ from roles.mint.api import MintApi, Refusals
 from roles.mint.info import MintInfo
 from roles.mint.request import Sizes
 from roles.runtime.http import HttpBounds, HttpServer
+from roles.runtime.storage import Server
 from shared_config.address import Address
 from shared_config.mint import InfoSettings
+from tests.postgres_server import PostgresServer
 from tests.roles.mint.house import House, open_house
 
 
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    opened = await open_house(tmp_path)
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[House]:
+    """A mint on each engine."""
+    server = None
+    if request.param == "postgresql":
+        running: PostgresServer = request.getfixturevalue("postgres")
+        server = Server(running.create_database(), writers=2, readers=1)
+    opened = await open_house(tmp_path, server=server)
     yield opened
     opened.signatory.close()
     await asyncio.to_thread(opened.database.close)

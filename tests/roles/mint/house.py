@@ -27,7 +27,7 @@ from roles.mint.schema import MIGRATIONS
 from roles.mint.seed import MintSeed
 from roles.mint.signatory import Signatory
 from roles.mint.teller import Teller
-from roles.runtime.storage import Database
+from roles.runtime.storage import Database, Server
 
 ISSUER = public_key(b"\x11" * 32)
 OTHER_ISSUER = public_key(b"\x12" * 32)
@@ -223,10 +223,12 @@ class House:
         return next((issued, redeemed) for unit, issued, redeemed in found if unit == self.unit)
 
 
-async def open_house(directory: Path, bounds: dict[bytes, int | None] | None = None) -> House:
+async def open_house(
+    directory: Path, bounds: dict[bytes, int | None] | None = None, *, server: Server | None = None
+) -> House:
     """Open the mint of a directory, as a restart would."""
     registry = CollectorRegistry()
-    database = Database.open(directory / "mint.sqlite", MIGRATIONS, metrics=registry)
+    database = Database.open(server or directory / "mint.sqlite", MIGRATIONS, metrics=registry)
     seed = MintSeed(b"\x44" * 32)
     chosen: dict[bytes, int | None] = {ISSUER: None, OTHER_ISSUER: None} if bounds is None else bounds
     book = await database.read(lambda c: keyset_rows.load(c, seed))

@@ -197,6 +197,11 @@ async def test_a_body_that_is_no_json_too_large_or_nested_without_end_is_refused
     assert set(answer) == {"detail", "code"}
 
 
+async def test_a_quote_whose_name_no_store_could_hold_is_unknown(api: Api) -> None:
+    assert (await api.get("/v1/mint/quote/ehash/a%00b"))[0] == 400
+    assert (await api.post("/v1/mint/quote/ehash/check", {"quotes": ["a\0b"]}))[0] == 400
+
+
 async def test_unknown_paths_and_methods_are_told_so_in_json(api: Api) -> None:
     assert (await api.get("/v1/nothing"))[0] == 404
     assert (await api.get("/v1/swap"))[0] == 405

@@ -128,7 +128,9 @@ async def test_the_same_share_twice_in_one_frame_is_credited_once(house: House) 
     row = house.row()
     results = await house.settle(house.frame([row, row]))
     assert results == CreditResults(2, (CreditResult(2, CreditCode.DUPLICATE_ELSEWHERE),))
-    shift = await house.database.read(lambda c: dict(c.execute("SELECT * FROM shift").fetchone()))
+    shift = await house.database.read(
+        lambda c: dict(c.execute("SELECT * FROM shift ORDER BY issuer_no").fetchone())
+    )
     assert (shift["credited"], shift["rows"]) == (1, 2)
 
 

@@ -79,7 +79,10 @@ async def test_what_was_counted_is_not_counted_again(kennel: Kennel, small_batch
         (["UPDATE keyset SET redeemed = redeemed - 1 WHERE keyset_no = 1"], "redeemed of 1"),
         (["UPDATE promise SET amount = amount * 2 WHERE promise_no = 1"], "issued of 1"),
         (["DELETE FROM spent WHERE spent_no = 2"], "redeemed of 1"),
-        (["UPDATE shift SET credited = credited - 1 WHERE unit = (SELECT unit FROM keyset)"], "credited of"),
+        (
+            ["UPDATE shift SET credited = credited - 1 WHERE issuer_no = 1"],
+            "credited of",
+        ),
         (["UPDATE quote SET amount_issued = 5 WHERE quote_no = 1"], "quotes of quote number 1"),
         (["UPDATE issue SET amount = 5 WHERE request_no = 1"], "requests of request number 1"),
     ],
@@ -115,7 +118,7 @@ async def test_what_was_remembered_wrongly_stops_nobody(kennel: Kennel, small_ba
 
 async def test_the_store_itself_refuses_to_redeem_more_than_was_issued(kennel: Kennel) -> None:
     await kennel.work()
-    with pytest.raises(IntegrityError, match="CHECK"):
+    with pytest.raises(IntegrityError, match=r"CHECK|check"):
         await kennel.damage("UPDATE keyset SET redeemed = issued + 1")
     assert await kennel.check() == []
 
