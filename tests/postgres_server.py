@@ -121,6 +121,13 @@ class PostgresServer:
         self.sql(f"CREATE DATABASE {name} TEMPLATE template0")
         return self.dsn(name)
 
+    def create_schema(self) -> str:
+        """The DSN of a new, empty schema, which takes less time than a database."""
+        self._databases += 1
+        name = f"mint{self._databases}"
+        self.sql(f"CREATE SCHEMA {name}")
+        return f"{self.dsn()}?search_path={name}"
+
     def sql(self, statement: str, database: str = "postgres") -> str:
         """What psql answers."""
         return self._run("psql", "-XAt", "-d", self.dsn(database), "-c", statement).decode().strip()

@@ -28,7 +28,7 @@ async def house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     server = None
     if request.param == "postgresql":
         running: PostgresServer = request.getfixturevalue("postgres")
-        server = Server(running.create_database(), writers=2, readers=1)
+        server = Server(running.create_schema(), writers=2, readers=1)
     opened = await open_house(tmp_path, server=server)
     yield opened
     opened.signatory.close()
