@@ -336,6 +336,7 @@ def _frame(body: object) -> bytes:
     return b"\x81\xff" + len(text).to_bytes(8, "big") + bytes(4) + text
 
 
+@pytest.mark.parametrize("house", ["sqlite"], indirect=True)
 async def test_a_wallet_that_does_not_read_is_cut_off(open_line: Open) -> None:
     line = await open_line(send_s=0.2, objects=100_000, objects_at_once=1_000_000)
     host, _, port = line.url.removeprefix("http://").partition(":")
