@@ -10,6 +10,7 @@ from shared_config.limits import MiningLimits
 from shared_config.miner_side import MinerSide
 from shared_config.settings import DaemonSettings, Finding, Settings, Side
 from shared_config.values import ListenAddress, SecondsOrForever
+from shared_config.wallet_api import WalletApiSettings
 
 
 class WalletSettings(Settings):
@@ -87,11 +88,13 @@ class ProxySettings(DaemonSettings):
     work_s: float = Field(default=10.0, ge=1, le=600)
     """How long a pool may open channels and give no work before another one is turned to."""
     wallet: WalletSettings = WalletSettings()
+    wallet_api: WalletApiSettings = WalletApiSettings()
     limits: EdgeLimits = EdgeLimits()
     ban: BanSettings = BanSettings()
 
     def review(self, shared: MinerSide) -> Iterator[Finding]:
-        """Every pool must be known by its key."""
+        """Every pool must be known by its key, and the wallet asked on this machine only."""
+        yield from self.wallet_api.review()
         keys = [] if shared.pool is None else [("pool.authority_key", shared.pool.authority_key)]
         keys += [
             (f"upstreams.{place}.authority_key", upstream.authority_key)

@@ -35,7 +35,7 @@ ADDRESSES: Final[dict[str, tuple[str, ...]]] = {
     "mint": ("http_address", "issuance_address", "health_address"),
     "template_provider": ("listen_address", "health_address"),
     "pool": ("listen_address", "health_address"),
-    "proxy": ("listen_address", "health_address"),
+    "proxy": ("listen_address", "health_address", "wallet_api.address"),
     "translator": ("listen_address", "health_address"),
     "cpu_miner": ("address", "health_address"),
 }

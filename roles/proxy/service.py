@@ -21,6 +21,7 @@ from roles.proxy.pools_mint import CONDITION as MINT_CONDITION
 from roles.proxy.pools_mint import PoolsMint
 from roles.proxy.slices import Slices
 from roles.proxy.upstreams import open_upstreams
+from roles.proxy.wallet_api import WalletApi
 from roles.proxy.watch import UpstreamWatch
 from roles.runtime.authority import authority_secret
 from roles.runtime.ban_list import BanList, open_bans, watch_over
@@ -67,6 +68,10 @@ async def service(daemon: ProxyDaemon) -> None:
         window = Window(daemon.state, Desk(wallet))
         await window.start()
         stack.push_async_callback(window.close)
+        if daemon.config.wallet_api.address is not None:
+            api = WalletApi(wallet, daemon.config.wallet_api, daemon.state, daemon.metrics)
+            await api.start(daemon.config.wallet_api.address)
+            stack.push_async_callback(api.close)
         watch = UpstreamWatch(daemon.readiness, daemon.shared.hold_s, wallet.look_up_soon)
         stack.callback(watch.close)
         client = open_upstreams(daemon, watch)

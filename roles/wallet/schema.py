@@ -15,7 +15,8 @@ integer holds. `stranger` is what was heard of keys that others hold.
 that it spends (`proof.exchange_id`) and the outputs that it asks for. `token` is what was handed out: its
 tokens (`proof.token_id`) are pending until the mint says that they are spent. `event` is the history: what
 each change of the balance was, written with the change itself. `invoice` holds the mint's invoices, each
-locked to a key of its own whose index lies above all those of workers.
+locked to a key of its own whose index lies above all those of workers. `gift` is what the faucet has given
+within a day.
 """
 
 from roles.runtime.storage import Migration
@@ -198,9 +199,18 @@ CREATE TABLE invoice (
 CREATE INDEX invoice_open ON invoice (id) WHERE state = 'open';
 """
 
+_GIFTS = """
+CREATE TABLE gift (
+    id INTEGER PRIMARY KEY,
+    time_ms INTEGER NOT NULL,
+    amount INTEGER NOT NULL CHECK (amount > 0)
+) STRICT;
+"""
+
 MIGRATIONS: tuple[Migration, ...] = (
     (1, "first", _FIRST),
     (2, "workers", _WORKERS),
     (3, "exchanges", _EXCHANGES),
     (4, "invoices", _INVOICES),
+    (5, "gifts", _GIFTS),
 )
