@@ -14,7 +14,7 @@ from protocols.ehash.errors import KeyTextError
 from protocols.ehash.key_text import decode_key
 from roles.runtime.storage import Connection
 from roles.wallet import purse
-from roles.wallet.amount import EHASH, SAT, parse_amount, parse_unit_name
+from roles.wallet.amount import EHASH, SAT, is_ehash, parse_amount, parse_unit_name
 from roles.wallet.errors import MintError, MintUnreachable, MintWaitsError, RequestError
 from roles.wallet.handout import Handout
 from roles.wallet.locking import Draw, drawing
@@ -134,7 +134,7 @@ def balance(connection: Connection) -> dict[str, int]:
     """What is held: all ehash together, and every other unit."""
     sums: dict[str, int] = {EHASH: 0}
     for item in purse.balances(connection):
-        unit = EHASH if purse.is_ehash(item.unit) else item.unit
+        unit = EHASH if is_ehash(item.unit) else item.unit
         sums[unit] = sums.get(unit, 0) + item.amount
     return sums
 

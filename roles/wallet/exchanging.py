@@ -114,11 +114,11 @@ class Exchanger:
     async def _answered(self, kept: Exchange, signatures: Sequence[BlindSignature]) -> Settled:
         keyset = await self._kit.keysets.keyset(kept.keyset_id)
         proofs = open_answer(keyset, self.outputs(kept), signatures)
-        now = self._kit.clock_ms()
+        now, url = self._kit.clock_ms(), self._kit.mint.url
+        if kept.kind == "send":
+            url = await self._kit.keysets.url(kept.unit)
         crash.at("wallet.exchange-answered")
-        settled = await self._kit.database.write(
-            lambda c: settle(c, kept, proofs, now, mint_url=self._kit.mint.url)
-        )
+        settled = await self._kit.database.write(lambda c: settle(c, kept, proofs, now, mint_url=url))
         crash.at("wallet.exchange-settled")
         self._kit.meters.exchanges.labels(kept.kind, "answered").inc()
         return settled
@@ -131,7 +131,7 @@ class Exchanger:
         if signatures is not None:
             return await self._answered(kept, signatures)
         if refusal.code in _KEYSET_CODES:
-            await self._kit.keysets.refresh()
+            await self._kit.keysets.refresh(kept.unit)
         if refusal.code == _OUTPUTS_SIGNED:
             await self._pass_counters(kept)
         own = await self._kit.database.read(lambda c: purse.spent_by(c, kept.exchange_id))

@@ -62,14 +62,14 @@ class MintClient:
         """GET /v1/info."""
         return await self._call("GET", "/v1/info", None, MintInfo.from_json)
 
-    async def keysets(self) -> list[KeysetHead]:
-        """GET /v1/keysets: all keysets, without their keys."""
+    async def keysets(self, view: str = "") -> list[KeysetHead]:
+        """GET /v1/keysets of a view: its keysets without their keys."""
 
         def read(value: object) -> list[KeysetHead]:
             keysets = as_array(as_object(value, "keysets").get("keysets"), "keysets")
             return [KeysetHead.from_json(item) for item in keysets]
 
-        return await self._call("GET", "/v1/keysets", None, read)
+        return await self._call("GET", f"{view}/v1/keysets", None, read)
 
     async def keys(self, keyset_id: str) -> Keyset:
         """GET /v1/keys/{id}; the id is checked against the keys."""

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 
 from protocols.cashu.curve import secret_point
 from protocols.cashu.models import Dleq, Proof
-from protocols.ehash.errors import UnitError
-from protocols.ehash.shift import parse_unit
 from roles.runtime.storage import Connection, Row
 
 _STATES = {"UNSPENT": "unspent", "PENDING": "pending", "SPENT": "spent"}
@@ -105,15 +103,6 @@ def balances(connection: Connection) -> list[Balance]:
         " LEFT JOIN keyset ON keyset.id = held.keyset_id GROUP BY unit ORDER BY unit"
     )
     return [Balance(row["unit"], (row["high"] << 32) + row["low"], row["proofs"]) for row in rows]
-
-
-def is_ehash(unit: str) -> bool:
-    """Whether a unit is that of a shift."""
-    try:
-        parse_unit(unit)
-    except UnitError:
-        return False
-    return True
 
 
 def unspent(connection: Connection, keyset_id: str | None = None) -> list[HeldProof]:

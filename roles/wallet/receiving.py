@@ -104,7 +104,7 @@ class Receiver:
                 hint="a token is one word that begins with cashuA or cashuB; part of it may be missing",
             ) from error
         await self._check_mint(token)
-        keysets = await self._kit.keysets.named({proof.keyset_id for proof in token.proofs})
+        keysets = await self._kit.keysets.named({proof.keyset_id for proof in token.proofs}, token.unit)
         try:
             token = token.with_full_ids(keysets)
         except CashuError as error:
@@ -139,7 +139,7 @@ class Receiver:
     ) -> tuple[int, int]:
         """Swap one batch; what is received and the fee."""
         for attempt in range(2):
-            known = await self._kit.keysets.named({proof.keyset_id for proof in proofs})
+            known = await self._kit.keysets.named({proof.keyset_id for proof in proofs}, None)
             unit = known[proofs[0].keyset_id].unit
             keyset = await self._kit.keysets.active(unit)
             fee = (sum(known[proof.keyset_id].input_fee_ppk for proof in proofs) + 999) // 1000

@@ -73,7 +73,7 @@ class Reconciliation:
         """Settle a request that the mint refused; raises MintError if the mint cannot be asked."""
         log.warning("mint request %d was refused: %s", kept.request_id, refusal)
         if refusal.code in _KEYSET_CODES:
-            await self._keysets.refresh()
+            await self._keysets.refresh((await self._keysets.keyset(kept.keyset_id)).unit)
         quotes = await self._database.read(lambda c: quote.carried_by(c, kept.request_id))
         states = await self._states(quotes)
         proofs, next_counter = await self._find(kept, further=refusal.code == _OUTPUTS_SIGNED)

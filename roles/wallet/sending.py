@@ -12,7 +12,7 @@ from protocols.cashu.keyset import Keyset
 from roles.runtime import crash
 from roles.runtime.storage import Connection
 from roles.wallet import handout, history, purse, selection
-from roles.wallet.amount import EHASH, age
+from roles.wallet.amount import EHASH, age, is_ehash
 from roles.wallet.consolidation import Consolidation
 from roles.wallet.errors import MintRefused, NotEnoughError
 from roles.wallet.exchange import Exchange, Wanted
@@ -88,7 +88,8 @@ class Sender:
     ) -> tuple[Handout, int]:
         for attempt in range(ATTEMPTS):
             if lock is None:
-                token = await self._kit.database.write(partial(self._as_they_are, amount, unit, memo))
+                url = await self._kit.keysets.url(unit)
+                token = await self._kit.database.write(partial(self._as_they_are, amount, unit, memo, url))
                 if token is not None:
                     return token, 0
             await self._make_room(amount, unit)
@@ -102,7 +103,7 @@ class Sender:
         raise AssertionError
 
     def _as_they_are(
-        self, amount: int, unit: str, memo: str | None, connection: Connection
+        self, amount: int, unit: str, memo: str | None, url: str, connection: Connection
     ) -> Handout | None:
         """Hand out tokens of exactly the sum, None if they are not there."""
         chosen = selection.exact(purse.coins(connection, unit), amount, TOKEN_PROOFS)
@@ -111,7 +112,7 @@ class Sender:
         ys = [coin.y for coin in chosen]
         held = [self._with_blinding(item) for item in purse.by_ys(connection, ys)]
         now = self._kit.clock_ms()
-        text = token_text(self._kit.mint.url, unit, held, memo)
+        text = token_text(url, unit, held, memo)
         token = handout.add(connection, unit, amount, text, now, memo=memo, locked=False)
         purse.give(connection, ys, token.token_id)
         history.record(connection, "send", unit, -amount, now, note=memo, token_id=token.token_id)
@@ -162,9 +163,7 @@ class Sender:
 def _shares(connection: Connection, amount: int, unit: str) -> list[tuple[str, int]]:
     """What is taken of which unit, the oldest first; raises NotEnoughError."""
     held = purse.balances(connection)
-    units = [
-        item.unit for item in held if (purse.is_ehash(item.unit) if unit == EHASH else item.unit == unit)
-    ]
+    units = [item.unit for item in held if (is_ehash(item.unit) if unit == EHASH else item.unit == unit)]
     shares: list[tuple[str, int]] = []
     rest = amount
     for each in sorted(units, key=age):
@@ -179,7 +178,7 @@ def _shares(connection: Connection, amount: int, unit: str) -> list[tuple[str, i
         if not rest:
             return shares
     others = ", ".join(
-        f"{item.amount:,} {'ehash' if purse.is_ehash(item.unit) else item.unit}"
+        f"{item.amount:,} {'ehash' if is_ehash(item.unit) else item.unit}"
         for item in held
         if item.unit not in units
     )

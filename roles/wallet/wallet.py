@@ -14,6 +14,7 @@ from roles.runtime import crash
 from roles.runtime.errors import StorageError
 from roles.runtime.storage import Connection, Database
 from roles.wallet import identity, purse, quote, readout
+from roles.wallet.amount import is_ehash
 from roles.wallet.consolidation import Consolidation
 from roles.wallet.discovery import Discovery
 from roles.wallet.exchanging import Exchanger
@@ -180,7 +181,7 @@ def open_store(directory: Path, metrics: CollectorRegistry | None = None) -> Dat
 
 
 def _balance(connection: Connection) -> int:
-    return sum(item.amount for item in purse.balances(connection) if purse.is_ehash(item.unit))
+    return sum(item.amount for item in purse.balances(connection) if is_ehash(item.unit))
 
 
 def _waiting(connection: Connection) -> tuple[tuple[int, int], int]:

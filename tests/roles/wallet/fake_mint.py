@@ -79,6 +79,7 @@ class FakeMint:
     clock: Callable[[], float]
     replays: bool = True
     batches: bool = True
+    views: bool = False
     forms: tuple[str, ...] = ("amended", "legacy")
     quotes: dict[str, FakeQuote] = field(default_factory=dict)
     keysets: dict[str, FakeKeyset] = field(default_factory=dict)
@@ -139,7 +140,15 @@ class FakeMint:
         if path == "/v1/info":
             return json.dumps(self._info()).encode()
         if path == "/v1/keysets":
-            return json.dumps({"keysets": [self._head(keyset) for keyset in self.keysets.values()]}).encode()
+            shown = self._view(lambda unit: not (self.views and unit.startswith("hash_")))
+            return json.dumps({"keysets": shown}).encode()
+        if self.views and path == "/hash/v1/keysets":
+            return json.dumps({"keysets": self._view(lambda unit: unit.startswith("hash_"))[-32:]}).encode()
+        if self.views and path.startswith("/hash/") and path.endswith("/v1/keysets"):
+            name = path.split("/")[2]
+            if not (shown := self._view(lambda unit: unit == name)):
+                raise Refusal(11013, "no such unit")
+            return json.dumps({"keysets": shown}).encode()
         if path.startswith("/v1/keys/"):
             return json.dumps({"keysets": [self._keys(path.removeprefix("/v1/keys/"))]}).encode()
         if path == "/v1/restore":
@@ -179,6 +188,9 @@ class FakeMint:
             "active": keyset.active,
             "input_fee_ppk": keyset.public.input_fee_ppk,
         }
+
+    def _view(self, shows: Callable[[str], bool]) -> list[dict[str, object]]:
+        return [self._head(keyset) for keyset in self.keysets.values() if shows(keyset.public.unit)]
 
     def _keys(self, keyset_id: str) -> dict[str, object]:
         if keyset_id not in self.keysets:

@@ -10,10 +10,10 @@ from roles.wallet import purse
 from roles.wallet.errors import TokenLockedError
 from roles.wallet.locking import drawing
 from roles.wallet.wallet import Wallet
-from tests.roles.mint.conftest import house, url
+from tests.roles.mint.conftest import url
 from tests.roles.mint.house import House
 from tests.roles.wallet.conftest import Home
-from tests.roles.wallet.test_with_the_mint import credit, home
+from tests.roles.wallet.test_with_the_mint import credit, home, house
 
 __all__ = ["home", "house", "url"]
 

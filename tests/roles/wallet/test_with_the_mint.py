@@ -1,5 +1,6 @@
 """The wallet against the project's own mint over HTTP: notices, look-up, poison, restore."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -10,11 +11,20 @@ from protocols.bitcoin.hashing import sha256d
 from roles.wallet import purse
 from roles.wallet.restore import restore
 from roles.wallet.wallet import Wallet
-from tests.roles.mint.conftest import house, url
-from tests.roles.mint.house import NOW, House
+from tests.roles.mint.conftest import url
+from tests.roles.mint.house import NOW, House, open_house
 from tests.roles.wallet.conftest import Clock, Home
 
-__all__ = ["house", "url"]
+__all__ = ["url"]
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    """A mint; the wallet does not see which engine it has."""
+    opened = await open_house(tmp_path)
+    yield opened
+    opened.signatory.close()
+    await asyncio.to_thread(opened.database.close)
 
 
 @pytest.fixture
