@@ -7,6 +7,7 @@ from pydantic import Field
 
 from shared_config.bolt11 import Bolt11Settings
 from shared_config.limits import ConnectionLimits
+from shared_config.mint_store import StoreSettings
 from shared_config.pool import check_script
 from shared_config.pool_side import PoolSide
 from shared_config.settings import DaemonSettings, Finding, Settings, Side
@@ -98,7 +99,7 @@ class MintSettings(DaemonSettings):
     obsolete: ClassVar = {
         "mnemonic": "no secret is kept in configuration; the seed is made in the state directory",
         "mint_info": "write [info] name and description",
-        "database": "the store is mint.sqlite in the state directory",
+        "database": "write [store] engine",
         "ln": "write [bolt11] backend",
         "hashpool_mint": "the store is mint.sqlite in the state directory",
     }
@@ -119,10 +120,12 @@ class MintSettings(DaemonSettings):
     derived_keysets: int = Field(default=256, ge=1, le=100_000)
     """Keysets whose keys are kept in memory, 21 KiB each; those of others are derived when they are used."""
     bolt11: Bolt11Settings = Bolt11Settings(backend="off")
+    store: StoreSettings = StoreSettings()
     issuers: tuple[IssuerSettings, ...] = Field(default=(), strict=False, max_length=1_000)
 
     def review(self, shared: PoolSide) -> Iterator[Finding]:
         """Every issuer has a key of its own and exactly one way to be paid."""
+        yield from self.store.examine()
         yield from self.bolt11.review(self.http_address, shared.network)
         seen: set[bytes] = set()
         for index, issuer in enumerate(self.issuers):

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from roles.cli.checkout import STATE_HELP
+from roles.mint.store import find_store
 from roles.runtime import sysexits
-from roles.runtime.errors import DatabaseUnusable
+from roles.runtime.errors import DatabaseUnusable, SecretUnusable
 from roles.runtime.state import state_root
-from roles.runtime.storage import Connection, DatabaseError, open_readonly
+from roles.runtime.storage import Connection, DatabaseError, Server, open_readonly
 
 STORES: Final = {
     "wallet": Path("proxy/wallet.sqlite"),
@@ -34,16 +35,26 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--state", metavar="DIR", help=STATE_HELP)
     given = parser.parse_intermixed_args(argv)
     path = state_root(given.state) / STORES[given.store]
-    shell = shutil.which("sqlite3")
-    if given.sql is None and shell and path.exists() and sys.stdin.isatty():
-        os.execv(shell, [shell, "-readonly", "-box", str(path)])  # noqa: S606
+    place: Path | Server | None = None
     try:
-        with open_readonly(path) as store:
-            return query(store, given.sql) if given.sql else schema(store)
+        place = (find_store(path.parent) if given.store == "mint" else None) or path
+        shell = shutil.which("sqlite3")
+        if given.sql is None and shell and place == path and path.exists() and sys.stdin.isatty():
+            os.execv(shell, [shell, "-readonly", "-box", str(path)])  # noqa: S606
+        with open_readonly(place) as store:
+            if given.sql:
+                return query(store, given.sql)
+            return schema(store) if isinstance(place, Path) else columns(store)
     except DatabaseError as error:
         print(f"hashpool db: {error}", file=sys.stderr)
         return sysexits.DATA
+    except SecretUnusable as error:
+        print(f"hashpool db: {error}", file=sys.stderr)
+        return error.exit_code
     except DatabaseUnusable as error:
+        if not isinstance(place, Path):
+            print(f"hashpool db: {error}", file=sys.stderr)
+            return error.exit_code
         told = error if path.exists() else f"there is no {path} yet; it is made when the system first runs"
         print(f"hashpool db: {told}", file=sys.stderr)
         return error.exit_code if path.exists() else sysexits.NO_INPUT
@@ -64,4 +75,15 @@ def schema(store: Connection) -> int:
         "SELECT sql FROM sqlite_schema WHERE type IN ('table', 'view') ORDER BY type, name"
     ):
         print(f"{row[0]};")
+    return sysexits.OK
+
+
+def columns(store: Connection) -> int:
+    """Print the tables and views of a PostgreSQL store with their columns."""
+    rows = store.execute(
+        "SELECT table_name, column_name, data_type FROM information_schema.columns"
+        " WHERE table_schema = current_schema() ORDER BY table_name, ordinal_position"
+    )
+    for row in rows:
+        print("\t".join(row))
     return sysexits.OK

@@ -18,14 +18,17 @@ from roles.cli.auditing.summary import Link
 from roles.cli.auditing.wallet import Account, HandoutRow, ProofRow, SignatureRow, WalletQuote
 from roles.credit import batch
 from roles.credit.ledger_rows import rows_after
+from roles.mint.store import find_store
 from roles.runtime.storage import Connection, ReadOnlyConnection, open_readonly
 from roles.wallet.seed import seed_from_words
 
 
 def open_store(state: Path, role: str, name: str) -> ReadOnlyConnection | None:
     """Open a daemon's store in a state directory; None if the daemon has never run there."""
-    path = state / role / name
-    return open_readonly(path) if path.exists() else None
+    place = find_store(state / role) if role == "mint" else state / role / name
+    if place is None or (isinstance(place, Path) and not place.exists()):
+        return None
+    return open_readonly(place)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@ durable.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -16,6 +17,7 @@ from protocols.ehash.shift import DENOMINATIONS, METHOD, ShiftRule
 from roles.credit.acceptor import Standing
 from roles.credit.errors import LedgerForked
 from roles.mint import ledger_rows
+from roles.mint.errors import SettledElsewhere
 from roles.mint.keysets import KeysetBook, derive
 from roles.mint.meters import Meters
 from roles.mint.notice_board import NoticeBoard
@@ -23,9 +25,12 @@ from roles.mint.seed import MintSeed
 from roles.mint.settlement import OK, LedgerState, Settlement, check_shift, settle
 from roles.mint.signatory import Signatory
 from roles.runtime import crash
+from roles.runtime.errors import CommitFailed
 from roles.runtime.storage import Database
 
 CACHED_KEYS = 16_384
+MAX_TURNS = 8
+"""How often a frame is judged that meets another process."""
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +76,13 @@ class MintCreditBook:
 
     async def settle(self, identity: bytes, store_id: bytes, credits_frame: Credits) -> CreditResults:
         """See `CreditBook`; raises ShiftRefused, TimeReversed, LedgerForked."""
+        for _ in range(MAX_TURNS):
+            # Another process may have a link of the same issuer: what it settles meanwhile is looked at anew.
+            with contextlib.suppress(SettledElsewhere):
+                return await self._settle(identity, store_id, credits_frame)
+        raise CommitFailed("rows of the issuer's ledger are settled elsewhere all the time")
+
+    async def _settle(self, identity: bytes, store_id: bytes, credits_frame: Credits) -> CreditResults:
         async with self._locks[identity]:
             state = await self._database.read(lambda c: ledger_rows.state(c, identity, store_id))
             last = credits_frame.first_seq + len(credits_frame.rows) - 1

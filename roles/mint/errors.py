@@ -9,6 +9,7 @@
     ├── RepairRefused           a quote that is not there, or is not to be mended so
     └── StillDifferent          what stopped the mint is as it was
     Exception
+    ├── SettledElsewhere        another process has settled rows of a ledger meanwhile; looked at again
     ├── OverloadedError         too much waits; answered 503 with Retry-After
     └── CountersBrokenError     more would be redeemed than was issued: a key has leaked or the store is wrong
 """
@@ -45,6 +46,10 @@ class StillDifferent(OperatorError):
     """The ledger's counters are still not what its rows sum to."""
 
     exit_code = sysexits.DATA
+
+
+class SettledElsewhere(Exception):
+    """What a frame's rows were judged by no longer holds: another process has settled rows of the issuer."""
 
 
 class OverloadedError(Exception):

@@ -59,9 +59,10 @@ def create(
         (seed.fingerprint, unit),
     ).fetchone()
     keyset = derive(ring or seed.raw, unit, row["next"], len(DENOMINATIONS), input_fee_ppk=input_fee_ppk)
-    number = connection.execute(
+    # Another process may have made the very same one meanwhile.
+    connection.execute(
         "INSERT INTO keyset (keyset_id, unit, seed_fingerprint, derivation_index, denominations,"
-        " input_fee_ppk, created_at) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING keyset_no",
+        " input_fee_ppk, created_at) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         (
             keyset.keyset_id,
             keyset.unit,
@@ -71,8 +72,29 @@ def create(
             input_fee_ppk,
             now,
         ),
-    ).fetchone()[0]
-    return keyset.numbered(number)
+    )
+    made = connection.execute(
+        "SELECT keyset_no FROM keyset WHERE keyset_id = ?", (keyset.keyset_id,)
+    ).fetchone()
+    return keyset.numbered(made["keyset_no"])
+
+
+def has_seed(connection: Connection) -> bool:
+    """Whether the store belongs to a seed already."""
+    return connection.execute("SELECT fingerprint FROM seed").fetchone() is not None
+
+
+def claim(connection: Connection, seed: MintSeed) -> None:
+    """Have a new store belong to this seed for good; raises KeysetMismatchError if it is another's."""
+    connection.execute(
+        "INSERT INTO seed (seed_no, fingerprint) VALUES (1, ?) ON CONFLICT DO NOTHING", (seed.fingerprint,)
+    )
+    row = connection.execute("SELECT fingerprint FROM seed").fetchone()
+    if row["fingerprint"] != seed.fingerprint:
+        raise KeysetMismatchError(
+            "the mint's store was made with another seed than the one in use",
+            hint="put back the seed.key that belongs to the store, or the store that belongs to it",
+        )
 
 
 def totals(connection: Connection) -> list[tuple[str, int, int]]:

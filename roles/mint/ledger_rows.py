@@ -8,6 +8,7 @@ from protocols.ehash.shift import FIRST_SHIFT, METHOD, Progress, Unit
 from roles.credit.acceptor import Standing
 from roles.credit.errors import LedgerBehind
 from roles.mint import keyset_rows
+from roles.mint.errors import SettledElsewhere
 from roles.mint.keysets import KeyRing, KeysetBook, MintKeyset
 from roles.mint.seed import MintSeed
 from roles.mint.settlement import LedgerState, Settlement, Verdict
@@ -145,7 +146,7 @@ def store(
         ),
     )
     if cursor.rowcount != 1:
-        raise RuntimeError(f"ledger {after.ledger_no} was settled by two at once")
+        raise SettledElsewhere(f"ledger {after.ledger_no} was settled by two at once")
     opened = None
     if before.progress is None or before.shift != after.shift:
         opened = _open_shift(connection, after, now, seed=seed, ring=ring)
@@ -176,7 +177,7 @@ def store(
         ),
     )
     if cursor.rowcount != 1:
-        raise RuntimeError(f"shift {after.shift} was closed while rows of it were settled")
+        raise SettledElsewhere(f"shift {after.shift} was closed while rows of it were settled")
     crash.at("mint.credits-written")
     return verdicts, opened
 

@@ -189,10 +189,20 @@ ALTER TABLE shift ADD COLUMN closed_at INTEGER;
 UPDATE shift SET lenient = 1;
 """
 
+_SEED = """
+-- The one seed that all keysets of the store come from, whichever process was first.
+CREATE TABLE seed (
+    seed_no INTEGER PRIMARY KEY CHECK (seed_no = 1),
+    fingerprint BLOB NOT NULL CHECK (length(fingerprint) = 16)
+) STRICT;
+INSERT INTO seed (seed_no, fingerprint) SELECT 1, seed_fingerprint FROM keyset ORDER BY keyset_no LIMIT 1;
+"""
+
 MIGRATIONS: tuple[Migration, ...] = (
     (1, "first", _FIRST),
     (2, "operations", _OPERATIONS),
     (3, "issues", _ISSUES),
     (4, "invoices", _INVOICES),
     (5, "shifts", _SHIFTS),
+    (6, "seed", _SEED),
 )

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,17 +25,16 @@ from roles.mint.notice_board import NoticeBoard
 from roles.mint.office import Office
 from roles.mint.operations import http_bounds
 from roles.mint.request import Sizes
-from roles.mint.schema import MIGRATIONS
-from roles.mint.seed import SEED_SIZE, MintSeed
+from roles.mint.seed import MintSeed
 from roles.mint.signatory import Signatory
 from roles.mint.socket_desk import SocketDesk
+from roles.mint.store import open_store
 from roles.mint.teller import Teller
 from roles.runtime.authority import authority_secret
 from roles.runtime.daemon import Daemon
 from roles.runtime.http import HttpServer
 from roles.runtime.peer_server import PeerServer, ServerLimits, ServerMetrics
 from roles.runtime.peer_stream import StreamLimits
-from roles.runtime.secret import SecretFile
 from roles.runtime.storage import Database
 from roles.runtime.store_watch import watch_store
 from roles.runtime.sv2_connection import ServedConnection, serve
@@ -45,7 +43,6 @@ from shared_config.pool_side import PoolSide
 
 MintDaemon = Daemon[MintSettings, PoolSide]
 
-STORE_NAME = "mint.sqlite"
 _log = logging.getLogger(__name__)
 
 
@@ -80,20 +77,14 @@ async def service(daemon: MintDaemon) -> None:
 
 @asynccontextmanager
 async def _open_store(daemon: MintDaemon) -> AsyncIterator["Mint"]:
-    seed = load_seed(daemon)
-    database = Database.open(daemon.state / STORE_NAME, MIGRATIONS, metrics=daemon.metrics)
+    settings = daemon.config.store
+    database, seed = await open_store(settings, daemon.state, daemon.resolve, daemon.metrics)
     signatory = Signatory()
     try:
         yield Mint(daemon, database, seed, await open_book(daemon, database, seed), signatory)
     finally:
         signatory.close()
         await asyncio.to_thread(database.close)
-
-
-def load_seed(daemon: MintDaemon) -> MintSeed:
-    """The seed of the state directory, made at the first start."""
-    file = SecretFile(daemon.state / "seed.key", store=daemon.state / STORE_NAME)
-    return MintSeed(file.load_or_create_bytes(SEED_SIZE, lambda: secrets.token_bytes(SEED_SIZE)))
 
 
 async def open_book(daemon: MintDaemon, database: Database, seed: MintSeed) -> KeysetBook:

@@ -279,7 +279,7 @@ class HttpServer:
             raise HttpRefusal(503, "the request took too long") from error
         except StorageError as error:
             logger.warning("the store failed", extra={"operation": operation.name, "reason": str(error)})
-            raise HttpRefusal(503, "the store is not available") from error
+            raise HttpRefusal(503, "the store is not available", headers={"Retry-After": "1"}) from error
         except Exception as error:
             refusal_or_none = self._translate(error)
             if refusal_or_none is not None:

@@ -12,7 +12,7 @@ import pytest
 from protocols.bitcoin.secp256k1 import public_key
 from roles.cli.mint import main
 from roles.mint.schema import MIGRATIONS
-from roles.mint.service import STORE_NAME
+from roles.mint.store import STORE_NAME
 from roles.runtime import sysexits
 from roles.runtime.storage import Database
 from tests.functional.development import Development

@@ -8,7 +8,7 @@ import pytest
 
 from protocols.bitcoin.secp256k1 import public_key
 from protocols.cashu.models import Proof
-from roles.mint.service import STORE_NAME
+from roles.mint.store import STORE_NAME
 from roles.runtime.storage import Connection, Database, open_readonly
 from roles.wallet.schema import MIGRATIONS
 from tests.functional import secrecy

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from roles.runtime.errors import StorageClosed
+from roles.runtime.errors import DatabaseUnusable, StorageClosed
 from roles.runtime.storage.connection import Connection
 from roles.runtime.storage.migration import Migration
 
@@ -154,9 +154,13 @@ class Database(ABC):
             from roles.runtime.storage.sqlite import SqliteDatabase
 
             return SqliteDatabase.open_file(where, migrations, metrics=metrics)
-        # Only a mint that was told so needs the driver.
-        from roles.runtime.storage.postgres import PostgresDatabase
-
+        try:
+            # Only a mint that was told so needs the driver.
+            from roles.runtime.storage.postgres import PostgresDatabase
+        except ImportError as error:
+            raise DatabaseUnusable(
+                "PostgreSQL cannot be spoken to without the package asyncpg", hint="pip install asyncpg"
+            ) from error
         return PostgresDatabase.open_server(where, migrations, metrics=metrics)
 
     async def write(self, fn: Callable[[Connection], T]) -> T:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from roles.runtime.errors import DatabaseUnusable
@@ -54,6 +54,10 @@ class Server:
         server = cls(dsn, writers, readers)
         server.check(str(places.path))
         return server
+
+    def within(self, *, connect_s: float, statement_s: float) -> "Server":
+        """The same database, with other patience."""
+        return replace(self, connect_s=connect_s, statement_s=statement_s)
 
     def check(self, place: str) -> None:
         """Raise DatabaseUnusable for what is no DSN, naming its place instead of it."""

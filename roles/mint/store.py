@@ -1,0 +1,92 @@
+"""Where the mint's ledger is, the seed that belongs to it, and how others of this machine find it."""
+
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+
+from roles.mint import keyset_rows
+from roles.mint.schema import MIGRATIONS
+from roles.mint.seed import SEED_SIZE, MintSeed
+from roles.runtime.errors import SecretUnusable
+from roles.runtime.secret import SecretFile
+from roles.runtime.storage import Database, Server
+from shared_config.mint import MintSettings
+from shared_config.mint_store import StoreSettings
+
+STORE_NAME: Final = "mint.sqlite"
+POINTER_NAME: Final = "mint.postgresql"
+"""Beside the place of the SQLite file: which file holds the DSN, for those who look into the store."""
+
+
+async def open_store(
+    settings: StoreSettings, state: Path, resolve: Callable[[Path], Path], metrics: CollectorRegistry
+) -> tuple[Database, MintSeed]:
+    """The mint's ledger with its seed, which is made at the first start.
+
+    Raises DatabaseInUse, DatabaseUnusable, SchemaMismatch, SecretUnusable and KeysetMismatchError.
+    """
+    place = _place(settings, state, resolve)
+    if isinstance(place, Path):
+        # First the seed: beside a store that is there already none is made anew.
+        seed = _seed(SecretFile(state / "seed.key", store=place))
+        database = Database.open(place, MIGRATIONS, metrics=metrics)
+    else:
+        database = Database.open(place, MIGRATIONS, metrics=metrics)
+        file = SecretFile(state / "seed.key")
+        if file.load() is None and await database.read(keyset_rows.has_seed):
+            database.close()
+            raise SecretUnusable(
+                f"{file.path} is missing, and {place.name} is of no use without it",
+                hint="bring the seed.key of the mint's other processes, or from its backup",
+            )
+        seed = _seed(file)
+    try:
+        await database.write(lambda c: keyset_rows.claim(c, seed))
+    except BaseException:
+        database.close()
+        raise
+    _point(state, settings)
+    return database, seed
+
+
+def find_store(state: Path) -> Path | Server | None:
+    """Where the ledger of a state directory is, for who only reads it; None if no mint has run there.
+
+    Raises DatabaseUnusable and SecretUnusable.
+    """
+    pointer = state / POINTER_NAME
+    if pointer.exists():
+        file = pointer.read_text(encoding="utf-8").strip()
+        return Server.find(Path(file) if file else None, state, writers=1, readers=1)
+    path = state / STORE_NAME
+    return path if path.exists() else None
+
+
+def examine(config: MintSettings, find: Callable[[Path], Path]) -> None:
+    """What --check looks at: whether there is a DSN; raises DatabaseUnusable and SecretUnusable."""
+    _place(config.store, find(Path("mint")), find)
+
+
+def _place(settings: StoreSettings, state: Path, resolve: Callable[[Path], Path]) -> Path | Server:
+    if settings.engine == "sqlite":
+        return state / STORE_NAME
+    file = None if settings.dsn_file is None else resolve(settings.dsn_file)
+    found = Server.find(file, state, writers=settings.writers, readers=settings.readers)
+    return found.within(connect_s=settings.connect_s, statement_s=settings.statement_s)
+
+
+def _seed(file: SecretFile) -> MintSeed:
+    return MintSeed(file.load_or_create_bytes(SEED_SIZE, lambda: secrets.token_bytes(SEED_SIZE)))
+
+
+def _point(state: Path, settings: StoreSettings) -> None:
+    pointer = state / POINTER_NAME
+    if settings.engine == "sqlite":
+        pointer.unlink(missing_ok=True)
+    else:
+        # A relative one is in the directory above, as daemons resolve it.
+        file = "" if settings.dsn_file is None else str(state.parent / settings.dsn_file)
+        pointer.write_text(f"{file}\n", encoding="utf-8")
