@@ -135,14 +135,22 @@ def send(state: Path, options: argparse.Namespace) -> dict[str, Any]:
         "locktime": options.locktime,
         "hash": options.hash,
         "blinded": options.blinded,
+        "request": options.request,
     }
     return order(state, options, wanted)
+
+
+def request(state: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Ask for tokens; raises OperatorError and WalletError."""
+    wanted = {name: getattr(options, name) for name in ("amount", "unit", "memo", "lock")}
+    return order(state, options, {"order": "request", **wanted})
 
 
 def receive(state: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Take tokens in, each word one; raises OperatorError and WalletError."""
     secret = None if options.secret is None else read_secret(options.secret).hex()
-    texts = read_text(options.token, "token: ").split()
+    text = read_text(options.token, "token: ")
+    texts = [text] if text.lstrip().startswith("{") else text.split()
     if not texts:
         raise OperatorError("there is no token", hint="a token begins with cashuA or cashuB", exit_code=65)
     told = []
@@ -246,6 +254,7 @@ ACTIONS: Final[dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]]] 
     "list": look,
     "history": past,
     "send": send,
+    "request": request,
     "receive": receive,
     "mint": mint,
     "consolidate": consolidate,

@@ -11,6 +11,7 @@ PURPOSES: Final = {
     "list": "the keys with what each has earned, and the tokens by size; --sent: what was handed out",
     "history": "what came in and went out, newest first",
     "send": "make a token for somebody else: whoever has its text has the money",
+    "request": "ask for tokens: a text that other wallets pay (creqA)",
     "receive": "take a token in: it is checked, and swapped at once for tokens that nobody else knows",
     "mint": "pay sats in: an invoice to be paid over Lightning, and the tokens for it",
     "consolidate": "put many small tokens together, a few at a time and at random times",
@@ -24,13 +25,14 @@ _OF_PROXY: Final = (
     "list",
     "history",
     "send",
+    "request",
     "receive",
     "mint",
     "consolidate",
     "backup",
     "restore",
 )
-_OF_MINT: Final = ("send", "receive", "mint", "consolidate", "restore", "claim", "list")
+_OF_MINT: Final = ("send", "request", "receive", "mint", "consolidate", "restore", "claim", "list")
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -59,6 +61,14 @@ def parse(argv: list[str]) -> argparse.Namespace:
     choices["history"].add_argument("--before", type=_count, metavar="NUMBER", help="older than this event")
     choices["history"].add_argument("--unit", metavar="UNIT", help="of this unit alone")
     _add_send(choices["send"])
+    request = choices["request"]
+    request.add_argument("amount", nargs="?", metavar="AMOUNT", help="by default whoever pays chooses it")
+    request.add_argument(
+        "--unit", default="sat", metavar="UNIT", help="sat, ehash (the newest shift) or a unit"
+    )
+    request.add_argument("--memo", metavar="TEXT", help="a line that says what for")
+    request.add_argument("--lock", metavar="NAME", help="lock it to the wallet's key of this name")
+    request.add_argument("--qr", action="store_true", help="show the request as a QR code")
     receive = choices["receive"]
     receive.add_argument(
         "token",
@@ -99,7 +109,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def _add_send(send: argparse.ArgumentParser) -> None:
-    send.add_argument("amount", metavar="AMOUNT", help="a whole number, such as 21 or 1,000")
+    send.add_argument("amount", nargs="?", metavar="AMOUNT", help="a whole number, such as 21 or 1,000")
+    send.add_argument(
+        "--request", metavar="CREQ", help="pay this request: amount, unit and lock are what it asks for"
+    )
     send.add_argument(
         "--unit", default="ehash", metavar="UNIT", help="ehash (of any shift, oldest first), sat, or one unit"
     )

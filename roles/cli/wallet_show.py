@@ -23,6 +23,8 @@ def show(options: argparse.Namespace, told: dict[str, Any]) -> None:
         show_sent(console, told)
     else:
         SHOWN[options.action](console, told)
+    if options.action == "request" and options.qr:
+        qr.show(told["request_bech32m"])
     if options.action == "send" and options.qr:
         for token in told["tokens"]:
             qr.show(token["token"])
@@ -86,7 +88,20 @@ def show_tokens(_: Console, told: dict[str, Any]) -> None:
         sys.stdout.write(f"{token['token']}\n")
     if several:
         aside.print(f"{told['amount']:,} together{fee}, a token for each unit: hand all of them on")
+    if told.get("handed_over"):
+        aside.print("handed over: whoever asked for it has it")
+        return
     aside.print("until somebody has taken it, hashpool wallet receive takes it back")
+
+
+def show_request(_: Console, told: dict[str, Any]) -> None:
+    """What others are to pay, alone on stdout."""
+    aside = Console(stderr=True, highlight=False, soft_wrap=True)
+    amount = "any amount" if told["amount"] is None else f"{told['amount']:,}"
+    aside.print(
+        f"a request for {amount} of {short(told['unit'])}; what comes back is for hashpool wallet receive:"
+    )
+    sys.stdout.write(f"{told['request']}\n")
 
 
 def show_invoice(told: dict[str, Any], *, as_code: bool) -> None:
@@ -256,6 +271,7 @@ SHOWN: Final[dict[str, Callable[[Console, dict[str, Any]], None]]] = {
     "list": show_list,
     "history": show_history,
     "send": show_tokens,
+    "request": show_request,
     "receive": show_received,
     "mint": show_minted,
     "consolidate": show_consolidated,

@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from protocols.cashu.errors import CashuError
 from protocols.cashu.lock import Lock
+from protocols.cashu.payment import PaymentRequest
 from protocols.ehash.errors import KeyTextError
 from protocols.ehash.key_text import decode_key
 from roles.runtime.storage import Connection
-from roles.wallet import purse
+from roles.wallet import purse, requesting
 from roles.wallet.amount import EHASH, SAT, is_ehash, parse_amount, parse_unit_name
 from roles.wallet.errors import MintError, MintUnreachable, MintWaitsError, RequestError
 from roles.wallet.handout import Handout
@@ -39,6 +40,7 @@ class Desk:
             "receive": self._receive,
             "sent": self._sent,
             "consolidate": self._consolidate,
+            "request": self._request,
             "invoice": self._invoice,
             "await": self._await,
         }
@@ -64,10 +66,48 @@ class Desk:
             tell(f"earlier requests wait: {error}")
 
     async def _send(self, order: Order, _: Tell) -> dict[str, Any]:
+        text = order.get("request")
+        if text is not None:
+            return await self._pay(requesting.read(str(text), self._wallet.kit.mint.url), order)
         amount = parse_amount(order.get("amount"))
         unit = parse_unit_name(order.get("unit") or EHASH)
-        memo = _text(order, "memo", MEMO_LIMIT)
         draw = read_lock(order, self._wallet.kit.entropy)
+        return await self._make(amount, unit, _text(order, "memo", MEMO_LIMIT), draw)
+
+    async def _pay(self, request: PaymentRequest, order: Order) -> dict[str, Any]:
+        """Make what was asked for, and hand it over where the request says how."""
+        if request.amount is None and order.get("amount") is None:
+            raise RequestError("the request leaves the amount open", hint="name it before --request")
+        amount = parse_amount(order.get("amount") if request.amount is None else request.amount)
+        memo = _text(order, "memo", MEMO_LIMIT)
+        unit = parse_unit_name(request.unit or order.get("unit") or EHASH)
+        entropy, lock = self._wallet.kit.entropy, request.lock
+        draw = None if lock is None else requesting.drawing(lock, entropy)
+        made = await self._make(amount, unit, memo, draw)
+        handed = [
+            await requesting.hand_over(request, requesting.payload(request, token["token"], memo))
+            for token in made["tokens"]
+        ]
+        return {**made, "handed_over": all(handed), "description": request.description}
+
+    async def _request(self, order: Order, _: Tell) -> dict[str, Any]:
+        amount = None if order.get("amount") is None else parse_amount(order["amount"])
+        unit = parse_unit_name(order.get("unit") or SAT)
+        if unit == EHASH:
+            unit = await self._wallet.kit.keysets.newest_ehash()
+        name = _text(order, "lock", MEMO_LIMIT)
+        key = None if name is None else (await self._wallet.key_for(name)).public_key
+        memo = _text(order, "memo", MEMO_LIMIT)
+        asked = await requesting.ask(self._wallet.kit, amount, unit, memo=memo, key=key)
+        return {
+            "id": asked.payment_id,
+            "unit": asked.unit,
+            "amount": amount,
+            "request": asked.cbor,
+            "request_bech32m": asked.tlv,
+        }
+
+    async def _make(self, amount: int, unit: str, memo: str | None, draw: Draw | None) -> dict[str, Any]:
         try:
             sent = await self._wallet.sender.send(amount, unit, memo=memo, lock=draw)
         except MintUnreachable as error:

@@ -65,6 +65,18 @@ class KeysetBook:
                     await self._look_at(name)
         return [await self.keyset(keyset_id) for keyset_id in self._heads]
 
+    async def newest_ehash(self) -> str:
+        """The unit of the newest shift; raises NoKeysetError."""
+        try:
+            heads = await self._mint.keysets("/hash")
+        except MintRefused:
+            heads = await self._mint.keysets()
+        self._take(heads)
+        units = [head.unit for head in heads if head.active and is_ehash(head.unit)]
+        if not units:
+            raise NoKeysetError("the mint has no ehash")
+        return max(units, key=lambda unit: parse_unit(unit).shift)
+
     async def url(self, unit: str) -> str:
         """The address at which wallets find a unit alone, where the mint has such; else the mint's own."""
         if is_ehash(unit) and unit not in self._viewed:

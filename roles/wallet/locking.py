@@ -19,19 +19,20 @@ def drawing(lock: Lock, entropy: Callable[[int], bytes], *, blinded: bool = Fals
     """
 
     # With SIG_ALL all inputs must have the same lock, hence the same keys.
-    shared = _scalar(entropy) if lock.sig_all else None
+    shared = scalar(entropy) if lock.sig_all else None
 
     def draw(amount: int) -> Wanted:
         if not blinded:
-            return Wanted(amount, drawn=Derived(lock.secret(entropy(32)), _scalar(entropy)), given=True)
-        ephemeral = shared or _scalar(entropy)
-        drawn = Derived(lock.blinded(ephemeral).secret(entropy(32)), _scalar(entropy))
+            return Wanted(amount, drawn=Derived(lock.secret(entropy(32)), scalar(entropy)), given=True)
+        ephemeral = shared or scalar(entropy)
+        drawn = Derived(lock.blinded(ephemeral).secret(entropy(32)), scalar(entropy))
         return Wanted(amount, drawn=drawn, given=True, ephemeral_key=public_key(ephemeral))
 
     return draw
 
 
-def _scalar(entropy: Callable[[int], bytes]) -> bytes:
+def scalar(entropy: Callable[[int], bytes]) -> bytes:
+    """A random private key or blinding factor, 32 bytes."""
     while not is_secret(candidate := entropy(32)):
         pass
     return candidate

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import orjson
+
 from protocols.cashu import dleq, unlocking
 from protocols.cashu import token as token_form
-from protocols.cashu.errors import CashuError
+from protocols.cashu.errors import CashuError, MalformedError
 from protocols.cashu.keyset import Keyset
 from protocols.cashu.models import Proof
+from protocols.cashu.payment import Payload
 from protocols.cashu.token import Token
 from roles.runtime import crash
 from roles.wallet import exchange, purse
@@ -97,7 +100,7 @@ class Receiver:
     async def _read(self, text: str) -> tuple[Token, bool]:
         """The token with full keyset ids, checked against the mint's keys; and whether all had a DLEQ."""
         try:
-            token = token_form.decode(text)
+            token = _decode(text)
         except CashuError as error:
             raise TokenError(
                 f"this is no token that can be read: {error.detail}",
@@ -183,6 +186,18 @@ class Receiver:
         ys = [HeldProof(proof, None).y for proof in proofs]
         states = await check_states(self._kit, ys)
         return tuple(proof for proof, y in zip(proofs, ys, strict=True) if states[y] != "spent")
+
+
+def _decode(text: str) -> Token:
+    """A token, or what answers a payment request."""
+    if not text.lstrip().startswith("{"):
+        return token_form.decode(text)
+    try:
+        body = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise MalformedError("it is not JSON") from error
+    payment = Payload.from_json(body)
+    return Token(payment.mint, payment.proofs, payment.unit, payment.memo)
 
 
 def same_mint(one: str, other: str) -> bool:
