@@ -52,10 +52,21 @@ def judge(
     known: dict[int, Bench],
     frames: Sequence[tuple[bytes, bytes]],
     start: int,
-    when: tuple[int, float],
+    when: tuple[float, float],
     found: tuple[list[Any], list[Any], list[tuple[int, int]]],
     /,
 ) -> int: ...
+def take(
+    cipher: Any,
+    data: bytes,
+    known: dict[int, Bench],
+    when: tuple[float, float],
+    found: tuple[list[Any], list[Any], list[tuple[int, int]]],
+    /,
+) -> list[tuple[bytes, bytes]]: ...
+def rows(
+    entries: list[Any], tip: bytes, tails: dict[bytes, tuple[int, int, bytes]], /
+) -> tuple[list[bytes], bytes] | None: ...
 def sha256(engine: str, /, *pieces: bytes) -> bytes: ...
 def chacha20(engine: str, key: bytes, place: bytes, /) -> bytes: ...
 def poly1305(key: bytes, data: bytes, /) -> bytes: ...

@@ -1,6 +1,7 @@
 /* Bench and judge: plain shares judged as protocols.mining.plain_share says. */
 
 #include "judge.h"
+#include "transport.h"
 #include "words.h"
 
 enum {
@@ -9,7 +10,6 @@ enum {
     MAX_PREFIX = 32,
     FIXED_SIZE = 25, /* six numbers and the extranonce's size */
     PAYLOAD_SIZE = FIXED_SIZE + EXTRANONCE_SIZE,
-    FRAME_HEADER_SIZE = 6,
 };
 
 static const uint8_t share_header[] = {0x00, 0x80, 0x1b};
@@ -274,8 +274,13 @@ static int keep_good(const Bench *bench, uint32_t sequence, const uint8_t *heade
 
 enum verdict { FAILED = -1, OTHER, DONE };
 
-static enum verdict judge_share(PyObject *known, const uint8_t *payload, double now, double moment, PyObject *judged,
-                                PyObject *entries, PyObject *low)
+/* What judging works with. */
+typedef struct {
+    PyObject *known, *judged, *entries, *low;
+    double now, moment;
+} session;
+
+static enum verdict judge_share(const session *at, const uint8_t *payload)
 {
     uint32_t channel = load32(payload), sequence = load32(payload + 4), job = load32(payload + 8);
     uint32_t nonce = load32(payload + 12), ntime = load32(payload + 16), version = load32(payload + 20);
@@ -286,7 +291,7 @@ static enum verdict judge_share(PyObject *known, const uint8_t *payload, double 
     if (name == NULL) {
         return FAILED;
     }
-    PyObject *found = PyDict_GetItemWithError(known, name);
+    PyObject *found = PyDict_GetItemWithError(at->known, name);
     Py_DECREF(name);
     if (found == NULL) {
         return PyErr_Occurred() ? FAILED : OTHER;
@@ -296,10 +301,10 @@ static enum verdict judge_share(PyObject *known, const uint8_t *payload, double 
         return FAILED;
     }
     const Bench *bench = (const Bench *)found;
-    if (ntime < bench->min_ntime || ntime > now || ((version ^ bench->version) & bench->fixed)) {
+    if (ntime < bench->min_ntime || ntime > at->now || ((version ^ bench->version) & bench->fixed)) {
         return OTHER;
     }
-    int has_token = take_token(bench, moment);
+    int has_token = take_token(bench, at->moment);
     if (has_token <= 0) {
         return has_token < 0 ? FAILED : OTHER;
     }
@@ -311,7 +316,7 @@ static enum verdict judge_share(PyObject *known, const uint8_t *payload, double 
         return OTHER;
     }
     if (!is_up_to(hash, bench->target_bytes)) {
-        return append(low, Py_BuildValue("(kk)", (unsigned long)channel, (unsigned long)sequence)) < 0 ? FAILED : DONE;
+        return append(at->low, Py_BuildValue("(kk)", (unsigned long)channel, (unsigned long)sequence)) < 0 ? FAILED : DONE;
     }
     uint64_t amount = bench->whole + (low_bits(hash) < bench->threshold);
     if (amount == 0) {
@@ -320,42 +325,16 @@ static enum verdict judge_share(PyObject *known, const uint8_t *payload, double 
     PyObject *hash_object = PyBytes_FromStringAndSize((const char *)hash, SHA256_SIZE);
     int result = hash_object == NULL ? -1 : remember(bench, hash_object);
     enum verdict verdict = result < 0 ? FAILED : result ? DONE : OTHER;
-    if (verdict == DONE && keep_good(bench, sequence, header, hash_object, amount, judged, entries) < 0) {
+    if (verdict == DONE && keep_good(bench, sequence, header, hash_object, amount, at->judged, at->entries) < 0) {
         verdict = FAILED;
     }
     Py_XDECREF(hash_object);
     return verdict;
 }
 
-PyObject *kernel_judge(PyObject *module, PyObject *const *args, Py_ssize_t count)
+/* Judge one frame after the other: the place of the first that is left, or -1 with an exception set. */
+static Py_ssize_t judge_frames(const session *at, PyObject *frames, Py_ssize_t place)
 {
-    (void)module;
-    if (count != 5 || !PyDict_CheckExact(args[0]) || !PyTuple_CheckExact(args[3]) || !PyTuple_CheckExact(args[4]) ||
-        PyTuple_GET_SIZE(args[3]) != 2 || PyTuple_GET_SIZE(args[4]) != 3) {
-        PyErr_SetString(PyExc_TypeError, "judge takes known, frames, start, (now, moment), (judged, entries, low)");
-        return NULL;
-    }
-    PyObject *judged = PyTuple_GET_ITEM(args[4], 0), *entries = PyTuple_GET_ITEM(args[4], 1);
-    PyObject *low = PyTuple_GET_ITEM(args[4], 2);
-    if (!PyList_CheckExact(judged) || !PyList_CheckExact(entries) || !PyList_CheckExact(low)) {
-        PyErr_SetString(PyExc_TypeError, "judged, entries and low are lists");
-        return NULL;
-    }
-    double now = PyFloat_AsDouble(PyTuple_GET_ITEM(args[3], 0));
-    double moment = PyFloat_AsDouble(PyTuple_GET_ITEM(args[3], 1));
-    Py_ssize_t place = PyLong_AsSsize_t(args[2]);
-    if (PyErr_Occurred()) {
-        return NULL;
-    }
-    if (place < 0) {
-        PyErr_SetString(PyExc_ValueError, "start is a place in the frames");
-        return NULL;
-    }
-    PyObject *frames = PySequence_Fast(args[1], "frames are no sequence");
-    if (frames == NULL) {
-        return NULL;
-    }
-    enum verdict verdict = DONE;
     for (; place < PySequence_Fast_GET_SIZE(frames); place++) {
         PyObject *frame = PySequence_Fast_GET_ITEM(frames, place);
         if (!PyTuple_CheckExact(frame) || PyTuple_GET_SIZE(frame) != 2) {
@@ -363,17 +342,103 @@ PyObject *kernel_judge(PyObject *module, PyObject *const *args, Py_ssize_t count
         }
         PyObject *header = PyTuple_GET_ITEM(frame, 0), *payload = PyTuple_GET_ITEM(frame, 1);
         if (!PyBytes_CheckExact(header) || !PyBytes_CheckExact(payload) ||
-            PyBytes_GET_SIZE(header) != FRAME_HEADER_SIZE || PyBytes_GET_SIZE(payload) != PAYLOAD_SIZE ||
+            PyBytes_GET_SIZE(header) != FRAME_HEADER || PyBytes_GET_SIZE(payload) != PAYLOAD_SIZE ||
             memcmp(PyBytes_AS_STRING(header), share_header, sizeof share_header) != 0) {
             break;
         }
-        verdict = judge_share(args[0], (const uint8_t *)PyBytes_AS_STRING(payload), now, moment, judged, entries, low);
+        enum verdict verdict = judge_share(at, (const uint8_t *)PyBytes_AS_STRING(payload));
         if (verdict != DONE) {
-            break;
+            return verdict == FAILED ? -1 : place;
         }
     }
+    return place;
+}
+
+/* The arguments that judge and take have the same. */
+static int read_session(session *at, PyObject *known, PyObject *when, PyObject *found)
+{
+    if (!PyDict_CheckExact(known) || !PyTuple_CheckExact(when) || PyTuple_GET_SIZE(when) != 2 ||
+        !PyTuple_CheckExact(found) || PyTuple_GET_SIZE(found) != 3) {
+        PyErr_SetString(PyExc_TypeError, "known is a dictionary, then come (now, moment) and (judged, entries, low)");
+        return -1;
+    }
+    at->known = known;
+    at->judged = PyTuple_GET_ITEM(found, 0);
+    at->entries = PyTuple_GET_ITEM(found, 1);
+    at->low = PyTuple_GET_ITEM(found, 2);
+    if (!PyList_CheckExact(at->judged) || !PyList_CheckExact(at->entries) || !PyList_CheckExact(at->low)) {
+        PyErr_SetString(PyExc_TypeError, "judged, entries and low are lists");
+        return -1;
+    }
+    at->now = PyFloat_AsDouble(PyTuple_GET_ITEM(when, 0));
+    at->moment = PyFloat_AsDouble(PyTuple_GET_ITEM(when, 1));
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+PyObject *kernel_judge(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    session at;
+    if (count != 5) {
+        return PyErr_Format(PyExc_TypeError, "judge takes 5 arguments, %zd were given", count);
+    }
+    if (read_session(&at, args[0], args[3], args[4]) < 0) {
+        return NULL;
+    }
+    Py_ssize_t place = PyLong_AsSsize_t(args[2]);
+    if (place < 0) {
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_ValueError, "start is a place in the frames");
+        }
+        return NULL;
+    }
+    PyObject *frames = PySequence_Fast(args[1], "frames are no sequence");
+    if (frames == NULL) {
+        return NULL;
+    }
+    place = judge_frames(&at, frames, place);
     Py_DECREF(frames);
-    return verdict == FAILED ? NULL : PyLong_FromSsize_t(place);
+    return place < 0 ? NULL : PyLong_FromSsize_t(place);
+}
+
+/* Frames of which the first ones are judged. */
+static PyObject *take_many(const session *at, PyObject *cipher, PyObject *data)
+{
+    PyObject *frames = transport_check(cipher) ? transport_receive((Transport *)cipher, data)
+                                               : PyObject_CallMethod(cipher, "receive", "O", data);
+    if (frames != NULL && !PyList_CheckExact(frames)) {
+        PyErr_SetString(PyExc_TypeError, "a cipher receives a list of frames");
+        Py_CLEAR(frames);
+    }
+    Py_ssize_t place = frames == NULL ? -1 : judge_frames(at, frames, 0);
+    if (place < 0 || PyList_SetSlice(frames, 0, place, NULL) < 0) {
+        Py_XDECREF(frames);
+        return NULL;
+    }
+    return frames;
+}
+
+PyObject *kernel_take(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    session at;
+    if (count != 5) {
+        return PyErr_Format(PyExc_TypeError, "take takes 5 arguments, %zd were given", count);
+    }
+    if (read_session(&at, args[2], args[3], args[4]) < 0) {
+        return NULL;
+    }
+    uint8_t header[FRAME_HEADER], payload[PAYLOAD_SIZE];
+    if (!transport_check(args[0]) ||
+        !transport_open_lone((Transport *)args[0], args[1], header, payload, PAYLOAD_SIZE)) {
+        return take_many(&at, args[0], args[1]);
+    }
+    enum verdict verdict = memcmp(header, share_header, sizeof share_header) == 0 ? judge_share(&at, payload) : OTHER;
+    if (verdict != OTHER) {
+        return verdict == FAILED ? NULL : PyList_New(0);
+    }
+    return Py_BuildValue("[(y#y#)]", (const char *)header, (Py_ssize_t)FRAME_HEADER, (const char *)payload,
+                         (Py_ssize_t)PAYLOAD_SIZE);
 }
 
 static PyType_Slot bench_slots[] = {

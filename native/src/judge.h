@@ -8,6 +8,8 @@ enum { PROVED_SIZE = 80 };
 
 extern PyType_Spec bench_spec;
 PyObject *kernel_judge(PyObject *module, PyObject *const *args, Py_ssize_t count);
+PyObject *kernel_take(PyObject *module, PyObject *const *args, Py_ssize_t count);
+PyObject *kernel_rows(PyObject *module, PyObject *const *args, Py_ssize_t count);
 
 /* Header and hash around an extranonce, by a Prover of this module. */
 void prover_header(const PyObject *prover, const uint8_t *extranonce, size_t size, uint32_t version, uint32_t ntime,

@@ -68,6 +68,10 @@ static int fill(PyObject *module)
 static PyMethodDef functions[] = {
     {"judge", (PyCFunction)(void (*)(void))kernel_judge, METH_FASTCALL,
      "judge(known, frames, start, (now, moment), (judged, entries, low)) -> place of the first frame not judged"},
+    {"take", (PyCFunction)(void (*)(void))kernel_take, METH_FASTCALL,
+     "take(cipher, data, known, (now, moment), (judged, entries, low)) -> the frames that are not judged"},
+    {"rows", (PyCFunction)(void (*)(void))kernel_rows, METH_FASTCALL,
+     "rows(entries, tip, tails) -> (hashes, body), or None"},
     {NULL, NULL, 0, NULL},
 };
 

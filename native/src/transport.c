@@ -71,6 +71,11 @@ static void transport_dealloc(Transport *self)
     Py_DECREF(type);
 }
 
+bool transport_check(const PyObject *object)
+{
+    return Py_TYPE(object)->tp_dealloc == (destructor)transport_dealloc;
+}
+
 static PyMethodDef transport_methods[] = {
     {"send", (PyCFunction)(void (*)(void))transport_send, METH_FASTCALL, "send(header, payload) -> sealed bytes"},
     {"send_many", (PyCFunction)transport_send_many, METH_O, "send_many(frames) -> sealed bytes of all"},

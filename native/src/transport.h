@@ -41,4 +41,11 @@ PyObject *transport_send(Transport *self, PyObject *const *args, Py_ssize_t coun
 PyObject *transport_send_many(Transport *self, PyObject *frames);
 PyObject *transport_receive(Transport *self, PyObject *data);
 
+/* Whether it is a Transport of this module. */
+bool transport_check(const PyObject *object);
+/* Open data that are a whole frame of this payload size, of a type that has passed, into header and payload.
+ * False if they are not, and nothing has happened then: `transport_receive` finds out what they are.
+ */
+bool transport_open_lone(Transport *self, PyObject *data, uint8_t header[FRAME_HEADER], uint8_t *payload, size_t size);
+
 #endif

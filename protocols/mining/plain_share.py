@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from protocols.mining.extranonce import ROLLABLE_SIZE
 from protocols.mining.prover import Prover
 from protocols.mining.share import GENERATION, SeenShares
+from protocols.noise.frame_cipher import FrameCipher
 from protocols.sv2.share_frame import SHARE
 
 PLAIN: Final = Struct(f"<6IB{ROLLABLE_SIZE}s")
@@ -64,11 +65,18 @@ entry to the second (hash, header, target, amount, key, False), for one above it
 (channel, sequence number).
 """
 
-Judge = Callable[[dict[int, Any], Sequence[tuple[bytes, bytes]], int, tuple[int, float], Found], int]
+Judge = Callable[[dict[int, Any], Sequence[tuple[bytes, bytes]], int, tuple[float, float], Found], int]
 """Judges frames from a place on up to one that is not its business; returns the place of that, or the end.
 
 Known are benches by channel_id << 32 | job_id; frames are headers and payloads; then the place, and the
 time, in Unix and in monotonic seconds. Neither blocks nor repetitions are its business.
+"""
+
+Take = Callable[
+    [FrameCipher, bytes, dict[int, Any], tuple[float, float], Found], Sequence[tuple[bytes, bytes]]
+]
+"""Opens the frames that sealed bytes complete and judges those that come first, as `Judge` does; returns the
+others. Raises what the cipher's `receive` does, and has judged nothing then.
 """
 
 
@@ -82,7 +90,7 @@ def judge(
     known: dict[int, Any],
     frames: Sequence[tuple[bytes, bytes]],
     start: int,
-    when: tuple[int, float],
+    when: tuple[float, float],
     found: Found,
     /,
 ) -> int:
@@ -128,3 +136,16 @@ def judge(
         entries.append(entry)
         judged.append((member, sequence, share_hash, work, False, entry))
     return len(frames)
+
+
+def take(
+    cipher: FrameCipher,
+    data: bytes,
+    known: dict[int, Any],
+    when: tuple[float, float],
+    found: Found,
+    /,
+) -> Sequence[tuple[bytes, bytes]]:
+    """As `Take` says, by any cipher."""
+    frames = cipher.receive(data)
+    return frames[judge(known, frames, 0, when, found) :]

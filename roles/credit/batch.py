@@ -5,9 +5,9 @@ each row takes 141 bytes: hash 32, header 80, and in ASCII digits, which SQL can
 the terms 12, block 1.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from struct import Struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from roles.runtime.storage import Connection
 
@@ -20,6 +20,7 @@ TAIL = b"%016d%012d%d"
 
 _ROW = Struct("32s80s16s12sc")
 _TERMS = slice(16, 28)
+_PREVIOUS = slice(4, 36)
 _INSERT = "INSERT INTO batch (first_seq, time, tip_no, size, body) VALUES (?, ?, ?, ?, ?)"
 _INSERT_BEHIND = (
     "INSERT INTO batch (first_seq, time, tip_no, size, body) SELECT ?, ?, ?, ?, ?"
@@ -68,16 +69,34 @@ def store(connection: Connection, first: int, time: int, runs: Sequence[tuple[in
     return records[-1][0] if records else 0
 
 
+def rows(
+    entries: list[Any], tip: bytes, tails: Mapping[bytes, tuple[int, int, bytes]]
+) -> tuple[list[bytes], bytes] | None:
+    """Hashes and body of rows that differ in nothing but their work: of one tip (previous hash, 32 bytes),
+    none of them a block, each with the target and amount that tails know of its key. None for others.
+
+    Entries are tuples of share hash, header, target, amount, key and whether it is a block.
+    """
+    parts: list[bytes] = []
+    for share_hash, header, target, amount, key, block in entries:
+        known = tails.get(key)
+        if (
+            known is None or known[0] != target or known[1] != amount or block
+            or header[_PREVIOUS] != tip
+        ):  # fmt: skip
+            return None
+        parts += (share_hash, header, known[2])
+    return parts[::PARTS], b"".join(parts)
+
+
 def store_behind(
-    connection: Connection, last: int, first: int, time: int, run: tuple[int, Sequence[bytes]]
+    connection: Connection, last: int, first: int, time: int, record: tuple[int, int, bytes]
 ) -> bool:
-    """Store a run of up to 64 rows as one record, if the last one is that which begins with row `last`.
+    """Store a record of a tip's number, size and body, if the last one is that which begins with row `last`.
 
     Returns whether it was so.
     """
-    tip_no, parts = run
-    values = (first, time, tip_no, len(parts) // PARTS, b"".join(parts), last)
-    return connection.execute(_INSERT_BEHIND, values).rowcount == 1
+    return connection.execute(_INSERT_BEHIND, (first, time, *record, last)).rowcount == 1
 
 
 def rows_from(connection: Connection, seq: int) -> Iterator[StoredRow]:

@@ -243,7 +243,7 @@ class Ledger:
             self._timer = loop.call_later(self.gather_s, self._begin)
 
     def _write(
-        self, entries: Sequence[Entry], done: Callable[[Outcome | None, BaseException | None], None]
+        self, entries: list[Entry], done: Callable[[Outcome | None, BaseException | None], None]
     ) -> None:
         now = int(self._clock() * 1000)
         register, roll = self._register, self._roll

@@ -14,6 +14,7 @@ from roles.credit import batch
 from roles.credit.register import Page, Register
 from roles.credit.shift_roll import Price, Pricing, ShiftRoll
 from roles.runtime import crash
+from roles.runtime.kernel import kernel
 from roles.runtime.storage import Connection, IntegrityError
 
 STORE_ID_SIZE = 16
@@ -122,7 +123,7 @@ def append(
     connection: Connection,
     register: Register,
     roll: ShiftRoll,
-    entries: Sequence[Entry],
+    entries: list[Entry],
     *,
     now: int,
 ) -> tuple[Outcome, int]:
@@ -149,7 +150,7 @@ def _append_plain(
     connection: Connection,
     register: Register,
     roll: ShiftRoll,
-    entries: Sequence[Entry],
+    entries: list[Entry],
     now: int,
 ) -> int | None:
     """The same by one statement, for new shares of one known tip on known terms, as most are, which open no
@@ -166,28 +167,22 @@ def _append_plain(
     page = register.present(tip)
     if page is None:
         return None
-    tails = register.tails
-    parts: list[bytes] = []
-    total = 0
-    for share_hash, header, target, amount, key, block in entries:
-        total += amount
-        terms = None if key is None else tails.get(key)
-        if terms is None or terms[0] != target or terms[1] != amount or block or header[_PREVIOUS] != tip:
-            return None
-        parts += (share_hash, header, terms[2])
-    if total >= roll.left:
+    found = (kernel().rows or batch.rows)(entries, tip, register.tails)
+    total = sum([entry[3] for entry in entries])
+    if found is None or total >= roll.left:
         return None
-    hashes = set(parts[:: batch.PARTS])
-    if len(hashes) < len(entries) or not (
-        page.rows.keys().isdisjoint(hashes) and page.older.keys().isdisjoint(hashes)
+    hashes, body = found
+    different, size = set(hashes), len(hashes)
+    if len(different) < size or not (
+        page.rows.keys().isdisjoint(different) and page.older.keys().isdisjoint(different)
     ):
         return None
-    if not batch.store_behind(connection, record, before + 1, time, (page.tip_no, parts)):
+    if not batch.store_behind(connection, record, before + 1, time, (page.tip_no, size, body)):
         return None
-    page.rows.update(zip(parts[:: batch.PARTS], range(before + 1, before + 1 + len(entries)), strict=True))
+    page.rows.update(zip(hashes, range(before + 1, before + 1 + size), strict=True))
     register.added(before + 1, time)
-    roll.take(connection, before + len(entries), total)
-    return before + len(entries)
+    roll.take(connection, before + size, total)
+    return before + size
 
 
 class _Addition:

@@ -3,7 +3,7 @@
 from protocols.bitcoin.target import work as work_of
 from protocols.mining.acknowledgement import Acknowledgements
 from protocols.mining.channel import ExtendedChannel, StandardChannel
-from protocols.mining.vardiff import Vardiff, probe_hashes, silence_s
+from protocols.mining.vardiff import RUSH_SHARES, Vardiff, probe_hashes, silence_s
 from protocols.sv2.mining import SetTarget
 from roles.pool.allowance import BURST_S
 from roles.pool.figures import Figures
@@ -27,9 +27,9 @@ class MinerChannel:
     """
 
     __slots__ = (
-        "_acks", "_declared", "_found_at", "_is_known", "_looked", "_new_shares", "_new_work", "_opened",
-        "_pace", "_terms", "_vardiff", "_wanted", "channel", "figures", "host", "number", "record", "tally",
-        "user",
+        "_declared", "_found_at", "_is_known", "_looked", "_new_shares", "_new_work", "_opened",
+        "_pace", "_terms", "_vardiff", "_wanted", "acks_made", "channel", "figures", "host",
+        "number", "record", "tally", "user",
     )  # fmt: skip
 
     def __init__(
@@ -61,7 +61,8 @@ class MinerChannel:
         self._is_known = is_known
         self._new_work = self._new_shares = 0
         self._found_at = now
-        self._acks: Acknowledgements | None = None
+        self.acks_made: Acknowledgements | None = None
+        """`acks`, if they have been asked for."""
         self._pace: Pace | None = None
         self._vardiff: Vardiff | None = None
 
@@ -78,9 +79,9 @@ class MinerChannel:
     @property
     def acks(self) -> Acknowledgements:
         """The shares that are durable and not answered yet."""
-        if self._acks is None:
-            self._acks = Acknowledgements(self.channel.channel_id, self._terms.ack_size)
-        return self._acks
+        if self.acks_made is None:
+            self.acks_made = Acknowledgements(self.channel.channel_id, self._terms.ack_size)
+        return self.acks_made
 
     @property
     def pace(self) -> Pace:
@@ -100,26 +101,33 @@ class MinerChannel:
     @property
     def hashes(self) -> int:
         """What a share of this miner takes in the long run, 0 where no share has told."""
+        self.count()
         return 0 if self._vardiff is None else self._vardiff.settled_hashes
 
     def hashrate(self, now: float) -> float:
         """The estimate in hashes a second, 0 before anything is known."""
+        self.count()
         return 0.0 if self._vardiff is None else self._vardiff.hashrate(now)
 
     def credit(self, work: int, now: float, shares: int) -> bool:
         """Count accepted shares; returns whether they come so fast that `adjust` should not wait."""
-        vardiff = self._vardiff or self.vardiff
-        # They are put into the figures once a second, with all others that came meanwhile.
+        # They are put into estimate and figures once a second, with all others that came meanwhile.
         self._new_work += work
-        self._new_shares += shares
+        self._new_shares = new = self._new_shares + shares
         self._found_at = now
-        return vardiff.accepted(work, shares) and vardiff.is_rushed(work_of(self.channel.target), now)
+        return new >= RUSH_SHARES and self._is_rushed(now)
+
+    def _is_rushed(self, now: float) -> bool:
+        self.count()
+        return self.vardiff.is_rushed(work_of(self.channel.target), now)
 
     def count(self) -> None:
-        """Put what is new into the figures."""
-        if self._new_shares and self.figures is not None:
-            self.figures.credit(self, self._new_work, self._found_at, self._new_shares)
-        self._new_work = self._new_shares = 0
+        """Put what is new into estimate and figures."""
+        if self._new_shares:
+            self.vardiff.accepted(self._new_work, self._new_shares)
+            if self.figures is not None:
+                self.figures.credit(self, self._new_work, self._found_at, self._new_shares)
+            self._new_work = self._new_shares = 0
 
     def refused(self, code: str) -> None:
         """Count a share that earns nothing."""
@@ -128,6 +136,7 @@ class MinerChannel:
 
     def is_due(self, now: float) -> bool:
         """Whether it is time for `adjust`: shares have come, or their absence may say something."""
+        self.count()
         vardiff = self._vardiff
         if vardiff is None:
             return now - self._looked >= silence_s(self._terms.shares_per_minute)
@@ -155,6 +164,7 @@ class MinerChannel:
         wanted = self._wanted
         if hashrate and high > low * CHANGED_RATE:
             self._declared = hashrate
+            self.count()
             self.vardiff.restart(now)
             self._looked = now
             wanted = probe_hashes(hashrate, self._terms.shares_per_minute)

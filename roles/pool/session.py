@@ -34,7 +34,7 @@ from roles.pool.recollection import ShareKeys
 from roles.pool.revival import Revived
 from roles.pool.roster import Addressing, Roster
 from roles.pool.share_desk import Judged, Submission
-from roles.pool.submissions import Submissions
+from roles.pool.submissions import SETTLE_AT, Submissions
 from roles.pool.turn import Turn
 from roles.runtime import crash
 from roles.runtime.sv2_connection import Plain, Sv2Connection
@@ -47,8 +47,6 @@ REQUEST_COST = 5
 looked at takes as much."""
 BREATH = 8
 """Requests answered before other connections have their turn; one may cost as much as a hundred shares."""
-SETTLE_AT = 40
-"""What a connection may use before its allowance is looked at."""
 SLICE = 64
 """Channels that are given work, looked at or closed before other connections have their turn."""
 JD_NOT_SUPPORTED = "jd-not-supported"
@@ -65,8 +63,6 @@ class Session:
         "_allowance",
         "_connection",
         "_floor",
-        "_heard_at",
-        "_owed",
         "_roster",
         "_setup",
         "_submissions",
@@ -79,9 +75,7 @@ class Session:
         self._roster = Roster(floor.workshop, floor.meters)
         self._allowance = Allowance(floor.terms.shares_per_s, floor.monotonic())
         keys = ShareKeys(is_point, floor.terms.keys, floor.meters.keys_forgotten)
-        self._submissions = Submissions(peer, floor, self._roster, keys)
-        self._owed = 0
-        self._heard_at = floor.monotonic()
+        self._submissions = Submissions(peer, floor, self._roster, keys, self._rest)
 
     async def run(self) -> None:
         """Set up, then serve until the peer goes."""
@@ -89,7 +83,7 @@ class Session:
             return
         self._floor.sessions.add(self)
         try:
-            await self._connection.hand_over(self._take)
+            await self._connection.hand_over(self._take, self._submissions.open)
         finally:
             self._floor.sessions.discard(self)
             self._submissions.end()
@@ -113,7 +107,7 @@ class Session:
         Yields where others may have their turn.
         """
         now, roster = self._floor.monotonic(), self._roster
-        if not roster.members and now - self._heard_at > self._floor.terms.idle_s:
+        if not roster.members and now - self._submissions.heard_at > self._floor.terms.idle_s:
             self._connection.close("no channel was opened", code="idle")
         due = roster.due(now) if roster.members else ()
         for start in range(0, len(due), SLICE):
@@ -148,12 +142,13 @@ class Session:
 
     def _take(self, frames: Sequence[Plain]) -> int:
         """Serve frames, up to the request after which others have their turn; returns how many."""
-        moment = self._heard_at = self._floor.monotonic()
-        taken = self._submissions.take_plain(frames, moment)
-        self._owed += taken
+        submissions = self._submissions
+        moment = submissions.heard_at = self._floor.monotonic()
+        taken = submissions.take_plain(frames, moment)
+        submissions.owed += taken
         if taken < len(frames):
             taken = self._take_others(frames, taken, moment)
-        if self._owed >= SETTLE_AT:
+        if submissions.owed >= SETTLE_AT:
             self._rest(moment)
         return taken
 
@@ -178,7 +173,7 @@ class Session:
                 self._submissions.tell(turn.replies)
             if turn.judged:
                 self._submissions.hand_in(turn.judged, turn.entries)
-        self._owed += turn.cost + len(turn.judged) + turn.refused
+        self._submissions.owed += turn.cost + len(turn.judged) + turn.refused
         return taken
 
     def _take_share(self, turn: Turn, payload: bytes) -> None:
@@ -221,7 +216,8 @@ class Session:
             turn.cost += REQUEST_COST - 1
 
     def _rest(self, moment: float) -> None:
-        pause, self._owed = self._allowance.use(self._owed, moment), 0
+        pause = self._allowance.use(self._submissions.owed, moment)
+        self._submissions.owed = 0
         if pause:
             self._floor.meters.throttled.inc()
             self._connection.hold()
@@ -283,7 +279,7 @@ class Session:
                 channel_id=roster.next_id,
                 open_channels=len(roster.members),
                 flags=self._flags,
-                now=self._heard_at,
+                now=self._submissions.heard_at,
                 group=roster.group,
                 host=self._connection.host,
                 revived=revived,

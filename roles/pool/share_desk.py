@@ -20,7 +20,6 @@ from protocols.sv2.layout import Message
 from protocols.sv2.mining import SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard
 from protocols.sv2.share_frame import ExtendedShare
 from protocols.sv2.tlv import Tlv, find_tlv
-from roles.credit.ledger import Told
 from roles.credit.ledger_rows import Entry, Fate, Outcome
 from roles.pool.books import BlockBook, ShareBook
 from roles.pool.disk import DiskWatch
@@ -28,7 +27,6 @@ from roles.pool.meters import Meters
 from roles.pool.miner_channel import MinerChannel
 from roles.pool.recollection import ShareKeys
 from roles.pool.terms import Terms
-from roles.runtime import crash
 from roles.runtime.errors import StorageError
 
 _log = logging.getLogger(__name__)
@@ -88,10 +86,11 @@ class ShareDesk:
         self, terms: Terms, ledger: ShareBook, blocks: BlockBook, meters: Meters, disk: DiskWatch
     ) -> None:
         self._terms = terms
-        self._ledger = ledger
         self._blocks = blocks
         self._meters = meters
-        self._disk = disk
+        self.disk = disk
+        self.enter = ledger.enter
+        """Makes shares durable, if the disk has room; has told what is nothing for the ledger, too."""
 
     def judge(
         self,
@@ -134,18 +133,6 @@ class ShareDesk:
             if amount:
                 entry = Entry(share_hash, header, target, amount, key, block)
         return Judged(member, share.sequence_number, share_hash, work_of(job.target), repeated, entry)
-
-    def enter(self, entries: list[Entry], told: Told, about: object) -> bool:
-        """Begin to make shares durable; False where there is nothing that the ledger can be given."""
-        if not entries or self._disk.is_low:
-            return False
-        crash.at("pool.shares-judged")
-        self._ledger.enter(entries, told, about)
-        return True
-
-    def follow(self, told: Told, about: object) -> None:
-        """Have told what has nothing for the ledger, behind what was entered before."""
-        self._ledger.enter((), told, about)
 
     def not_stored(self, shares: Iterable[Judged], error: StorageError) -> list[Message]:
         """The errors for shares that the ledger could not take."""
@@ -198,7 +185,7 @@ class ShareDesk:
         if repeated:
             # The first one is settled by now; where it came to nothing, nobody knows this one either.
             if share_hash not in member.channel.seen:
-                failed = LedgerFull if self._disk.is_low else ShareNotStored
+                failed = LedgerFull if self.disk.is_low else ShareNotStored
                 raise failed("the share of which this is a repetition was not stored")
             return False
         if entry is None:

@@ -32,18 +32,20 @@ class ShortWay:
     `forget` must be called whenever a job may have become stale, or a channel have gone.
     """
 
-    __slots__ = ("_judge", "_known", "_make", "_terms")
+    __slots__ = ("_judge", "_make", "_terms", "known", "opener")
 
     def __init__(self, terms: Terms, chosen: Kernel | None = None) -> None:
         self._terms = terms
         chosen = chosen or kernel()
         self._make, self._judge = chosen.bench, chosen.judge
-        self._known: dict[int, Any] = {}
+        self.opener = chosen.take
+        """Takes the short way with sealed bytes; `known` is what it asks for."""
+        self.known: dict[int, Any] = {}
 
     def forget(self) -> None:
         """Shares take the long way again."""
-        if self._known:
-            self._known = {}
+        if self.known:
+            self.known = {}
 
     def learn(self, member: MinerChannel, job: Job) -> None:
         """A share for this job of this channel has been accepted."""
@@ -53,8 +55,8 @@ class ShortWay:
         price = price_of(job.target, terms.rule.minimum)
         if price.threshold > MAX_THRESHOLD:
             return
-        if len(self._known) >= MAX_KNOWN:
-            self._known = {}
+        if len(self.known) >= MAX_KNOWN:
+            self.known = {}
         bench = Bench(
             member=member,
             pace=member.pace,
@@ -71,14 +73,14 @@ class ShortWay:
             work=work_of(job.target),
             key=channel.key,
         )
-        self._known[channel.channel_id << 32 | job.job_id] = self._make(bench)
+        self.known[channel.channel_id << 32 | job.job_id] = self._make(bench)
 
     def take(
         self,
         frames: Sequence[Plain],
         start: int,
-        when: tuple[int, float],
+        when: tuple[float, float],
         found: tuple[list[Judged], list[Entry], list[tuple[int, int]]],
     ) -> int:
         """Judge frames from `start` on as `plain_share.Judge` says; returns the place where that ends."""
-        return self._judge(self._known, frames, start, when, found)
+        return self._judge(self.known, frames, start, when, found)

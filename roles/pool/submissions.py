@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from protocols.mining.errors import DifficultyTooLow, ShareRefused, TooManyShares
+from protocols.noise.frame_cipher import FrameCipher
 from protocols.sv2.codec import encode
 from protocols.sv2.frame import Frame
 from protocols.sv2.mining import SubmitSharesError
@@ -26,6 +27,8 @@ from roles.runtime.sv2_connection import Plain
 
 MAX_UNSETTLED = 1_024
 """Shares of a connection that wait for the ledger, at which it is no longer read from."""
+SETTLE_AT = 40
+"""What a connection may use before its allowance is looked at."""
 
 _log = logging.getLogger(__name__)
 
@@ -61,11 +64,35 @@ class Submissions:
     """
 
     __slots__ = (
-        "_floor", "_flush", "_is_holding", "_keys", "_peer", "_roster", "_short", "_tip_number", "_unsettled",
-        "_waiting", "tells_notices",
+        "_floor",
+        "_flush",
+        "_is_holding",
+        "_keys",
+        "_pay",
+        "_peer",
+        "_roster",
+        "_short",
+        "_tip_number",
+        "_unsettled",
+        "_waiting",
+        "heard_at",
+        "owed",
+        "tells_notices",
     )  # fmt: skip
 
-    def __init__(self, peer: Peer, floor: Floor, roster: Roster, keys: ShareKeys) -> None:
+    def __init__(
+        self,
+        peer: Peer,
+        floor: Floor,
+        roster: Roster,
+        keys: ShareKeys,
+        pay: Callable[[float], None],
+    ) -> None:
+        self.heard_at = floor.monotonic()
+        """When the peer has sent something last, in monotonic seconds."""
+        self.owed = 0
+        """What it has used of its allowance, in shares; it has to `pay` when that is much."""
+        self._pay = pay
         self.tells_notices = False
         """Whether the peer has asked to hear what the mint does with its shares."""
         self._peer = peer
@@ -79,6 +106,31 @@ class Submissions:
         self._waiting: dict[MinerChannel, None] | None = None
         self._flush: asyncio.TimerHandle | None = None
 
+    def open(self, cipher: FrameCipher, data: bytes) -> Sequence[Plain]:
+        """Open sealed bytes and judge the plain shares that come first; returns the other frames.
+
+        Raises what the cipher does.
+        """
+        floor = self._floor
+        moment = self.heard_at = floor.monotonic()
+        tip, short = self._roster.tip_number, self._short
+        if tip != self._tip_number:
+            self._tip_number = tip
+            short.forget()
+        judged: list[Judged] = []
+        entries: list[Entry] = []
+        low: list[tuple[int, int]] = []
+        left = short.opener(cipher, data, short.known, (floor.clock(), moment), (judged, entries, low))
+        if low:
+            self.owed += len(low)
+            self.tell([self._refuse_low(*share) for share in low])
+        if judged:
+            self.owed += len(judged)
+            self.hand_in(judged, entries)
+        if self.owed >= SETTLE_AT:
+            self._pay(moment)
+        return left
+
     def take_plain(self, frames: Sequence[Plain], moment: float) -> int:
         """Judge the plain shares that come first, at `moment` in monotonic seconds; returns how many."""
         judged: list[Judged] = []
@@ -88,7 +140,7 @@ class Submissions:
         if tip != self._tip_number:
             self._tip_number = tip
             self._short.forget()
-        when = int(self._floor.clock()), moment
+        when = self._floor.clock(), moment
         taken = self._short.take(frames, 0, when, (judged, entries, low))
         if low:
             self.tell([self._refuse_low(*share) for share in low])
@@ -140,16 +192,19 @@ class Submissions:
     def hand_in(self, shares: list[Judged], entries: list[Entry]) -> None:
         """Have shares made durable, `entries` being theirs, and answer them then."""
         before = self._unsettled
-        self._unsettled = before + len(shares)
+        self._unsettled = unsettled = before + len(shares)
         desk = self._floor.desk
-        if not desk.enter(entries, self._told, shares):
-            if before:
-                desk.follow(self._passed, shares)
-            else:
-                self._passed(shares, None)
-        elif self._unsettled >= MAX_UNSETTLED and not self._is_holding:
-            self._is_holding = True
-            self._peer.hold()
+        if entries and not desk.disk.is_low:
+            if crash.is_armed:
+                crash.at("pool.shares-judged")
+            desk.enter(entries, self._told, shares)
+            if unsettled >= MAX_UNSETTLED and not self._is_holding:
+                self._is_holding = True
+                self._peer.hold()
+        elif before:
+            desk.enter((), self._passed, shares)
+        else:
+            self._passed(shares, None)
 
     def tell(self, frames: Sequence[Frame]) -> None:
         """Send frames, unless the connection has just ended."""
@@ -168,38 +223,42 @@ class Submissions:
 
     def _told(self, shares: list[Judged], outcome: Outcome | BaseException) -> None:
         """The ledger says what has become of shares: they are answered in the order of submission."""
-        self._unsettled -= len(shares)
-        if len(shares) == 1 and isinstance(outcome, Outcome) and outcome.records is None:
-            self._settle_one(shares[0], outcome)
-        else:
+        if len(shares) != 1 or not isinstance(outcome, Outcome) or outcome.records is not None:
+            self._unsettled -= len(shares)
             self._answer(shares, outcome)
-        self._read_on()
+        else:
+            # What `_answer` comes to for one new share, as most are.
+            self._unsettled -= 1
+            if crash.is_armed:
+                crash.at("pool.shares-durable")
+            member, sequence, _, work, _, _ = shares[0]
+            floor = self._floor
+            meters = floor.meters
+            meters.accepted.value += 1
+            meters.work.value += work
+            if member.channel.channel_id in self._roster.members:
+                self._settle_one(member, sequence, work)
+                if self.tells_notices:
+                    self._expect_notices(shares, outcome)
+        if self._is_holding:
+            self._read_on()
 
     def _passed(self, shares: list[Judged], _: Outcome | BaseException | None) -> None:
         """It is the turn of shares of which the ledger was given nothing."""
         self._unsettled -= len(shares)
         self._answer(shares, None)
-        self._read_on()
+        if self._is_holding:
+            self._read_on()
 
     def _read_on(self) -> None:
-        if self._is_holding and self._unsettled < MAX_UNSETTLED:
+        if self._unsettled < MAX_UNSETTLED:
             self._is_holding = False
             self._peer.release()
 
-    def _settle_one(self, share: Judged, outcome: Outcome) -> None:
-        """What `_answer` comes to for one new share, as most are."""
-        crash.at("pool.shares-durable")
-        member, sequence, _, work, _, _ = share
-        floor = self._floor
-        meters, now = floor.meters, floor.monotonic()
-        meters.accepted.value += 1
-        meters.work.value += work
-        if member.channel.channel_id not in self._roster.members:
-            return
+    def _settle_one(self, member: MinerChannel, sequence: int, work: int) -> None:
+        now = self._floor.monotonic()
         is_rushed = member.credit(work, now, 1)
-        answer = member.acks.add(sequence, work)
-        if self.tells_notices:
-            self._expect_notices([share], outcome)
+        answer = (member.acks_made or member.acks).add(sequence, work)
         if answer is None:
             self._wait(member)
         else:

@@ -97,6 +97,8 @@ class _Fuse:
 
 _fuse: _Fuse | None = None
 # The one global of its kind: a place deep in a library has no other way to know, and nobody else looks at it.
+is_armed = False
+"""Whether any place is; who passes one for each share asks first, since the call would be felt."""
 
 
 def arm(wish: str) -> None:
@@ -104,8 +106,9 @@ def arm(wish: str) -> None:
 
     Raises OperatorError for a name that is none.
     """
-    global _fuse  # noqa: PLW0603
+    global _fuse, is_armed  # noqa: PLW0603
     _fuse = _read(wish) if wish else None
+    is_armed = _fuse is not None
 
 
 def at(name: str) -> None:

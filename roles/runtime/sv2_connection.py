@@ -34,10 +34,15 @@ from shared_config.address import Address
 _log = logging.getLogger(__name__)
 
 Limit = Callable[[bytes], None]
+Opener = Callable[[FrameCipher, bytes], Sequence["Plain"]]
+"""Opens sealed bytes that came alone, does by itself what it can, and returns the frames that are left; it
+raises what the cipher does."""
 Plain = tuple[bytes, bytes]
 """A frame's 6 header bytes and its payload, not encrypted."""
 TURN = 256
 """Frames handed over before other connections have their turn."""
+SMALL = 8192
+"""Sealed bytes that hold no more frames than are handed over at once."""
 _NO_FRAMES: Sequence[Plain] = ()
 
 
@@ -92,13 +97,14 @@ class Sv2Connection(PeerStream[Frame]):
         self._written += len(data)
         transport.write(data)
 
-    async def hand_over(self, take: Callable[[Sequence[Plain]], int]) -> Never:
+    async def hand_over(self, take: Callable[[Sequence[Plain]], int], opener: Opener | None = None) -> Never:
         """Give `take` all frames from now on as they arrive, without a task's turn in between.
 
         It returns how many it has taken; the rest it is given later. Raises what it raises, and
-        ConnectionLost when the connection has ended and all that came before is taken.
+        ConnectionLost when the connection has ended and all that came before is taken. An `opener` comes
+        before it where nothing waits.
         """
-        self._consumer = consumer = Consumer(take, self._loop.create_future())
+        self._consumer = consumer = Consumer(take, self._loop.create_future(), opener)
         self._backlog = tuple((frame.header(), frame.payload) for frame in self._take_queue())
         try:
             if self._backlog or self.reason:
@@ -124,20 +130,25 @@ class Sv2Connection(PeerStream[Frame]):
         if consumer is None or noise is None or self._backlog or self._holds or self.reason:
             super().data_received(data)
             return
+        opener = consumer.opener
         try:
-            frames = noise.receive(data)
+            frames = noise.receive(data) if opener is None or len(data) > SMALL else opener(noise, data)
         except (NoiseError, Sv2Error) as error:
             self.abort(str(error), code=error.code)
             return
-        if len(frames) != 1:
+        if not frames:
+            return
+        if len(frames) > TURN:
             self._give(consumer, frames)
             return
-        # What `_give` comes to for one frame; the calls would be felt.
+        # What `_give` comes to; the calls would be felt.
         try:
-            if not consumer.take(frames):
-                self._keep(frames)
+            taken = consumer.take(frames)
         except (Sv2Error, ConnectionLost) as error:
             consumer.end(error)
+            return
+        if taken < len(frames):
+            self._keep(frames[taken:])
 
     def _arrived(self, data: bytes) -> None:
         try:
@@ -212,11 +223,17 @@ class Consumer:
     `take` tells how many of the frames are taken: all when it has ended.
     """
 
-    __slots__ = ("ended", "take")
+    __slots__ = ("ended", "opener", "take")
 
-    def __init__(self, take: Callable[[Sequence[Plain]], int], ended: asyncio.Future[None]) -> None:
+    def __init__(
+        self,
+        take: Callable[[Sequence[Plain]], int],
+        ended: asyncio.Future[None],
+        opener: Opener | None = None,
+    ) -> None:
         self.take = take
         self.ended = ended
+        self.opener = opener
 
     def give(self, frames: Sequence[Plain]) -> int:
         """Have frames taken; what taking them raises is its end."""
@@ -228,7 +245,7 @@ class Consumer:
 
     def end(self, error: BaseException) -> None:
         """There is no more."""
-        self.take = len
+        self.take, self.opener = len, None
         if not self.ended.done():
             self.ended.set_exception(error)
 

@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 
 from protocols.bitcoin.hashing import sha256d
 from protocols.mining import plain_share
-from protocols.mining.plain_share import Bench, BenchMaker, Judge
+from protocols.mining.plain_share import Bench, BenchMaker, Judge, Take
 from protocols.mining.prover import ProverMaker, PythonProver
 from protocols.mining.share import GENERATION, SeenShares
+from protocols.noise.errors import FrameForged
+from protocols.noise.frame_cipher import CipherMaker, PythonCipher
+from protocols.noise.handshake import Session
 from protocols.sv2.share_frame import SHARE
-from tests.native_kernel import native_kernel, native_prover
+from tests.native_kernel import native_cipher, native_kernel, native_prover
 
 
 @dataclass(frozen=True)
@@ -26,18 +29,20 @@ class Forms:
     prover: ProverMaker
     bench: BenchMaker
     judge: Judge
+    take: Take
+    cipher: CipherMaker
 
 
 def python() -> Forms:
-    return Forms(PythonProver, plain_share.make_bench, plain_share.judge)
+    return Forms(PythonProver, plain_share.make_bench, plain_share.judge, plain_share.take, PythonCipher)
 
 
 def native() -> Forms:
     native_kernel()
     from hashpool_kernel import Bench as NativeBench
-    from hashpool_kernel import judge
+    from hashpool_kernel import judge, take
 
-    return Forms(native_prover(), NativeBench, judge)
+    return Forms(native_prover(), NativeBench, judge, take, native_cipher)
 
 
 both = pytest.mark.parametrize("forms", [python, native])
@@ -82,7 +87,7 @@ class House:
         }  # fmt: skip
         self.bench = Bench(**(fields | changes))
         self._known = {7 << 32 | 3: forms.bench(self.bench)}
-        self._judge = forms.judge
+        self._judge, self._take = forms.judge, forms.take
         self.judged: list[Any] = []
         self.entries: list[Any] = []
         self.low: list[tuple[int, int]] = []
@@ -90,6 +95,11 @@ class House:
     def judge(self, *frames: Any, start: int = 0, moment: float = 10.0) -> int:
         """The place where judging ended."""
         return self._judge(self._known, frames, start, (NOW, moment), (self.judged, self.entries, self.low))
+
+    def take(self, cipher: Any, data: bytes) -> list[tuple[bytes, bytes]]:
+        """The frames that are left."""
+        found = self.judged, self.entries, self.low
+        return list(self._take(cipher, data, self._known, (NOW, 10.0), found))
 
 
 def proof(nonce: int = 0, version: int = VERSION) -> tuple[bytes, bytes]:
@@ -202,6 +212,69 @@ def test_each_share_takes_a_token_and_tokens_come_back_with_time(forms: Chosen) 
     assert (house.pace.tokens, house.pace.when) == (98.0, 1000.0)
 
 
+A, B = b"a" * 32, b"b" * 32
+OTHER: Final = (b"\0\0\x01\x03\0\0", b"abc")
+
+
+def accept(_: bytes) -> None:
+    pass
+
+
+@both
+@pytest.mark.parametrize("with_cipher", [python, native])
+def test_sealed_shares_are_judged_however_they_come_and_what_follows_is_left(
+    forms: Chosen, with_cipher: Chosen
+) -> None:
+    house, sender = House(forms(), target=ALL), PythonCipher(Session(b"", None, A, B), accept)
+    cipher = with_cipher().cipher(Session(b"", None, B, A), accept)
+    unknown = frame(job=9)
+    assert house.take(cipher, sender.send(*OTHER)) == [OTHER]
+    for nonce in range(3):
+        assert house.take(cipher, sender.send(*frame(nonce=nonce))) == []
+    assert house.take(cipher, sender.send(*unknown)) == [unknown]
+    whole = sender.send_many([frame(nonce=3), frame(nonce=4), OTHER, frame(nonce=5)])
+    assert house.take(cipher, whole[:100]) == []
+    assert house.take(cipher, whole[100:]) == [OTHER, frame(nonce=5)]
+    assert house.take(cipher, sender.send(*frame(nonce=6, size=15))) == [frame(nonce=6, size=15)]
+    assert house.take(cipher, sender.send(OTHER[0][:3] + HEADER[3:], frame()[1])) == [
+        (OTHER[0][:3] + HEADER[3:], frame()[1])
+    ]
+    assert [entry[0] for entry in house.entries] == [proof(nonce)[1] for nonce in range(5)]
+
+
+@both
+def test_a_share_that_does_not_authenticate_is_not_judged(forms: Chosen) -> None:
+    for place in (0, 5, 30, 78):
+        house, sender = House(forms()), PythonCipher(Session(b"", None, A, B), accept)
+        cipher = forms().cipher(Session(b"", None, B, A), accept)
+        assert house.take(cipher, sender.send(*frame(nonce=1))) == []
+        sealed = bytearray(sender.send(*frame(nonce=2)))
+        sealed[place] ^= 1
+        with pytest.raises(FrameForged):
+            house.take(cipher, bytes(sealed))
+        with pytest.raises(FrameForged):
+            house.take(cipher, sender.send(*frame(nonce=3)))
+        assert len(house.entries) == 1
+
+
+@both
+def test_a_limit_is_asked_about_the_first_share_and_what_it_raises_passes_through(forms: Chosen) -> None:
+    asked: list[bytes] = []
+
+    def limit(header: bytes) -> None:
+        asked.append(header)
+        if header != HEADER:
+            raise KeyError("refused")
+
+    house, sender = House(forms()), PythonCipher(Session(b"", None, A, B), accept)
+    cipher = forms().cipher(Session(b"", None, B, A), limit)
+    for nonce in range(3):
+        assert house.take(cipher, sender.send(*frame(nonce=nonce))) == []
+    assert asked == [HEADER]
+    with pytest.raises(KeyError):
+        house.take(cipher, sender.send(*OTHER))
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(
@@ -256,6 +329,19 @@ def test_the_native_judge_refuses_what_would_crash_it() -> None:
     for arguments in calls:
         with pytest.raises((TypeError, AttributeError, ValueError)):
             odd(*arguments)
+    no_cipher: Any = object()
+    for arguments in (
+        (),
+        (no_cipher, b"", {}, (NOW, 1.0), lists),
+        (type("Odd", (), {"receive": lambda *_: 5})(), b"", {}, (NOW, 1.0), lists),
+        (forms.cipher(Session(b"", None, B, A), accept), None, {}, (NOW, 1.0), lists),
+        (forms.cipher(Session(b"", None, B, A), accept), b"", [], (NOW, 1.0), lists),
+        (forms.cipher(Session(b"", None, B, A), accept), b"", {}, (NOW,), lists),
+        (forms.cipher(Session(b"", None, B, A), accept), b"", {}, (NOW, 1.0), lists[:2]),
+    ):
+        odd_take: Any = forms.take
+        with pytest.raises((TypeError, AttributeError)):
+            odd_take(*arguments)
     for strange in (5, (b"",), ("x", "y"), (b"abc", frame()[1])):
         assert odd({}, [strange], 0, (NOW, 1.0), lists) == 0
 

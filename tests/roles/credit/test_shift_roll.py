@@ -212,7 +212,7 @@ class _Store:
         self.register, self.roll = Register(), ShiftRoll(self.rule, PRICING, 0)
 
     def write(self, entries: Sequence[Entry], now: int, *, confirm: bool = True) -> None:
-        _, last = ledger_rows.append(self.connection, self.register, self.roll, entries, now=now)
+        _, last = ledger_rows.append(self.connection, self.register, self.roll, list(entries), now=now)
         if confirm:
             self.register.confirm(last)
             self.roll.confirm(last)

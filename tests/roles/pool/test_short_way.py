@@ -23,17 +23,20 @@ class Ways:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
         self.short = 0
         chosen = {"python": PYTHON, "native": None}.get(kind, PYTHON) or native_kernel()
+
+        def counting(way: Callable[..., Any]) -> Callable[..., Any]:
+            def count(*given: Any) -> Any:
+                judged, _, low = given[-1]
+                before = len(judged) + len(low)
+                answer = way(*given)
+                self.short += len(judged) + len(low) - before
+                return answer
+
+            return count
+
+        chosen = replace(chosen, judge=counting(chosen.judge), take=counting(chosen.take))
         monkeypatch.setattr("roles.pool.short_way.kernel", lambda: chosen)
         monkeypatch.setattr("roles.pool.workshop.kernel", lambda: chosen)
-        take = ShortWay.take
-
-        def count(way: ShortWay, frames: Any, start: int, when: Any, found: Any) -> int:
-            before = len(found[0]) + len(found[2])
-            place = take(way, frames, start, when, found)
-            self.short += len(found[0]) + len(found[2]) - before
-            return place
-
-        monkeypatch.setattr(ShortWay, "take", count)
         if kind == "long":
             monkeypatch.setattr(ShortWay, "learn", lambda *_: None)
 

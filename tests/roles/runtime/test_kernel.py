@@ -28,6 +28,8 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Any:
         "Signer": lambda addresses: ("signer", len(addresses)),
         "Transport": object,
         "judge": object,
+        "take": object,
+        "rows": object,
     }
     for name, value in attributes.items():
         setattr(module, name, value)
