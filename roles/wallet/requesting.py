@@ -55,7 +55,7 @@ async def ask(
 
 
 def read(text: str, mint_url: str) -> PaymentRequest:
-    """A request of somebody else that tokens of this mint can meet; raises RequestError, ForeignTokenError."""
+    """What somebody else asks for and tokens of this mint can be; raises RequestError, ForeignTokenError."""
     try:
         request = payment_request.decode(text)
         if request.lock is not None:
