@@ -14,6 +14,7 @@ _SETTINGS: Final = {
     "mint": "MintSettings",
     "template_provider": "TemplateProviderSettings",
     "regtest_node": "RegtestNodeSettings",
+    "solo_pool": "SoloPoolSettings",
     "proxy": "ProxySettings",
     "translator": "TranslatorSettings",
     "cpu_miner": "CpuMinerSettings",

@@ -51,6 +51,7 @@ DAEMONS: Final[tuple[str, ...]] = (
     "template_provider",
     "regtest_node",
     "cpu_miner",
+    "solo_pool",
 )
 
 

@@ -29,6 +29,7 @@ SIDES: Final = {
     "proxy": "miner",
     "translator": "miner",
     "cpu_miner": "miner",
+    "solo_pool": "pool",
 }
 ADDRESSES: Final[dict[str, tuple[str, ...]]] = {
     "regtest_node": ("rpc_address", "health_address"),
@@ -38,6 +39,7 @@ ADDRESSES: Final[dict[str, tuple[str, ...]]] = {
     "proxy": ("listen_address", "health_address", "wallet_api.address"),
     "translator": ("listen_address", "health_address"),
     "cpu_miner": ("address", "health_address"),
+    "solo_pool": ("listen_address", "health_address"),
 }
 SHARED_ADDRESSES: Final = {
     "pool": ("bitcoin.rpc_url", "mint.url", "mint.issuance_address", "template_provider.address"),

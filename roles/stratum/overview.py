@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import AliasChoices, Field
 
 from roles.runtime.api import Answer
+from roles.runtime.readiness import Readiness
 from roles.stratum.latencies import Latencies
 from roles.stratum.tally import Tally
 from roles.stratum.upstream_meters import UpstreamState
@@ -13,7 +14,7 @@ from roles.stratum.work_rate import WorkRate
 
 __all__ = [
     "HashRate", "HashRates", "Latency", "Miner", "MinerPage", "Shares", "Summary", "Upstream",
-    "Upstreams", "hash_rates", "latency", "shares", "text", "unix",
+    "Upstreams", "hash_rates", "latency", "of_session", "of_tally", "shares", "text", "unix",
 ]  # fmt: skip
 
 Count = Annotated[int, Field(ge=0)]
@@ -175,6 +176,64 @@ def hash_rates(rate: WorkRate, now: float, hashes: float = 0.0) -> HashRates:
         for told in (rate.estimate(window, now, hashes) for window in ("1m", "5m", "1h", "24h"))
     )
     return HashRates(minute=minute, five_minutes=five, hour=hour, day=day)
+
+
+def of_tally(
+    tally: Tally,
+    now: float,
+    *,
+    daemon: str,
+    miners: int,
+    remembered: int,
+    upstream: str | None,
+    readiness: Readiness,
+) -> Summary:
+    """What is told of all miners of a server for SV1, from their common tally at `now`."""
+    return Summary(
+        daemon=daemon,
+        started=unix(tally.rate.began, now),
+        miners=miners,
+        remembered=remembered,
+        hash_rate=hash_rates(tally.rate, now),
+        shares=shares(tally),
+        best_share=tally.best_difficulty,
+        last_share=None if tally.last is None else unix(tally.last, now),
+        ehash=None,
+        upstream=upstream,
+        ready=readiness.ready,
+        reasons=readiness.reasons,
+    )
+
+
+def of_session(
+    key: tuple[int, ...],
+    since: float,
+    tally: Tally,
+    now: float,
+    *,
+    worker: str,
+    agent: str,
+    address: str | None,
+    difficulty: float,
+    hashes: float,
+    ehash: int | None = None,
+) -> Miner:
+    """What is told of one SV1 miner that is connected `since`, from its tally at `now`."""
+    return Miner(
+        id=".".join(map(str, key)),
+        worker=text(worker),
+        user_agent=text(agent) or None,
+        address=address,
+        connected_since=unix(since, now),
+        known_since=unix(tally.rate.began, now),
+        difficulty=difficulty or None,
+        hash_rate=hash_rates(tally.rate, now, hashes),
+        shares=shares(tally),
+        best_share=tally.best_difficulty,
+        last_share=None if tally.last is None else unix(tally.last, now),
+        ehash=ehash,
+        worker_ehash=None,
+    )
 
 
 def shares(tally: Tally) -> Shares:

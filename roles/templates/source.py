@@ -85,6 +85,8 @@ class Source:
         self._ids = count(int(clock() * 1000) * 1024)
         self._told = ""
         self.current: NodeTemplate | None = None
+        self.down_since: float | None = time.monotonic()
+        """Since when the node gives no templates, in monotonic seconds; None while it does."""
         readiness.declare(CONDITION, "the node has not answered yet")
 
     async def run(self) -> None:
@@ -139,6 +141,7 @@ class Source:
         await self._refresh()
         self._backoff.reset()
         self._told = ""
+        self.down_since = None
         self._meters.node_up.set(1)
         self._readiness.met(CONDITION)
 
@@ -148,6 +151,8 @@ class Source:
             group.create_task(self._look())
 
     def _lost(self, error: NodeError) -> None:
+        if self.down_since is None:
+            self.down_since = time.monotonic()
         self._meters.node_up.set(0)
         self._meters.node_errors.labels(error.reason).inc()
         self._readiness.unmet(CONDITION, str(error))

@@ -7,9 +7,9 @@ from functools import partial
 from roles.runtime.api import Api, Endpoint
 from roles.runtime.readiness import Readiness
 from roles.stratum.latencies import Latencies
-from roles.stratum.miner_pages import Key, miner_endpoints, name_of, page
+from roles.stratum.miner_pages import Key, miner_endpoints, page
 from roles.stratum.mining_client import MiningClient
-from roles.stratum.overview import Miner, Summary, Upstreams, hash_rates, shares, text, unix
+from roles.stratum.overview import Miner, Summary, Upstreams, of_session, of_tally
 from roles.stratum.upstream_overview import upstreams
 from roles.translator.miner import Miner as Served
 from roles.translator.translator import Translator
@@ -41,20 +41,14 @@ class Overview:
 
     def summary(self) -> Summary:
         """All miners together."""
-        totals, now = self._translator.totals, self._loop.time()
-        return Summary(
+        return of_tally(
+            self._translator.totals,
+            self._loop.time(),
             daemon="translator",
-            started=unix(totals.rate.began, now),
             miners=len(self.present()),
             remembered=len(self._translator.roll),
-            hash_rate=hash_rates(totals.rate, now),
-            shares=shares(totals),
-            best_share=totals.best_difficulty,
-            last_share=None if totals.last is None else unix(totals.last, now),
-            ehash=None,
             upstream=self._client.upstream or None,
-            ready=self._readiness.ready,
-            reasons=self._readiness.reasons,
+            readiness=self._readiness,
         )
 
     def upstreams(self) -> Upstreams:
@@ -68,21 +62,18 @@ class Overview:
 
     def describe(self, key: Key, miner: Served) -> Miner:
         """What is told of one of them."""
-        session, now = miner.session, self._loop.time()
-        tally, identity = session.desk.tally, miner.identity
-        return Miner(
-            id=name_of(key),
-            worker=text(identity.user if identity else ""),
-            user_agent=text(miner.agent) or None,
+        session, identity = miner.session, miner.identity
+        tally = session.desk.tally
+        return of_session(
+            key,
+            session.since,
+            tally,
+            self._loop.time(),
+            worker=identity.user if identity else "",
+            agent=miner.agent,
             address=self._show_peer(session.peer),
-            connected_since=unix(session.since, now),
-            known_since=unix(tally.rate.began, now),
-            difficulty=session.told or None,
-            hash_rate=hash_rates(tally.rate, now, session.hashes),
-            shares=shares(tally),
-            best_share=tally.best_difficulty,
-            last_share=None if tally.last is None else unix(tally.last, now),
+            difficulty=session.told,
+            hashes=session.hashes,
             # Where the proxy's wallet holds the key, only the proxy knows.
             ehash=tally.ehash if identity and identity.key is not None else None,
-            worker_ehash=None,
         )
