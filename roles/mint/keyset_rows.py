@@ -40,6 +40,26 @@ def news(connection: Connection, *, seed: MintSeed, book: KeysetBook, everything
     return found
 
 
+def first(
+    connection: Connection,
+    seed: MintSeed,
+    unit: str,
+    now: int,
+    ring: KeyRing | None = None,
+    *,
+    input_fee_ppk: int = 0,
+) -> MintKeyset:
+    """The first keyset of a unit: as another process has stored it meanwhile, else as `create` makes it."""
+    chosen = ring or KeyRing(seed.raw)
+    keyset = derive(chosen, unit, 0, len(DENOMINATIONS), input_fee_ppk=input_fee_ppk)
+    _store(connection, seed, keyset, now)
+    row = connection.execute(
+        "SELECT * FROM keyset WHERE seed_fingerprint = ? AND unit = ? AND derivation_index = 0",
+        (seed.fingerprint, keyset.unit),
+    ).fetchone()
+    return _derive(row, seed, chosen)
+
+
 def create(
     connection: Connection,
     seed: MintSeed,
@@ -59,7 +79,15 @@ def create(
         (seed.fingerprint, unit),
     ).fetchone()
     keyset = derive(ring or seed.raw, unit, row["next"], len(DENOMINATIONS), input_fee_ppk=input_fee_ppk)
-    # Another process may have made the very same one meanwhile.
+    _store(connection, seed, keyset, now)
+    made = connection.execute(
+        "SELECT keyset_no FROM keyset WHERE keyset_id = ?", (keyset.keyset_id,)
+    ).fetchone()
+    return keyset.numbered(made["keyset_no"])
+
+
+def _store(connection: Connection, seed: MintSeed, keyset: MintKeyset, now: int) -> None:
+    """Keep a keyset, unless another process has made the very same one meanwhile."""
     connection.execute(
         "INSERT INTO keyset (keyset_id, unit, seed_fingerprint, derivation_index, denominations,"
         " input_fee_ppk, created_at) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -69,14 +97,10 @@ def create(
             seed.fingerprint,
             keyset.index,
             len(DENOMINATIONS),
-            input_fee_ppk,
+            keyset.input_fee_ppk,
             now,
         ),
     )
-    made = connection.execute(
-        "SELECT keyset_no FROM keyset WHERE keyset_id = ?", (keyset.keyset_id,)
-    ).fetchone()
-    return keyset.numbered(made["keyset_no"])
 
 
 def has_seed(connection: Connection) -> bool:

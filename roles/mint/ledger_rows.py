@@ -33,7 +33,7 @@ def register(
             (FIRST_SHIFT, unit, identity),
         )
         if unit not in units:
-            created.append(keyset_rows.create(connection, seed, unit, now, book.ring))
+            created.append(keyset_rows.first(connection, seed, unit, now, book.ring))
     return created
 
 
@@ -200,7 +200,7 @@ def _open_shift(
     known = connection.execute("SELECT 1 FROM keyset WHERE unit = ?", (after.unit,)).fetchone()
     if known is not None:
         return None
-    return keyset_rows.create(connection, seed, after.unit, now, ring)
+    return keyset_rows.first(connection, seed, after.unit, now, ring)
 
 
 def _create_quote(connection: Connection, state: LedgerState, verdict: Verdict, now: int) -> Verdict:

@@ -81,7 +81,7 @@ async def add_keyset(
     if any(keyset.unit == UNIT for keyset in book):
         return
     keyset = await database.write(
-        lambda c: keyset_rows.create(c, seed, UNIT, now, book.ring, input_fee_ppk=settings.input_fee_ppk)
+        lambda c: keyset_rows.first(c, seed, UNIT, now, book.ring, input_fee_ppk=settings.input_fee_ppk)
     )
     book.add(keyset)
     _log.info("a keyset is made", extra={"keyset": keyset.keyset_id, "unit": keyset.unit})
