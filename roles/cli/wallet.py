@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry
 from roles.cli.own_wallet import claim_into, key, read_secret
 from roles.cli.wallet_options import parse
 from roles.cli.wallet_reach import OWN, PATIENCE, mint_of, order, role_of, say
-from roles.cli.wallet_show import show, show_invoice
+from roles.cli.wallet_show import agrees, show, show_invoice
 from roles.runtime import sysexits
 from roles.runtime.errors import OperatorError
 from roles.runtime.secret import SecretFile
@@ -169,6 +169,17 @@ def mint(state: Path, options: argparse.Namespace) -> dict[str, Any]:
     return {**made, **order(state, options, {"order": "await", "quote": made["quote"]})}
 
 
+def melt(state: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Pay an invoice, after a question where a person can answer it; raises OperatorError and WalletError."""
+    most = options.max_fee
+    if not options.yes and not options.json and sys.stdin.isatty():
+        price = order(state, options, {"order": "price", "invoice": options.invoice})
+        if not agrees(price):
+            raise OperatorError("nothing was paid", exit_code=sysexits.OK)
+        most = price["fee_reserve"] if most is None else most
+    return order(state, options, {"order": "melt", "invoice": options.invoice, "max_fee": most})
+
+
 def consolidate(state: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Put small tokens together; raises OperatorError and WalletError."""
     wanted = {
@@ -257,6 +268,7 @@ ACTIONS: Final[dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]]] 
     "request": request,
     "receive": receive,
     "mint": mint,
+    "melt": melt,
     "consolidate": consolidate,
     "backup": backup,
     "restore": restore_into,

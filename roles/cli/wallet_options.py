@@ -14,6 +14,7 @@ PURPOSES: Final = {
     "request": "ask for tokens: a text that other wallets pay (creqA)",
     "receive": "take a token in: it is checked, and swapped at once for tokens that nobody else knows",
     "mint": "pay sats in: an invoice to be paid over Lightning, and the tokens for it",
+    "melt": "pay sats out: the mint pays a Lightning invoice for tokens",
     "consolidate": "put many small tokens together, a few at a time and at random times",
     "backup": "show the seed words, which restore the wallet",
     "restore": "find every token and every quote again from the seed words, into an empty store",
@@ -28,11 +29,12 @@ _OF_PROXY: Final = (
     "request",
     "receive",
     "mint",
+    "melt",
     "consolidate",
     "backup",
     "restore",
 )
-_OF_MINT: Final = ("send", "request", "receive", "mint", "consolidate", "restore", "claim", "list")
+_OF_MINT: Final = ("send", "request", "receive", "mint", "melt", "consolidate", "restore", "claim", "list")
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -87,6 +89,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
         action="store_true",
         help="do not wait for the payment; later commands see to it",
     )
+    melt = choices["melt"]
+    melt.add_argument("invoice", metavar="INVOICE", help="what a Lightning wallet shows: lnbc…")
+    melt.add_argument("--max-fee", type=_number, metavar="SATS", help="most to be set aside for the way")
+    melt.add_argument("--yes", action="store_true", help="do not ask before it is paid")
     consolidate = choices["consolidate"]
     consolidate.add_argument("--unit", metavar="UNIT", help="of this unit alone")
     consolidate.add_argument(
@@ -145,6 +151,12 @@ def _add_send(send: argparse.ArgumentParser) -> None:
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and 0 < int(text) < 1 << 31):
         raise argparse.ArgumentTypeError("a whole number above 0")
+    return int(text)
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) < 1 << 53):
+        raise argparse.ArgumentTypeError("a whole number")
     return int(text)
 
 

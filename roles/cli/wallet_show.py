@@ -113,6 +113,23 @@ def show_invoice(told: dict[str, Any], *, as_code: bool) -> None:
         qr.show(f"lightning:{told['invoice']}".upper())
 
 
+def agrees(price: dict[str, Any]) -> bool:
+    """Ask whether something is to be paid."""
+    what = f" for {printable(price['description'])}" if price["description"] else ""
+    Console(stderr=True, highlight=False).print(
+        f"pay [bold]{price['amount']:,}[/] sat{what}, and up to {price['fee_reserve']:,} for the way?"
+    )
+    return input("yes or no: ").strip().lower() in {"y", "yes"}
+
+
+def show_paid(console: Console, told: dict[str, Any]) -> None:
+    """What was paid out."""
+    console.print(f"[bold]{told['amount']:,}[/] sat paid out, for a fee of {told['fee']:,}")
+    if told["preimage"]:
+        console.print(f"proof of the payment (preimage): {printable(told['preimage'])}")
+    show_held(console, told["balance"])
+
+
 def show_minted(console: Console, told: dict[str, Any]) -> None:
     """What was paid in, or is to be paid."""
     if "minted" not in told:
@@ -274,6 +291,7 @@ SHOWN: Final[dict[str, Callable[[Console, dict[str, Any]], None]]] = {
     "request": show_request,
     "receive": show_received,
     "mint": show_minted,
+    "melt": show_paid,
     "consolidate": show_consolidated,
     "backup": show_words,
     "restore": show_restored,

@@ -19,7 +19,7 @@ from roles.wallet.amount import EHASH, SAT, is_ehash, parse_amount, parse_unit_n
 from roles.wallet.errors import MintError, MintUnreachable, MintWaitsError, RequestError
 from roles.wallet.handout import Handout
 from roles.wallet.locking import Draw, drawing
-from roles.wallet.mint_api import QUOTE_ID_LIMIT
+from roles.wallet.mint_api import INVOICE_LIMIT, QUOTE_ID_LIMIT
 from roles.wallet.wallet import Wallet
 
 Tell = Callable[[str], None]
@@ -43,6 +43,8 @@ class Desk:
             "request": self._request,
             "invoice": self._invoice,
             "await": self._await,
+            "price": self._price,
+            "melt": self._melt,
         }
 
     async def do(self, order: Order, tell: Tell = lambda _: None) -> dict[str, Any]:
@@ -166,6 +168,14 @@ class Desk:
         minted = await self._wallet.paying_in.wait(quote, tell)
         return {"minted": minted, "balance": await self._balance()}
 
+    async def _price(self, order: Order, _: Tell) -> dict[str, Any]:
+        return asdict(await self._wallet.paying_out.price(_invoice_text(order)))
+
+    async def _melt(self, order: Order, _: Tell) -> dict[str, Any]:
+        most = None if order.get("max_fee") is None else _number(order, "max_fee", 0, 1 << 53)
+        paid = await self._wallet.paying_out.pay(_invoice_text(order), max_fee=most)
+        return {**asdict(paid), "balance": await self._balance()}
+
     async def _balance(self) -> dict[str, int]:
         return await self._wallet.kit.database.read(balance)
 
@@ -223,6 +233,13 @@ def read_lock(order: Order, entropy: Callable[[int], bytes]) -> Draw | None:
     except CashuError as error:
         raise RequestError(f"no mint would ever open this lock: {error.detail}") from error
     return draw
+
+
+def _invoice_text(order: Order) -> str:
+    text = _text(order, "invoice", INVOICE_LIMIT)
+    if text is None:
+        raise RequestError("there is no invoice", hint="an invoice begins with lnbc or the like")
+    return text
 
 
 def _keys(order: Order, name: str) -> tuple[bytes, ...]:

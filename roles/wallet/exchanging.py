@@ -14,15 +14,16 @@ from protocols.cashu.token import Token, encode_v4
 from roles.runtime import crash
 from roles.runtime.errors import StorageError
 from roles.runtime.storage import Connection
-from roles.wallet import exchange, handout, history, invoice, purse, request
+from roles.wallet import exchange, handout, history, invoice, melting, purse, request
 from roles.wallet.errors import MintDishonest, MintError, MintRefused, MintUnreachable
 from roles.wallet.exchange import Exchange
 from roles.wallet.handout import Handout
 from roles.wallet.keyring import Output
 from roles.wallet.kit import Kit
+from roles.wallet.mint_api import MeltQuote
 from roles.wallet.purse import HeldProof
 from roles.wallet.scan import scan_keyset
-from roles.wallet.signatures import open_answer
+from roles.wallet.signatures import open_answer, open_one
 from roles.wallet.swap import open_outputs
 
 log = logging.getLogger(__name__)
@@ -37,11 +38,14 @@ _KEYSET_CODES = {12001, 12002, 12003}
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What an exchange came to: new tokens of ours, the token that was made for somebody else, the fee."""
+    """What an exchange came to: new tokens of ours, the token that was made for somebody else, the fee, the
+    proof of a payment.
+    """
 
     received: int
     fee: int
     token: Handout | None = None
+    preimage: str | None = None
 
 
 class Exchanger:
@@ -96,6 +100,8 @@ class Exchanger:
 
     async def _carry_out(self, kept: Exchange) -> Settled:
         try:
+            if kept.kind == "melt":
+                return await self._melted(kept, await melting.melt(self._kit, kept))
             signatures = await self._kit.mint.mint(kept.path, kept.body)
             return await self._answered(kept, signatures)
         except MintRefused as refusal:
@@ -110,6 +116,28 @@ class Exchanger:
         self._kit.meters.exchanges.labels(kept.kind, "disputed").inc()
         now = self._kit.clock_ms()
         await self._kit.database.write(lambda c: exchange.finish(c, kept.exchange_id, "disputed", now))
+
+    async def _melted(self, kept: Exchange, quote: MeltQuote) -> Settled:
+        outputs = self.outputs(kept)
+        change = list(quote.change)
+        if not change and outputs:
+            # Not every mint tells the change to who asks later.
+            signed = await self._kit.mint.restore([output.message for output in outputs])
+            change = [signature for _, signature in signed]
+        if len(change) > len(outputs):
+            raise MintDishonest("the mint gave more change than it was asked for")
+        keyset = await self._kit.keysets.keyset(kept.keyset_id)
+        pairs = zip(outputs, change, strict=False)
+        proofs = [open_one(keyset, output, signature) for output, signature in pairs]
+        now = self._kit.clock_ms()
+        short = replace(kept, outputs=kept.outputs[: len(proofs)])
+        crash.at("wallet.exchange-answered")
+        settled = await self._kit.database.write(
+            lambda c: settle(c, short, proofs, now, mint_url=self._kit.mint.url)
+        )
+        crash.at("wallet.exchange-settled")
+        self._kit.meters.exchanges.labels(kept.kind, "answered").inc()
+        return replace(settled, preimage=quote.preimage)
 
     async def _answered(self, kept: Exchange, signatures: Sequence[BlindSignature]) -> Settled:
         keyset = await self._kit.keysets.keyset(kept.keyset_id)
@@ -127,7 +155,7 @@ class Exchanger:
         if refusal.code in _LATER_CODES:
             raise MintUnreachable(str(refusal)) from refusal
         # An earlier, unanswered sending may have been carried out by a mint that repeats no answer.
-        signatures = await self._recovered(self.outputs(kept))
+        signatures = None if kept.kind == "melt" else await self._recovered(self.outputs(kept))
         if signatures is not None:
             return await self._answered(kept, signatures)
         if refusal.code in _KEYSET_CODES:
@@ -204,6 +232,7 @@ def settle(
         if wanted.given
     ]
     received = purse.put(connection, ours, None, now_ms)
+    fee = paid - received - int(kept.plan["amount"]) if kept.kind == "melt" else kept.fee
     token = None
     if given:
         token = _hand_out(connection, kept, given, now_ms, mint_url)
@@ -216,13 +245,13 @@ def settle(
         kept.unit,
         received - paid,
         now_ms,
-        fee=kept.fee,
+        fee=fee,
         note=kept.plan.get("memo"),
         token_id=None if token is None else token.token_id,
         exchange_id=kept.exchange_id,
     )
     exchange.finish(connection, kept.exchange_id, "answered", now_ms)
-    return Settled(received, kept.fee, token)
+    return Settled(received, fee, token)
 
 
 def token_text(mint_url: str, unit: str, given: Sequence[HeldProof], memo: str | None) -> str:

@@ -92,7 +92,7 @@ class Sender:
                 token = await self._kit.database.write(partial(self._as_they_are, amount, unit, memo, url))
                 if token is not None:
                     return token, 0
-            await self._make_room(amount, unit)
+            await self.make_room(amount, unit)
             try:
                 return await self._swap(amount, unit, memo, lock)
             except MintRefused:
@@ -124,10 +124,10 @@ class Sender:
         blinding = self._kit.keyring.blinding(held.proof.keyset_id, held.counter)
         return purse.HeldProof(held.proof, held.counter, held.state, blinding)
 
-    async def _make_room(self, amount: int, unit: str) -> None:
+    async def make_room(self, amount: int, unit: str) -> None:
         """Put small tokens together while it would take too many of them to pay a sum."""
         while True:
-            chosen = await self._kit.database.read(partial(_cover, amount, unit))
+            chosen = await self._kit.database.read(partial(cover, amount, unit))
             if len(chosen) <= self.inputs:
                 return
             await self._consolidation.merge(unit, _smallest(chosen, self.inputs))
@@ -151,7 +151,7 @@ class Sender:
         plan: Mapping[str, object],
         connection: Connection,
     ) -> Exchange:
-        chosen = _cover(amount, keyset.unit, connection)
+        chosen = cover(amount, keyset.unit, connection)
         fee = selection.fee_of(chosen, fees_ppk(connection, keyset.unit))
         change = sum(coin.amount for coin in chosen) - fee - amount
         ours = denominations(change, keyset.keys) if change else ()
@@ -192,7 +192,7 @@ def _smallest(coins: Sequence[Coin], count: int) -> list[bytes]:
     return [coin.y for coin in sorted(coins, key=lambda coin: coin.amount)[:count]]
 
 
-def _cover(amount: int, unit: str, connection: Connection) -> list[Coin]:
+def cover(amount: int, unit: str, connection: Connection) -> list[Coin]:
     """The tokens that pay a sum and their own fee; raises NotEnoughError."""
     fees = fees_ppk(connection, unit)
     coins = purse.coins(connection, unit)

@@ -46,6 +46,12 @@ def place(
     return tuple(placed)
 
 
+def place_blanks(connection: Connection, keyset: Keyset, count: int) -> tuple[Wanted, ...]:
+    """Outputs at new counters whose amounts the mint chooses (NUT-08)."""
+    first = request.reserve(connection, keyset.keyset_id, count) if count else 0
+    return tuple(Wanted(1, counter=first + offset, blank=True) for offset in range(count))
+
+
 def body_of(inputs: Sequence[Proof], outputs: Sequence[Output]) -> bytes:
     """The request of NUT-03."""
     spent = [proof.as_input().to_json() for proof in inputs]

@@ -27,6 +27,7 @@ from roles.wallet.mint_client import MintClient
 from roles.wallet.mint_link import MintLink
 from roles.wallet.minting import Minter
 from roles.wallet.paying_in import PayingIn
+from roles.wallet.paying_out import PayingOut
 from roles.wallet.quote import Quote
 from roles.wallet.receiving import Receiver
 from roles.wallet.schema import MIGRATIONS
@@ -70,6 +71,7 @@ class Wallet:
         self.receiver = Receiver(kit, self.exchanger, Unlocker(kit))
         self.consolidation = Consolidation(kit, self.exchanger)
         self.paying_in = PayingIn(kit, self.exchanger)
+        self.paying_out = PayingOut(kit, self.exchanger, self.sender)
         self.strangers = Strangers(kit.database, settings.max_identities)
         self.discovery = Discovery(kit, interval=settings.lookup_interval, on_found=self.minter.wake)
 

@@ -19,7 +19,9 @@ from protocols.cashu.denominations import input_fee
 from protocols.cashu.errors import CashuError
 from protocols.cashu.keyset import Keyset, derive_private_keys, keyset_id_v2, public_keys
 from protocols.cashu.models import BlindedMessage, BlindSignature, Proof
+from protocols.cashu.token import Token, encode_v4
 from protocols.ehash.quote_id import quote_id, shared_secret
+from protocols.lightning.invoice import decode
 
 UNIT = "hash_" + "02" * 33 + "_0"
 MINT_KEY = b"\x11" * 32
@@ -87,6 +89,10 @@ class FakeMint:
     spent: set[bytes] = field(default_factory=set)
     seen: list[tuple[str, bytes]] = field(default_factory=list)
     answers: dict[bytes, bytes] = field(default_factory=dict)
+    melts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    melt_inputs: dict[str, Any] = field(default_factory=dict)
+    fate: str = "PAID"
+    """What becomes of payments: PAID, PENDING, or UNPAID, which fails them."""
     before: Hook | None = None
     after: Hook | None = None
     page_size: int = 3
@@ -163,6 +169,12 @@ class FakeMint:
             return json.dumps(self._quote(path.rsplit("/", 1)[1]).to_json()).encode()
         if path == "/v1/mint/ehash/batch" and self.batches:
             return self._mint(raw, body["quotes"], body["quote_amounts"], body["outputs"], body["signatures"])
+        if path == "/v1/melt/quote/bolt11":
+            return json.dumps(self._melt_quote(body)).encode()
+        if path.startswith("/v1/melt/quote/bolt11/"):
+            return json.dumps(self.melts[path.rsplit("/", 1)[1]]).encode()
+        if path == "/v1/melt/bolt11":
+            return json.dumps(self._melt(body)).encode()
         if path == "/v1/swap":
             return self._swap(raw, body)
         if path == "/v1/mint/ehash":
@@ -255,6 +267,54 @@ class FakeMint:
         self.spent.update(ys)
         self.answers[raw] = json.dumps({"signatures": [each.to_json() for each in made]}).encode()
         return self.answers[raw]
+
+    def _melt_quote(self, body: Any) -> dict[str, Any]:
+        amount = (decode(body["request"]).amount_msat or 0) // 1000
+        name = f"melt{len(self.melts)}"
+        quote = {"quote": name, "amount": amount, "unit": "sat", "fee_reserve": 4, "state": "UNPAID"}
+        self.melts[name] = quote | {"expiry": int(self.clock()) + 900}
+        return self.melts[name]
+
+    def _melt(self, body: Any) -> dict[str, Any]:
+        quote = self.melts[body["quote"]]
+        if quote["state"] != "UNPAID":
+            if self.melt_inputs[body["quote"]] == body:
+                return quote
+            raise Refusal(20005, "pending")
+        ys = [secret_point(item["secret"]) for item in body["inputs"]]
+        if self.spent.intersection(ys):
+            raise Refusal(11001, "spent")
+        if self.fate == "UNPAID":
+            raise Refusal(20004, "no way was found")
+        self.melt_inputs[body["quote"]] = body
+        quote["state"] = "PENDING"
+        if self.fate == "PAID":
+            self.arrive(body["quote"])
+        return quote
+
+    def arrive(self, name: str, fee: int = 1) -> None:
+        """A payment arrives."""
+        quote, body = self.melts[name], self.melt_inputs[name]
+        self.spent.update(secret_point(item["secret"]) for item in body["inputs"])
+        left = sum(item["amount"] for item in body["inputs"]) - quote["amount"] - fee
+        amounts = [1 << bit for bit in range(left.bit_length()) if left >> bit & 1]
+        blanks = [BlindedMessage.from_json(item) for item in body.get("outputs", [])]
+        change = [
+            self.sign(BlindedMessage(amount, blank.keyset_id, blank.blinded), "sat").to_json()
+            for blank, amount in zip(blanks, amounts, strict=False)
+        ]
+        quote |= {"state": "PAID", "payment_preimage": "07" * 32, "change": change}
+
+    def give(self, url: str, amount: int, unit: str = "sat") -> str:
+        """A token of this mint, out of nothing."""
+        keyset = next(each for each in self.keysets.values() if each.public.unit == unit)
+        sizes = [1 << bit for bit in range(amount.bit_length()) if amount >> bit & 1]
+        proofs = []
+        for size in sizes:
+            secret = f"given {len(self.signed)} {size} {amount}"
+            point = bdhke.sign(keyset.private[size], secret_point(secret))
+            proofs.append(Proof(size, keyset.public.keyset_id, secret, point))
+        return encode_v4(Token(url, tuple(proofs), unit))
 
     def _is_signed(self, quote: FakeQuote, outputs: list[BlindedMessage], signature: bytes) -> bool:
         hashes = {
