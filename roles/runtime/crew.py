@@ -33,17 +33,23 @@ class Crew:
 
     async def run(self, work: Callable[[], T]) -> T:
         """The result of `work`, or what it raises; a caller who is cancelled leaves it running."""
+        return await self.submit(work)
+
+    def submit(self, work: Callable[[], T]) -> "asyncio.Future[T]":
+        """What will have the result of `work`, or what it raises; to cancel it leaves the work running."""
         if not self._threads:
             self._start()
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self.pending += 1
         self._queue.put((work, future))
-        return await future
+        return future
 
-    def close(self) -> None:
-        """Finish what was begun and end the threads; what waits is cancelled. Blocks for that long."""
+    def close(self, *, finish: bool = False) -> None:
+        """End the threads when they have done what was begun, and with `finish` what waits, which else is
+        cancelled. Blocks for that long.
+        """
         with contextlib.suppress(queue.Empty):
-            while (item := self._queue.get_nowait()) is not None:
+            while not finish and (item := self._queue.get_nowait()) is not None:
                 item[1].cancel()
         for _ in self._threads:
             self._queue.put(None)

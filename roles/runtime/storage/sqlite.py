@@ -5,7 +5,6 @@ one fsync; each stands in a savepoint of its own and fails alone. A write's resu
 commit that holds it (WAL, synchronous=FULL).
 """
 
-import asyncio
 import contextlib
 import fcntl
 import os
@@ -14,13 +13,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from sqlite3 import Connection, Row
 from typing import Literal, Self, TypeVar
 
 from prometheus_client import CollectorRegistry
 
+from roles.runtime.crew import Crew
 from roles.runtime.errors import CommitFailed, DatabaseInUse, DatabaseUnusable, ReadFailed
 from roles.runtime.storage.connection import Connection as Face
 from roles.runtime.storage.database import Database, Meter, Work, deliver
@@ -74,7 +73,7 @@ class SqliteDatabase(Database):
         self._lock = lock
         self._thread = threading.Thread(target=self._write_batches, name=f"write {path.name}", daemon=True)
         self._thread.start()
-        self._readers = ThreadPoolExecutor(1, thread_name_prefix=f"read {path.name}")
+        self._readers = Crew(f"read {path.name}", 1)
 
     @classmethod
     def open_file(
@@ -102,8 +101,7 @@ class SqliteDatabase(Database):
 
     async def read(self, fn: Callable[[Face], T]) -> T:
         """See `Database.read`."""
-        loop = asyncio.get_running_loop()
-        return await self._bounded(lambda: loop.run_in_executor(self._readers, self._snapshot, fn))
+        return await self._bounded(lambda: self._readers.submit(lambda: self._snapshot(fn)))
 
     def close(self) -> None:
         """See `Database.close`."""
@@ -113,7 +111,7 @@ class SqliteDatabase(Database):
             self._closed = True
             self._queue.put(None)
         self._thread.join()
-        self._readers.shutdown(wait=True)
+        self._readers.close(finish=True)
         self._reader.close()
         self._writer.close()
         os.close(self._lock)
