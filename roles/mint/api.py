@@ -8,17 +8,18 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from protocols.cashu.errors import CashuError, QuoteUnknownError
+from protocols.cashu.errors import CashuError, QuoteUnknownError, UnitUnsupportedError
 from protocols.cashu.fields import as_bytes, as_point
 from protocols.cashu.models import BlindSignature
-from roles.mint import description, operations
+from roles.mint import description, operations, shift_rows
 from roles.mint.errors import CountersBrokenError, OverloadedError
 from roles.mint.info import MintInfo
-from roles.mint.keysets import KeysetBook
+from roles.mint.keysets import KeysetBook, MintKeyset
 from roles.mint.lightning.errors import BackendError, BackendUnavailable
 from roles.mint.meters import Meters
 from roles.mint.request import QUOTE_ID_LIMIT
 from roles.mint.teller import SHARE_LIMIT, ShareClaim, Teller
+from roles.mint.views import PREFIXES, Views
 from roles.runtime.http import Handler, HttpRefusal, HttpServer, Operation, json_reply, read_json
 
 _CLAIM_HEADERS = ("Ehash-Key", "Ehash-Timestamp", "Ehash-Signature")
@@ -59,6 +60,7 @@ class MintApi:
         self._teller = teller
         self._book = book
         self._info = info
+        self._views = Views(book)
         self._socket = socket
 
     def add_routes(self, server: HttpServer) -> None:
@@ -68,6 +70,8 @@ class MintApi:
             ("GET", "/v1/keys", self._get_keys, operations.KEYS),
             ("GET", "/v1/keys/{keyset_id}", self._get_keyset, operations.KEYS),
             ("GET", "/v1/keysets", self._get_keysets, operations.KEYS),
+            ("GET", "/v1/ehash/shifts", self._get_shifts, operations.KEYS),
+            ("GET", "/v1/ehash/shifts/{of}", self._get_shift, operations.KEYS),
             ("POST", "/v1/swap", self._post_swap, operations.SWAP),
             ("POST", "/v1/checkstate", self._post_checkstate, operations.CHECK),
             ("POST", "/v1/restore", self._post_restore, operations.RESTORE),
@@ -79,18 +83,19 @@ class MintApi:
             ("POST", "/v1/mint/{method}", self._post_mint, operations.MINT),
             ("POST", "/v1/mint/{method}/batch", self._post_mint_batch, operations.MINT),
         )
-        for method, path, handler, operation in routes:
-            server.route(method, path, handler, operation)
-        if self._socket is not None:
-            server.lasting("/v1/ws", self._socket, operations.SOCKET)
+        for prefix in PREFIXES:
+            for method, path, handler, operation in routes:
+                server.route(method, prefix + path, handler, operation)
+            if self._socket is not None:
+                server.lasting(f"{prefix}/v1/ws", self._socket, operations.SOCKET)
         served = [(method, path) for method, path, _, _ in routes]
         server.route("GET", description.PATH, _telling(description.describe(served)), operations.INFO)
 
-    async def _get_info(self, _: web.Request) -> web.Response:
-        return json_reply(self._info.to_json(self._book))
+    async def _get_info(self, request: web.Request) -> web.Response:
+        return json_reply(self._info.to_json(await self._seen(request)))
 
-    async def _get_keys(self, _: web.Request) -> web.Response:
-        keysets = [keyset for keyset in self._book if keyset.active]
+    async def _get_keys(self, request: web.Request) -> web.Response:
+        keysets = [keyset for keyset in await self._seen(request) if keyset.active]
         return json_reply({"keysets": await self._teller.describe(keysets)})
 
     async def _get_keyset(self, request: web.Request) -> web.Response:
@@ -99,8 +104,23 @@ class MintApi:
         keyset = self._book.get(keyset_id)
         return json_reply({"keysets": await self._teller.describe([keyset])})
 
-    async def _get_keysets(self, _: web.Request) -> web.Response:
-        return json_reply({"keysets": [keyset.head() for keyset in self._book]})
+    async def _get_keysets(self, request: web.Request) -> web.Response:
+        return json_reply({"keysets": [keyset.head() for keyset in await self._seen(request)]})
+
+    async def _get_shifts(self, request: web.Request) -> web.Response:
+        limit = request.query.get("limit", str(shift_rows.PAGE))
+        if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:9]) <= shift_rows.PAGE):
+            raise HttpRefusal(
+                HTTPStatus.BAD_REQUEST, f"limit is a number from 1 to {shift_rows.PAGE}", code=0
+            )
+        told, cursor = await self._teller.shifts(request.query.get("after"), int(limit))
+        return json_reply({"shifts": [each.to_json() for each in told], "next_cursor": cursor})
+
+    async def _get_shift(self, request: web.Request) -> web.Response:
+        found = await self._teller.shift(request.match_info["of"].lower())
+        if found is None:
+            raise UnitUnsupportedError("no shift has this unit")
+        return json_reply(found.to_json())
 
     async def _post_swap(self, request: web.Request) -> web.Response:
         return _signatures(await self._teller.swap(await read_json(request)))
@@ -157,9 +177,26 @@ class MintApi:
         method = self._method(request)
         return _signatures(await self._teller.mint_batch(await read_json(request), method))
 
+    async def _seen(self, request: web.Request) -> Sequence[MintKeyset]:
+        """What the view that a request uses shows."""
+        unit = request.match_info.get("unit", "")
+        seen = await self._views.keysets(_view(request), unit)
+        if unit and not seen:
+            raise HttpRefusal(
+                HTTPStatus.NOT_FOUND, "the mint has no such unit", code=UnitUnsupportedError.code
+            )
+        return seen
+
     def _method(self, request: web.Request) -> str:
         """The method of the path, before the body is read; raises UnitUnsupportedError."""
         return self._teller.method(request.match_info["method"]).name
+
+
+def _view(request: web.Request) -> str:
+    """Which of PREFIXES a path has."""
+    if "unit" in request.match_info:
+        return PREFIXES[2]
+    return PREFIXES[1] if request.path.startswith(PREFIXES[1] + "/") else PREFIXES[0]
 
 
 def _telling(value: object) -> Handler:

@@ -16,7 +16,8 @@ _JSON: Final = "application/json"
 _TEXT: Final = (
     "Cashu, with the method ehash for shares of mining. Refusals carry the codes of the NUTs; who is told 429"
     " or 503 may send the same request again after Retry-After. A request that was carried out before is"
-    " answered as it was."
+    " answered as it was. /v1 shows the units of money alone, /hash/v1 the newest of ehash, /hash/UNIT/v1"
+    " one; every route is there under each."
 )
 
 
@@ -44,11 +45,22 @@ _SHARE_HEADERS: Final = {
     "Ehash-Signature": {"schema": {"type": "string", "pattern": "^[0-9a-f]{128}$"}},
 }
 
+_SHIFTS_QUERY: Final = {
+    "after": {"description": "The unit of a shift.", "schema": {"type": "string", "maxLength": 255}},
+    "limit": {"schema": {"type": "integer", "minimum": 1, "maximum": 100}},
+}
+
 ROUTES: Final[Mapping[tuple[str, str], Told]] = {
     ("GET", "/v1/info"): Told("What the mint is.", wire.Info),
     ("GET", "/v1/keys"): Told("The keysets that sign, with their keys.", wire.Keys),
     ("GET", "/v1/keys/{keyset_id}"): Told("One keyset with its keys.", wire.Keys),
     ("GET", "/v1/keysets"): Told("All keysets.", wire.Keysets),
+    ("GET", "/v1/ehash/shifts"): Told(
+        "Shifts, each issuer's newest first; the cursor is the unit to go on after.",
+        wire.Shifts,
+        query=_SHIFTS_QUERY,
+    ),
+    ("GET", "/v1/ehash/shifts/{of}"): Told("The shift of a unit.", wire.Shift),
     ("POST", "/v1/swap"): Told("Swap tokens.", wire.Signatures, wire.SwapAsked),
     ("POST", "/v1/checkstate"): Told("Whether tokens are spent.", wire.States, wire.StatesAsked),
     ("POST", "/v1/restore"): Told("Signatures once more.", wire.Restored, wire.RestoreAsked),
@@ -73,6 +85,7 @@ ROUTES: Final[Mapping[tuple[str, str], Told]] = {
 
 _NAMES: Final[Mapping[str, Any]] = {
     "keyset_id": {"type": "string", "pattern": "^([0-9a-f]{16}|[0-9a-f]{66})$"},
+    "of": {"type": "string", "pattern": "^hash_0[23][0-9a-f]{64}_(0|[1-9][0-9]{0,9})$"},
     "method": {"type": "string", "pattern": "^[a-z0-9_-]+$"},
     "quote_id": {"type": "string", "minLength": 1, "maxLength": 128},
 }

@@ -1,12 +1,12 @@
 """What the mint says of itself in /v1/info (NUT-06)."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from protocols.cashu.subscription import PROOF_STATE, melt_quote_kind, mint_quote_kind
-from roles.mint.keysets import KeysetBook
+from roles.mint.keysets import MintKeyset
 from roles.mint.method import EhashMethod, Method
 from roles.mint.request import Sizes
 from shared_config.mint import InfoSettings
@@ -27,7 +27,7 @@ class MintInfo:
     is_stopped: Callable[[], bool] = lambda: False
     methods: Sequence[Method] = (EhashMethod(),)
 
-    def to_json(self, book: KeysetBook) -> dict[str, object]:
+    def to_json(self, keysets: Iterable[MintKeyset]) -> dict[str, object]:
         """The body of /v1/info."""
         settings = self.settings
         contact = [{"method": each.method, "info": each.info} for each in settings.contact]
@@ -50,11 +50,11 @@ class MintInfo:
             "urls": [self.url, *settings.urls],
             "time": int(self.clock()),
             "max_array_length": self.sizes.array,
-            "nuts": self._nuts(book),
+            "nuts": self._nuts(keysets),
         }
 
-    def _nuts(self, book: KeysetBook) -> dict[str, object]:
-        units = list(dict.fromkeys(keyset.unit for keyset in book if keyset.active))
+    def _nuts(self, keysets: Iterable[MintKeyset]) -> dict[str, object]:
+        units = list(dict.fromkeys(keyset.unit for keyset in keysets if keyset.active))
         minting = [setting for method in self.methods for setting in method.settings(units)]
         melting = [setting for method in self.methods for setting in method.melt_settings(units)]
         return {

@@ -13,7 +13,7 @@ from protocols.cashu.lookup import LookupRequest, check_timestamp, verify
 from protocols.cashu.models import BlindedMessage, BlindSignature
 from protocols.cashu.subscription import PROOF_STATE, mint_quote_kind
 from protocols.ehash.shift import METHOD
-from roles.mint import quote_rows, rules, signatory, transaction
+from roles.mint import quote_rows, rules, shift_rows, signatory, transaction
 from roles.mint.cursor import CursorCodec
 from roles.mint.errors import CountersBrokenError
 from roles.mint.halts import WATCHDOG, Halts
@@ -24,6 +24,7 @@ from roles.mint.notice_board import NoticeBoard
 from roles.mint.quote import Quote
 from roles.mint.request import MintRequest, Sizes, SwapRequest, read_outputs, read_points, read_quote_ids
 from roles.mint.seed import MintSeed
+from roles.mint.shift_rows import ToldShift
 from roles.mint.signatory import Signatory
 from roles.runtime import crash
 from roles.runtime.storage import Database
@@ -87,6 +88,14 @@ class Teller:
         self._public_share_lookup = public_share_lookup
         self.sizes = sizes
         self.methods = {method.name: method for method in methods}
+
+    async def shifts(self, after: str | None, limit: int) -> tuple[list[ToldShift], str | None]:
+        """A page of shifts behind that of a unit, and the unit to go on after."""
+        return await self._database.read(lambda c: shift_rows.page(c, after, limit))
+
+    async def shift(self, unit: str) -> ToldShift | None:
+        """The shift of a unit."""
+        return await self._database.read(lambda c: shift_rows.find(c, unit))
 
     async def describe(self, keysets: Sequence[MintKeyset]) -> list[dict[str, object]]:
         """The items of /v1/keys; keys that are not at hand are derived."""

@@ -64,6 +64,31 @@ class Keysets(Told):
     keysets: list[KeysetHead]
 
 
+class Shift(Told):
+    """A stretch of an issuer's ledger; amounts in ehash, times in Unix seconds."""
+
+    unit: str
+    issuer: Point
+    shift: int
+    state: Literal["open", "closed"]
+    minimum_difficulty: int | None
+    """One ehash is 2 to this power hashes; null before the first share."""
+    valuation: Literal["target", "achieved"] | None
+    credited: Amount
+    """What all shares of it were credited with; fixed when it is closed."""
+    shares: int
+    first_share_at: int | None
+    closed_at: int | None
+    keysets: list[KeysetId]
+
+
+class Shifts(Told):
+    """A page of shifts."""
+
+    shifts: list[Shift]
+    next_cursor: str | None
+
+
 class Keys(Told):
     """Keysets with their keys."""
 

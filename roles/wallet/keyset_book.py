@@ -13,6 +13,10 @@ from roles.wallet.mint_api import KeysetHead
 from roles.wallet.mint_client import MintClient
 
 
+MAX_PAGES = 1000
+"""Pages of shifts that a mint is asked for."""
+
+
 class KeysetBook:
     """Keysets of one mint, from memory, from the store, or from the mint.
 
@@ -53,6 +57,7 @@ class KeysetBook:
         await self.refresh()
         with contextlib.suppress(MintRefused):
             self._take(await self._mint.keysets("/hash"))
+        await self._take_all_shifts()
         newest: dict[bytes, int] = {}
         for head in self._heads.values():
             if is_ehash(head.unit):
@@ -64,6 +69,16 @@ class KeysetBook:
                 if (name := Unit(issuer, shift).name) not in shown:
                     await self._look_at(name)
         return [await self.keyset(keyset_id) for keyset_id in self._heads]
+
+    async def _take_all_shifts(self) -> None:
+        """Ask for every shift that the mint ever had, a hundred at a time; other mints do not tell."""
+        with contextlib.suppress(MintRefused):
+            cursor: str | None = None
+            for _ in range(MAX_PAGES):
+                heads, cursor = await self._mint.shifts(cursor)
+                self._take(head for head in heads if head.keyset_id not in self._heads)
+                if cursor is None:
+                    return
 
     async def newest_ehash(self) -> str:
         """The unit of the newest shift; raises NoKeysetError."""

@@ -173,6 +173,19 @@ def read_page(value: object) -> tuple[list[QuoteState], str | None]:
     return quotes, None if cursor is None else as_text(cursor, "next_cursor", 1024)
 
 
+def read_shifts(value: object) -> tuple[list[KeysetHead], str | None]:
+    """The keysets of one page of shifts and the cursor to the next; whether they sign is not told."""
+    body = as_object(value, "shifts")
+    cursor = body.get("next_cursor")
+    heads = []
+    for item in as_array(body.get("shifts"), "shifts"):
+        shift = as_object(item, "shift")
+        unit = as_text(shift.get("unit"), "unit", UNIT_LIMIT).lower()
+        ids = as_array(shift.get("keysets"), "keysets")
+        heads += [KeysetHead(as_keyset_id(each), unit, active=True) for each in ids]
+    return heads, None if cursor is None else as_text(cursor, "next_cursor", UNIT_LIMIT)
+
+
 def _point(item: Mapping[str, object], name: str) -> bytes | None:
     return None if item.get(name) is None else as_point(item[name], name)
 

@@ -21,6 +21,7 @@ from roles.wallet.mint_api import (
     MintInfo,
     QuoteState,
     read_page,
+    read_shifts,
 )
 
 T = TypeVar("T")
@@ -70,6 +71,11 @@ class MintClient:
             return [KeysetHead.from_json(item) for item in keysets]
 
         return await self._call("GET", f"{view}/v1/keysets", None, read)
+
+    async def shifts(self, after: str | None) -> tuple[list[KeysetHead], str | None]:
+        """GET /v1/ehash/shifts: the keysets of a page of shifts, and the cursor to the next page."""
+        path = "/v1/ehash/shifts" if after is None else f"/v1/ehash/shifts?after={after}"
+        return await self._call("GET", path, None, read_shifts)
 
     async def keys(self, keyset_id: str) -> Keyset:
         """GET /v1/keys/{id}; the id is checked against the keys."""

@@ -1,9 +1,10 @@
 """Restore: from the seed's words alone, every token and every quote that is not minted yet.
 
-Tokens first (NUT-13: outputs derived anew for every keyset of the mint, until three batches of 100 in a row
-were never signed), then quotes by key, index after index until a thousand keys in a row were never used. The
-mint's word on what it has issued to these keys tells whether tokens stand behind a wider gap, as a mint that
-refused for long leaves it; they are searched for before anything is minted, so that no counter serves twice.
+Quotes are found by key, index after index until a thousand keys in a row were never used, and tokens by
+NUT-13: outputs derived anew for every keyset of the mint, until three batches of 100 in a row were never
+signed, or one in shifts of which the mint has issued nothing to these keys. The mint's word on what it has
+issued to these keys tells whether tokens stand behind a wider gap, as a mint that refused for long leaves it;
+they are searched for before anything is minted, so that no counter serves twice.
 Each step only adds, so a restore that was cut short is simply run again.
 """
 
@@ -61,9 +62,11 @@ async def restore(wallet: Wallet, progress: Callable[[str], None] = lambda _: No
     """
     kit = wallet.kit
     keysets = await kit.keysets.everything()
-    for keyset in keysets:
-        await _scan(wallet, keyset, 0, progress)
     survey = await _find_quotes(wallet)
+    for keyset in keysets:
+        # Where this wallet never mined it holds at most what it was paid: nothing is behind a gap there.
+        is_others = keyset.unit.startswith("hash_") and not survey.issued[keyset.unit]
+        await _scan(wallet, keyset, 0, progress, empty=1 if is_others else EMPTY_BATCHES)
     if survey.found:
         progress(f"{survey.found} quotes to mint")
     for unit, issued in survey.issued.items():
@@ -80,9 +83,15 @@ def _result(connection: Connection, keysets: int, quotes: int) -> Restored:
     return Restored(keysets, proofs, spent, quotes, quote.waiting(connection)[0], balance)
 
 
-async def _scan(wallet: Wallet, keyset: Keyset, first: int, progress: Callable[[str], None]) -> Found:
+async def _scan(
+    wallet: Wallet,
+    keyset: Keyset,
+    first: int,
+    progress: Callable[[str], None],
+    empty: int = EMPTY_BATCHES,
+) -> Found:
     """Find and keep a keyset's tokens from a counter on."""
-    found = await scan_keyset(wallet.kit.mint, wallet.kit.keyring, keyset, first)
+    found = await scan_keyset(wallet.kit.mint, wallet.kit.keyring, keyset, first, empty_batches=empty)
     await _keep(wallet, keyset.keyset_id, found)
     if found.proofs:
         progress(f"{keyset.unit}: {len(found.proofs)} tokens")

@@ -29,14 +29,16 @@ async def scan_keyset(
     keyset: Keyset,
     first_counter: int = 0,
     progress: Callable[[int], None] = lambda _: None,
+    *,
+    empty_batches: int = EMPTY_BATCHES,
 ) -> Found:
-    """All tokens of a keyset from a counter on, until three batches of 100 in a row hold none.
+    """All tokens of a keyset from a counter on, until some batches of 100 in a row hold none.
 
     `progress` is called with the number of tokens of each batch. Raises what the client raises.
     """
     proofs: list[HeldProof] = []
     counter, empty = first_counter, 0
-    while empty < EMPTY_BATCHES:
+    while empty < empty_batches:
         found = await recover(mint, keyring, keyset, [*range(counter, counter + BATCH)])
         proofs += found
         progress(len(found))

@@ -46,7 +46,7 @@ class ForeignMint:
             quotes = [{"quote": wallet.quote(row), "amount": amount} for amount, row in rows]
         issuer.link.close()
         return {
-            "url": self.url,
+            "url": f"{self.url}/hash",
             "unit": wallet.keyset.unit,
             "method": "ehash",
             "privkey": wallet.secret.hex(),

@@ -141,7 +141,7 @@ class Wallet:
 
     async def begin(self) -> "Wallet":
         """Learn the mint's keys."""
-        for item in (await self.get("/v1/keys"))["keysets"]:
+        for item in (await self.get("/hash/v1/keys"))["keysets"]:
             keyset = Keyset.from_json(item)
             self.keysets[keyset.unit] = keyset
         self.keyset = self.keysets[self._unit]
