@@ -12,7 +12,6 @@ from roles.wallet.errors import MintDishonest, MintRefused, MintUnreachable, NoK
 from roles.wallet.mint_api import KeysetHead
 from roles.wallet.mint_client import MintClient
 
-
 MAX_PAGES = 1000
 """Pages of shifts that a mint is asked for."""
 
