@@ -7,6 +7,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
@@ -27,12 +28,13 @@ ACTIONS: Final = {
     "pause": "stop issuing, or one method or unit, until `resume`; also over restarts",
     "resume": "let go on what `pause` has stopped",
     "quote": "look at a quote, or mend it",
+    "backup": "copy the store to a file while the mint serves",
     "watchdog": "whether the ledger's counters are what its rows sum to",
     "journal": "what was done here, the newest first",
 }
 _TIMEOUT_S: Final = 60.0
-_COUNT_S: Final = 3600.0
-"""Counting all rows takes a minute for some tens of millions."""
+_LONG_S: Final = 3600.0
+"""Counting or copying all rows takes a minute for some tens of millions."""
 _PIPE_WIDTH: Final = 200
 
 
@@ -45,7 +47,7 @@ def main(argv: list[str]) -> int:
     options = parse(argv)
     state = development_state(options.state, options.port_offset)
     try:
-        timeout_s = _COUNT_S if options.action == "watchdog" else _TIMEOUT_S
+        timeout_s = _LONG_S if options.action in {"watchdog", "backup"} else _TIMEOUT_S
         told = ask(state / ROLE / SOCKET, order(options), timeout_s=timeout_s)
     except OperatorError as error:
         print(f"hashpool mint: {error}", file=sys.stderr)
@@ -95,6 +97,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "--paid", type=int, metavar="AMOUNT", help="what was paid for it, where the mint does not know"
     )
     quote.add_argument("--reason", metavar="TEXT", help="why; kept in the journal")
+    commands["backup"].add_argument("file", type=Path, metavar="FILE", help="one that is not there yet")
     watchdog = commands["watchdog"]
     watchdog.add_argument(
         "what",
@@ -145,6 +148,8 @@ def order(options: argparse.Namespace) -> dict[str, Any]:
             }
         case "quote":
             return {"order": "quote", "quote": options.quote}
+        case "backup":
+            return {"order": "backup", "path": str(options.file.absolute())}
         case "watchdog":
             orders = {"state": "watchdog", "run": "recount", "clear": "clear"}
             reason = {"reason": options.reason} if options.what == "clear" else {}

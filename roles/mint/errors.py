@@ -6,6 +6,7 @@
     ├── KeysetMismatchError     a stored keyset does not come from the seed
     ├── OrderUnreadable         what was asked at the local socket is no order
     ├── RotationRefused         a unit that is not there, or is not rotated by hand
+    ├── PauseRefused            nothing of that name is here to be stopped
     ├── RepairRefused           a quote that is not there, or is not to be mended so
     └── StillDifferent          what stopped the mint is as it was
     Exception
@@ -32,6 +33,12 @@ class OrderUnreadable(OperatorError):
 
 class RotationRefused(OperatorError):
     """A keyset that cannot be made by hand."""
+
+    exit_code = sysexits.DATA
+
+
+class PauseRefused(OperatorError):
+    """A method or unit that the mint does not have."""
 
     exit_code = sysexits.DATA
 

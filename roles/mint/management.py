@@ -6,15 +6,21 @@ Each change is journaled in the write that makes it, and logged.
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, assert_never
 
+from protocols.cashu.subscription import mint_quote_kind
 from roles.mint import journal, repair, rotation
+from roles.mint.errors import PauseRefused
 from roles.mint.halts import WATCHDOG, Halts
 from roles.mint.info import version_text
+from roles.mint.notice_board import NoticeBoard
 from roles.mint.orders import (
     AnyOrder,
+    Backup,
+    BackupTold,
     Clear,
     CorrectQuote,
     DoneTold,
@@ -40,6 +46,7 @@ from roles.mint.orders import (
     read_order,
 )
 from roles.mint.seed import MintSeed
+from roles.mint.store import SEED_NAME
 from roles.mint.watchdog import Watchdog
 from roles.runtime.local_socket import Tell
 from roles.runtime.readiness import Readiness
@@ -59,6 +66,9 @@ class Bench:
     watchdog: Watchdog
     readiness: Readiness
     url: str
+    directory: Path
+    methods: Sequence[str]
+    board: NoticeBoard
     book_changed: Callable[[], Awaitable[None]]
     clock: Callable[[], float] = time.time
 
@@ -86,6 +96,7 @@ class Management:
             case Rotate():
                 return await self._rotate(order)
             case Pause():
+                await self._check_scope(order.scope)
                 return DoneTold(changed=await bench.halts.stop(order.scope, order.reason))
             case Resume():
                 return DoneTold(changed=await bench.halts.release(order.scope, order.reason))
@@ -93,6 +104,8 @@ class Management:
                 return await self._look(order.quote)
             case CorrectQuote():
                 return await self._correct(order)
+            case Backup():
+                return await self._backup(Path(order.path))
             case LookAtWatchdog():
                 return self._watchdog()
             case Recount():
@@ -122,6 +135,31 @@ class Management:
             halts=[HaltTold.model_validate(halt) for halt in bench.halts.current],
             keysets=counts[0],
             active_keysets=counts[1],
+        )
+
+    async def _check_scope(self, scope: str) -> None:
+        """A name that is nobody's would stop nothing, and seem to."""
+        kind, _, name = scope.partition(":")
+        bench = self._bench
+        if kind == "method" and name not in bench.methods:
+            raise PauseRefused(
+                f"there is no method {name!r} here", hint=f"there are {', '.join(bench.methods)}"
+            )
+        if kind == "unit" and not (await bench.database.read(lambda c: _keysets(c, name, 1))).keysets:
+            raise PauseRefused(f"there is no unit {name!r} here", hint="`keysets` lists them")
+
+    async def _backup(self, path: Path) -> BackupTold:
+        bench = self._bench
+        began = time.monotonic()
+        size = await bench.database.backup(path)
+        took_s = round(time.monotonic() - began, 3)
+        detail = f"{size} bytes in {took_s} s"
+        await bench.database.write(
+            lambda c: journal.record(c, int(bench.clock()), "backup", str(path), detail)
+        )
+        _log.info("the store was copied", extra={"path": str(path), "bytes": size, "took_s": took_s})
+        return BackupTold(
+            path=str(path), size_bytes=size, took_s=took_s, secret=str(bench.directory / SEED_NAME)
         )
 
     def _watchdog(self) -> WatchdogTold:
@@ -167,6 +205,8 @@ class Management:
         )
         if changed:
             _log.warning("a quote was corrected", extra={"reason": order.reason})
+            told = await self._look(order.quote)
+            bench.board.post(mint_quote_kind(told.method), [told.quote])
         return DoneTold(changed=changed)
 
 

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from roles.mint.halts import Halts
 from roles.mint.keyset_gauges import KeysetGauges
 from roles.mint.management import SOCKET_NAME, Bench, Management
 from roles.mint.meters import Meters
+from roles.mint.notice_board import NoticeBoard
 from roles.mint.seed import MintSeed
 from roles.mint.watchdog import Watchdog
 from roles.runtime.local_socket import LocalServer
@@ -33,13 +34,17 @@ class Office:
         settings: MintSettings,
         directory: Path,
         url: str,
+        methods: Sequence[str],
+        board: NoticeBoard,
         book_changed: Callable[[], Awaitable[None]],
     ) -> None:
         self._halts = halts
         self._readiness = readiness
         self._watchdog = Watchdog(database, halts, settings.watchdog, meters.registry, meters.alarm)
         self._gauges = KeysetGauges(database, meters.registry, settings.metric_keysets)
-        bench = Bench(database, seed, halts, self._watchdog, readiness, url, book_changed)
+        bench = Bench(
+            database, seed, halts, self._watchdog, readiness, url, directory, methods, board, book_changed
+        )
         self._socket = LocalServer(directory / SOCKET_NAME, Management(bench).answer)
 
     async def open(self) -> None:

@@ -73,6 +73,13 @@ class CorrectQuote(Order):
     reason: Reason
 
 
+class Backup(Order):
+    """Copy the store to a file, of an absolute path."""
+
+    order: Literal["backup"]
+    path: str = Field(pattern=r"^/", max_length=4_000)
+
+
 class LookAtWatchdog(Order):
     """What the watchdog has found."""
 
@@ -107,6 +114,7 @@ AnyOrder = (
     | Resume
     | LookAtQuote
     | CorrectQuote
+    | Backup
     | LookAtWatchdog
     | Recount
     | Clear
@@ -217,6 +225,17 @@ class QuoteTold(Told):
     locked: bool
     updated_at: int
     issues: list[IssueTold]
+
+
+class BackupTold(Told):
+    """Where the copy is, its bytes and how long it took; `secret` is the file that it is worth nothing
+    without.
+    """
+
+    path: str
+    size_bytes: int
+    took_s: float
+    secret: str
 
 
 class WatchdogTold(Told):

@@ -118,6 +118,15 @@ class Mint:
         book.seek = self._keysets.seek
         self._meters = Meters(daemon.metrics)
         self._halts = Halts(database, time.time)
+        self._board = NoticeBoard()
+        bolt11 = daemon.config.bolt11
+        self.lightning = (
+            None
+            if bolt11.backend == "off"
+            else open_lightning(
+                bolt11, database, daemon.state, self._halts, daemon.metrics, board=self._board
+            )
+        )
         self.office = Office(
             database,
             seed,
@@ -127,16 +136,9 @@ class Mint:
             settings=daemon.config,
             directory=daemon.state,
             url=daemon.shared.mint.url,
+            methods=[method.name for method in self._methods()],
+            board=self._board,
             book_changed=partial(self._keysets.refresh, everything=True),
-        )
-        self._board = NoticeBoard()
-        bolt11 = daemon.config.bolt11
-        self.lightning = (
-            None
-            if bolt11.backend == "off"
-            else open_lightning(
-                bolt11, database, daemon.state, self._halts, daemon.metrics, board=self._board
-            )
         )
         http = daemon.config.http
         self._sizes = Sizes(array=http.outputs, batch=http.quotes)

@@ -17,6 +17,7 @@ from shared_config.mint import MintSettings
 from shared_config.mint_store import StoreSettings
 
 STORE_NAME: Final = "mint.sqlite"
+SEED_NAME: Final = "seed.key"
 POINTER_NAME: Final = "mint.postgresql"
 """Beside the place of the SQLite file: which file holds the DSN, for those who look into the store."""
 
@@ -31,11 +32,11 @@ async def open_store(
     place = _place(settings, state, resolve)
     if isinstance(place, Path):
         # First the seed: beside a store that is there already none is made anew.
-        seed = _seed(SecretFile(state / "seed.key", store=place))
+        seed = _seed(SecretFile(state / SEED_NAME, store=place))
         database = Database.open(place, MIGRATIONS, metrics=metrics)
     else:
         database = Database.open(place, MIGRATIONS, metrics=metrics)
-        file = SecretFile(state / "seed.key")
+        file = SecretFile(state / SEED_NAME)
         if file.load() is None and await database.read(keyset_rows.has_seed):
             database.close()
             raise SecretUnusable(

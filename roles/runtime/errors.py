@@ -13,6 +13,7 @@
     │   ├── DatabaseUnusable      the store cannot be opened or is damaged (EX_IOERR)
     │   ├── SchemaMismatch        the store's schema is newer than this program, or was changed (EX_DATAERR)
     │   ├── AuthorityRequired     a connection that nobody vouches for, and nobody allowed (EX_CONFIG)
+    │   ├── BackupFailed          a store was not copied (EX_CANTCREAT)
     │   ├── DaemonSilent          a daemon that should answer on this machine does not (EX_UNAVAILABLE)
     │   └── DaemonRefused         it answers, and will not do what it was asked (EX_DATAERR)
     ├── StorageError
@@ -101,6 +102,12 @@ class SchemaMismatch(OperatorError):
 
 class AuthorityRequired(OperatorError):
     """No authority key says whom we may trust at the other end."""
+
+
+class BackupFailed(OperatorError):
+    """A store could not be copied; there is no half a copy."""
+
+    exit_code = sysexits.CANT_CREATE
 
 
 class DaemonSilent(OperatorError):

@@ -89,6 +89,9 @@ async def test_an_operator_looks_at_a_mint_and_pauses_it_over_a_restart(
         await daemon.ready()
         await wallet.granted("/v1/swap", swap)
 
+    copied = await operator("backup", str(site.state / "copy.sqlite"))
+    assert Path(copied["path"]).stat().st_size == copied["size_bytes"]
+    assert Path(copied["secret"]).is_file()
     code, _, err = await operator.run("rotate", wallet.keyset.unit)
     assert code == sysexits.DATA
     assert "ehash has one keyset" in err

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from roles.runtime.errors import DatabaseUnusable, StorageClosed
+from roles.runtime.errors import BackupFailed, DatabaseUnusable, StorageClosed
 from roles.runtime.storage.connection import Connection
 from roles.runtime.storage.migration import Migration
 
@@ -198,6 +198,17 @@ class Database(ABC):
         ``fn`` must fetch what it needs: a cursor is of no use once it has returned. Raises ReadFailed when
         the store fails, StorageClosed after `close`.
         """
+
+    async def backup(self, target: Path) -> int:
+        """Copy the store as it is now, while it is used, to a new file; gives its bytes.
+
+        Raises BackupFailed.
+        """
+        del target
+        raise BackupFailed(
+            f"{self.name} is a server's, which has backups of its own",
+            hint="pg_dump --format=custom copies its database in one snapshot",
+        )
 
     @abstractmethod
     def close(self) -> None:

@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry
 
 from roles.runtime.crew import Crew
 from roles.runtime.errors import CommitFailed, DatabaseInUse, DatabaseUnusable, ReadFailed
+from roles.runtime.storage import backup
 from roles.runtime.storage.connection import Connection as Face
 from roles.runtime.storage.database import Database, Meter, Work, deliver
 from roles.runtime.storage.migration import RECORDS, Migration, missing, record
@@ -102,6 +103,10 @@ class SqliteDatabase(Database):
     async def read(self, fn: Callable[[Face], T]) -> T:
         """See `Database.read`."""
         return await self._bounded(lambda: self._readers.submit(lambda: self._snapshot(fn)))
+
+    async def backup(self, target: Path) -> int:
+        """See `Database.backup`."""
+        return await asyncio.to_thread(backup.copy, self.path, target)
 
     def close(self) -> None:
         """See `Database.close`."""

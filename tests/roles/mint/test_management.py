@@ -1,22 +1,27 @@
 import json
+import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from protocols.cashu.errors import MintingDisabledError
-from roles.mint.errors import OrderUnreadable, RepairRefused, RotationRefused, StillDifferent
+from roles.mint.errors import OrderUnreadable, PauseRefused, RepairRefused, RotationRefused, StillDifferent
 from roles.mint.halts import WATCHDOG, Halts
 from roles.mint.keyset_watch import KeysetWatch
 from roles.mint.management import Bench, Management
+from roles.mint.notice_board import NoticeBoard
+from roles.mint.schema import MIGRATIONS
 from roles.mint.seed import MintSeed
 from roles.mint.watchdog import Watchdog
+from roles.runtime.errors import BackupFailed
 from roles.runtime.readiness import Readiness
-from roles.runtime.storage import Connection
+from roles.runtime.storage import Connection, Database, SqliteDatabase
 from shared_config.mint import WatchdogSettings
 from tests.roles.mint.house import NOW, House
 
 SAT = "sat"
+TOTALS = "SELECT sum(issued), sum(redeemed) FROM keyset"
 
 
 class Desk:
@@ -26,6 +31,7 @@ class Desk:
         self.house = house
         self.halts = Halts(house.database, house.clock)
         self.readiness = Readiness()
+        self.board = NoticeBoard()
         watch = KeysetWatch(house.book, house.database, house.seed)
 
         async def book_changed() -> None:
@@ -41,6 +47,9 @@ class Desk:
             self.watchdog,
             self.readiness,
             "http://mint",
+            Path("state"),
+            ["ehash", "bolt11"],
+            self.board,
             book_changed,
             house.clock,
         )
@@ -100,12 +109,13 @@ async def test_an_order_that_is_none_is_refused_with_what_is_wrong(
 
 async def test_status_tells_what_the_mint_lacks_and_what_is_stopped(desk: Desk) -> None:
     desk.readiness.declare("http", "starting")
+    await add_sat(desk.house)
     await desk("pause", scope="unit:sat", reason="maintenance")
     told = await desk("status")
     assert told["url"] == "http://mint"
     assert (told["ready"], told["reasons"]) == (False, {"http": "starting"})
     assert told["halts"] == [{"scope": "unit:sat", "reason": "maintenance", "since": NOW}]
-    assert (told["keysets"], told["active_keysets"]) == (2, 2)
+    assert (told["keysets"], told["active_keysets"]) == (3, 3)
 
 
 async def test_a_pause_of_issuing_refuses_every_output_and_answers_what_was_done_before(desk: Desk) -> None:
@@ -274,3 +284,34 @@ async def test_the_watchdog_tells_what_it_found_and_is_cleared_when_the_books_ag
     assert (await desk("watchdog"))["stopped"] is None
     assert await house.tokens(2)
     assert [each[:2] for each in await journal(desk)] == [("clear", "watchdog"), ("stop", "watchdog")]
+
+
+async def test_nothing_that_is_not_there_can_be_paused(desk: Desk) -> None:
+    for scope in ("unit:eur", "method:bolt12"):
+        with pytest.raises(PauseRefused, match="there is no"):
+            await desk("pause", scope=scope, reason="a slip of the finger")
+    assert (await desk("status"))["halts"] == []
+
+
+async def test_a_backup_is_a_store_of_its_own_with_all_that_was_committed(desk: Desk, tmp_path: Path) -> None:
+    house = desk.house
+    if not isinstance(house.database, SqliteDatabase):
+        with pytest.raises(BackupFailed, match="backups of its own"):
+            await desk("backup", path=str(tmp_path / "copy.sqlite"))
+        return
+    proofs = await house.tokens(4, 2)
+    target = tmp_path / "copy.sqlite"
+    told = await desk("backup", path=str(target))
+    assert told["size_bytes"] == target.stat().st_size
+    assert told["secret"].endswith("seed.key")
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    await house.teller.swap(house.swap(proofs))
+    async with Database.open(target, MIGRATIONS) as copied:
+        assert await copied.read(lambda c: list(map(tuple, c.execute(TOTALS).fetchall()))) == [(6, 0)]
+    assert await house.totals() == (12, 6)
+    with pytest.raises(BackupFailed, match="there already"):
+        await desk("backup", path=str(target))
+    with pytest.raises(BackupFailed, match="cannot be written"):
+        await desk("backup", path="/nowhere/copy.sqlite")
+    assert [path.name for path in tmp_path.glob(".copy*")] == []
+    assert (await journal(desk))[0][:2] == ("backup", str(target))
