@@ -28,6 +28,7 @@ from roles.runtime.secret import SecretFile
 from roles.runtime.state import role_state, state_root
 from roles.runtime.storage import Connection, ReadOnlyConnection, open_readonly
 from roles.wallet import handout, history, purse, quote, readout
+from roles.wallet.amount import age
 from roles.wallet.desk import balance
 from roles.wallet.errors import StoreNotEmptyError, WalletError
 from roles.wallet.mint_client import MintClient, open_session
@@ -49,10 +50,15 @@ def main(argv: list[str]) -> int:
         hint = f" ({error.hint})" if error.hint else ""
         print(f"hashpool wallet: {error}{hint}", file=sys.stderr)
         return error.exit_code
-    if options.json:
-        print(orjson.dumps(told).decode())
-    else:
-        show(options, told)
+    try:
+        if options.json:
+            print(orjson.dumps(told).decode())
+        else:
+            show(options, told)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read it has had enough; the interpreter must not try again when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return sysexits.OK
 
 
@@ -70,7 +76,8 @@ def look(state: Path, options: argparse.Namespace) -> dict[str, Any]:
             "balance": balance(connection)["ehash"],
             "waiting": {"quotes": quotes, "ehash": waiting},
             "units": [
-                {"unit": item.unit, "balance": item.amount, "proofs": item.proofs} for item in balances
+                {"unit": item.unit, "balance": item.amount, "proofs": item.proofs}
+                for item in sorted(balances, key=lambda item: age(item.unit))
             ],
             "out": [
                 {"unit": unit, "amount": amount, "tokens": count} for unit, amount, count in out(connection)

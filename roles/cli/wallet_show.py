@@ -14,6 +14,8 @@ from rich.table import Table
 from roles.cli import qr
 
 _PIPE_WIDTH: Final = 200
+_UNITS: Final = 12
+"""Units that are listed one by one; there is one for each shift."""
 
 
 def show(options: argparse.Namespace, told: dict[str, Any]) -> None:
@@ -33,7 +35,14 @@ def show(options: argparse.Namespace, told: dict[str, Any]) -> None:
 def show_balance(console: Console, told: dict[str, Any]) -> None:
     """What is held, waits and is out."""
     console.print(f"[bold]{told['balance']:,}[/] ehash")
-    for unit in told["units"]:
+    units = told["units"]
+    if len(units) > _UNITS:
+        older = units[:-_UNITS]
+        total = sum(unit["balance"] for unit in older)
+        console.print(
+            f"  {total:,} in {sum(unit['proofs'] for unit in older):,} tokens of {len(older):,} older units"
+        )
+    for unit in units[-_UNITS:]:
         console.print(f"  {unit['balance']:,} in {unit['proofs']:,} tokens of {short(unit['unit'])}")
     if told["waiting"]["quotes"]:
         console.print(
@@ -97,10 +106,8 @@ def show_tokens(_: Console, told: dict[str, Any]) -> None:
 def show_request(_: Console, told: dict[str, Any]) -> None:
     """What others are to pay, alone on stdout."""
     aside = Console(stderr=True, highlight=False, soft_wrap=True)
-    amount = "any amount" if told["amount"] is None else f"{told['amount']:,}"
-    aside.print(
-        f"a request for {amount} of {short(told['unit'])}; what comes back is for hashpool wallet receive:"
-    )
+    amount = "any amount of" if told["amount"] is None else f"{told['amount']:,}"
+    aside.print(f"asks for {amount} {short(told['unit'])}; hashpool wallet receive takes what comes back:")
     sys.stdout.write(f"{told['request']}\n")
 
 

@@ -25,6 +25,7 @@ _FAULTS: Final = {
     "400": "What is asked cannot be done.",
     "401": "The secret is missing or wrong.",
     "403": "A web page has asked.",
+    "404": "There is no faucet.",
     "421": "It is not asked by a name that it knows.",
     "429": "Too fast; Retry-After says when.",
     "503": "The mint or the store does not answer; what was begun goes on by itself.",

@@ -189,6 +189,9 @@ class MintClient:
 
     async def _call_once(self, method: str, path: str, body: bytes | None, read: Callable[[object], T]) -> T:
         status, retry_after, answer = await self._exchange(method, path, body)
+        if method == "GET" and "/quote/" in path:
+            # The id of a quote is nobody's business, and errors are logged.
+            path = path.rpartition("/")[0]
         if status == 429 or status >= 500:
             raise MintUnreachable(f"the mint answered {path} with HTTP {status}", retry_after=retry_after)
         try:

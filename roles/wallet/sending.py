@@ -177,11 +177,12 @@ def _shares(connection: Connection, amount: int, unit: str) -> list[tuple[str, i
             rest -= part
         if not rest:
             return shares
-    others = ", ".join(
-        f"{item.amount:,} {'ehash' if is_ehash(item.unit) else item.unit}"
-        for item in held
-        if item.unit not in units
-    )
+    sums: dict[str, int] = {}
+    for item in held:
+        if item.unit not in units:
+            name = EHASH if is_ehash(item.unit) else item.unit
+            sums[name] = sums.get(name, 0) + item.amount
+    others = ", ".join(f"{total:,} {name[:40]}" for name, total in sums.items())
     raise NotEnoughError(
         f"{amount:,} {unit if unit == EHASH else unit[:40]} are to be sent, {amount - rest:,} can be",
         hint=f"there are {others} besides: name the unit with --unit" if others else "",

@@ -68,7 +68,7 @@ PROBE: Final = 24
 
 _RUN: Final = re.compile(rf"[0-9A-Za-z+/=_-]{{{PROBE},}}")
 _TOKEN: Final = re.compile(r"cashu[AB][0-9A-Za-z_=-]{20,}")
-_KEY_FILES: Final = ("*.key", "*.words", ".cookie", "*.pem")
+_KEY_FILES: Final = ("*.key", "*.token", "*.words", ".cookie", "*.pem")
 _HEX: Final = re.compile(r"[0-9a-f]{64,}")
 
 _noted: dict[str, str] = {}

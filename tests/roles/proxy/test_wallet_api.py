@@ -1,4 +1,5 @@
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ from roles.proxy.wallet_api import KEY_FILE, WalletApi
 from roles.wallet.wallet import Wallet
 from shared_config.address import Address
 from shared_config.wallet_api import FaucetSettings, WalletApiSettings
+from tests.openapi import check_answer
 from tests.roles.wallet.conftest import Clock, Home, Told, clock, home, mint, tell
 from tests.roles.wallet.fake_mint import UNIT
 
 __all__ = ["clock", "home", "mint", "tell"]
 
+DOCUMENT = wallet_description.describe()
 FAUCET = FaucetSettings(enabled=True, amount=4, client_gifts=2, daily_total=12)
 
 
@@ -36,7 +39,12 @@ class Client:
             name.replace("_", "-"): value for name, value in headers.items()
         }
         async with self.session.request(method, self.url + path, json=body, headers=given) as reply:
-            return reply.status, await reply.json()
+            text = await reply.text()
+            route = path.partition("?")[0]
+            if route in DOCUMENT["paths"] and reply.status != 415:
+                check_answer(DOCUMENT, route, reply.status, text, method.lower())
+            told: dict[str, Any] = json.loads(text)
+            return reply.status, told
 
 
 @pytest.fixture
