@@ -31,5 +31,7 @@ class SocketLimits(Settings):
     """Between pings; a wallet that does not answer for half as long is cut off."""
     idle_s: float = Field(default=600.0, ge=1, le=86_400)
     """How long a socket without a subscription may be silent."""
+    poll_s: float = Field(default=1.0, ge=0.05, le=3_600)
+    """Where processes share a PostgreSQL store: how often what others changed there is looked for."""
     send_s: float = Field(default=20.0, ge=0.1, le=600)
     """How long a wallet may leave a notice unread before it is cut off."""

@@ -118,7 +118,8 @@ class Mint:
         book.seek = self._keysets.seek
         self._meters = Meters(daemon.metrics)
         self._halts = Halts(database, time.time)
-        self._board = NoticeBoard()
+        shared = daemon.config.store.engine == "postgresql"
+        self._board = NoticeBoard(poll_s=daemon.config.sockets.poll_s if shared else 0.0)
         bolt11 = daemon.config.bolt11
         self.lightning = (
             None

@@ -125,7 +125,7 @@ async def open_bank(house: House, directory: Path, fake: FakeLightning = MANUAL,
         entropy=lambda size: sha256(b"entropy%d" % next(entropy))[:size],
     )
     backend = TimedBackend(node, metrics, call_s=chosen.call_s, pay_s=chosen.pay_s)
-    till = Till(house.database, backend, metrics, clock=house.clock)
+    till = Till(house.database, backend, metrics, clock=house.clock, board=house.board)
     halts = Halts(house.database, house.clock)
     method = Bolt11Method(
         chosen,

@@ -27,8 +27,11 @@ from roles.mint.errors import OverloadedError
 from roles.mint.halts import method_scope
 from roles.mint.lightning.errors import BackendUnavailable
 from roles.mint.lightning.method import METHOD
+from roles.mint.listening import offer_all
+from roles.mint.notice_board import State, Subject
 from roles.mint.quote import Quote
 from roles.mint.random_id import random_id
+from roles.runtime.task_group import TaskGroup
 from tests.roles.mint.house import NOW
 from tests.roles.mint.lightning.bank import NODE, Bank, amounts, open_bank
 
@@ -280,3 +283,27 @@ async def _until(bank: Bank, *quotes: Quote) -> None:
     async with asyncio.timeout(10):
         while not all([await _state(bank, quote) for quote in quotes]):
             await asyncio.sleep(0.01)
+
+
+async def test_who_listens_to_a_quote_hears_that_its_invoice_was_paid(bank: Bank) -> None:
+    quote = await bank.quote(8)
+    heard: list[State] = []
+    board = bank.house.board
+
+    class Ear:
+        def hear(self, subject: Subject, state: State) -> None:
+            assert subject == Subject("bolt11_mint_quote", quote.quote_id)
+            heard.append(state)
+
+    offer_all(board, bank.teller)
+    board.listen([Subject("bolt11_mint_quote", quote.quote_id)], Ear())
+    async with asyncio.timeout(5), TaskGroup() as tasks:
+        telling = tasks.create_task(board.run())
+        while not heard:
+            await asyncio.sleep(0)
+        bank.pay(quote)
+        await bank.teller.quote(quote.quote_id, METHOD)
+        while len(heard) < 2:
+            await asyncio.sleep(0)
+        telling.cancel()
+    assert [state["state"] for state in heard] == ["UNPAID", "PAID"]
