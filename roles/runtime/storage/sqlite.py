@@ -5,6 +5,7 @@ one fsync; each stands in a savepoint of its own and fails alone. A write's resu
 commit that holds it (WAL, synchronous=FULL).
 """
 
+import asyncio
 import contextlib
 import fcntl
 import os
