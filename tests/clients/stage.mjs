@@ -39,6 +39,12 @@ export class Stage {
     return paid(wallet, quote);
   }
 
+  /** An invoice of somebody else's, of 2,000 sats, of a kind; none is given twice. */
+  invoice(kind) {
+    check(this.#told.invoices[kind].length > 0, `no ${kind} invoice is left`);
+    return this.#told.invoices[kind].pop();
+  }
+
   /** Tokens of an amount, minted by a wallet. */
   async fund(wallet, amount, outputType) {
     const quote = await this.quote(wallet, amount);

@@ -1,15 +1,23 @@
 """A mint for wallets of others: an issuer of its own, sats over fake Lightning, no bounds on pace."""
 
+import secrets
+import time
 from typing import Any, Final
 
 import aiohttp
 
 from protocols.bitcoin.secp256k1 import public_key
+from protocols.lightning.invoice import Invoice, encode
 from tests.functional.development import Development
 from tests.functional.mint_peer import Issuer, Wallet, mine
 from tests.functional.processes import Daemon, Site
 from tests.functional.sv2_peer import Server
 
+KINDS: Final = {"plain": "a coffee", "pending": "fake: pending 1", "failed": "fake: failed"}
+"""Invoices of somebody else's, and what the fake node reads of how paying them goes."""
+INVOICES: Final = 12
+"""Of each kind."""
+PAYEE: Final = bytes(31) + b"\x52"
 ISSUER: Final = bytes(31) + b"\x51"
 AMOUNTS: Final = {64: 12, 100: 12, 128: 12}
 """Quotes made of shares: how many of which amount."""
@@ -55,5 +63,12 @@ class ForeignMint:
 
     @property
     def sat(self) -> dict[str, Any]:
-        """What a script is told for sats."""
-        return {"url": self.url, "unit": "sat", "method": "bolt11"}
+        """What a script is told for sats: invoices of somebody else's, besides."""
+        invoices = {kind: [invoice(words) for _ in range(INVOICES)] for kind, words in KINDS.items()}
+        return {"url": self.url, "unit": "sat", "method": "bolt11", "invoices": invoices}
+
+
+def invoice(words: str) -> str:
+    """An invoice of 2,000 sats of another node; how paying it goes, its description tells the fake node."""
+    payment_hash = secrets.token_bytes(32)
+    return encode(Invoice("bc", 2_000_000, int(time.time()), payment_hash, description=words), PAYEE)
