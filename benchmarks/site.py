@@ -18,7 +18,7 @@ import aiohttp
 
 from benchmarks.errors import DaemonFailed
 from roles.cli.checkout import home
-from roles.cli.fleet import ADDRESSES, PORT, SHARED_ADDRESSES, Fleet
+from roles.cli.fleet import ADDRESSES, NEEDS, PORT, SHARED_ADDRESSES, Fleet
 from roles.cli.keys import public_halves
 from shared_config.address import Address
 
@@ -160,7 +160,7 @@ def _directory(where: Path) -> Iterator[Path]:
 
 def free_offset(fleet: Fleet) -> int:
     """An offset at which every port of the development system is free; raises DaemonFailed when none is."""
-    texts = [fleet.address(role, key) for role, keys in ADDRESSES.items() for key in keys]
+    texts = [fleet.address(role, key) for role in NEEDS for key in ADDRESSES[role]]
     texts += [fleet.shared_address(side, key) for side, keys in SHARED_ADDRESSES.items() for key in keys]
     ports = {int(found[1]) for found in map(PORT.search, texts) if found}
     for offset in OFFSETS[os.getpid() % 50 :]:
