@@ -127,6 +127,8 @@ class MintSettings(DaemonSettings):
         """Every issuer has a key of its own and exactly one way to be paid."""
         yield from self.store.examine()
         yield from self.bolt11.review(self.http_address, shared.network)
+        if self.bolt11.backend != "off" and self.bolt11.respond_s >= self.http.request_s:
+            yield Finding("bolt11.respond_s", "must be less than http.request_s, which ends all requests")
         seen: set[bytes] = set()
         for index, issuer in enumerate(self.issuers):
             key = f"issuers.{index}"

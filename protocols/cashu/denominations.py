@@ -13,3 +13,21 @@ def input_fee(fees_ppk: Iterable[int]) -> int:
     (NUT-02).
     """
     return (sum(fees_ppk) + 999) // 1000
+
+
+def blank_outputs(fee_reserve: int) -> int:
+    """How many blank outputs a wallet sends with a melt, so that whatever comes back of the reserve fits
+    (NUT-08).
+    """
+    return max((fee_reserve - 1).bit_length(), 1) if fee_reserve else 0
+
+
+def change_amounts(amount: int, outputs: int, largest: int) -> tuple[int, ...]:
+    """Powers of two up to `largest`, ascending and at most `outputs` of them, that come to `amount`, or as
+    close below it as so few can (NUT-08).
+    """
+    amounts: list[int] = []
+    while amount and len(amounts) < outputs:
+        amounts.append(min(1 << amount.bit_length() - 1, largest))
+        amount -= amounts[-1]
+    return tuple(reversed(amounts))

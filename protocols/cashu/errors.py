@@ -9,13 +9,15 @@ CashuError (code, detail)
 ├── NotBalancedError 11005          ├── AmountOutOfLimitsError 11006
 ├── DuplicateInputsError 11007      ├── DuplicateOutputsError 11008
 ├── SeveralUnitsError 11009         ├── UnitsDifferError 11010
+├── AmountlessInvoiceError 11011    ├── AmountMismatchError 11012
 ├── UnitUnsupportedError 11013
 ├── TooManyInputsError 11014        ├── TooManyOutputsError 11015
 ├── DuplicateQuotesError 11016      ├── BatchTooLargeError 11017
 ├── KeysetUnknownError 12001        ├── KeysetInactiveError 12002
 ├── KeysetExpiredError 12003
 ├── QuoteNotPaidError 20001         ├── QuoteIssuedError 20002
-├── MintingDisabledError 20003      ├── QuotePendingError 20005
+├── MintingDisabledError 20003      ├── PaymentFailedError 20004
+├── QuotePendingError 20005         ├── InvoicePaidError 20006
 ├── QuoteExpiredError 20007
 ├── SignatureError 20008            missing or false: NUT-11 witness, NUT-20 quote, NUT-XX look-up
 ├── PubkeyRequiredError 20009
@@ -107,6 +109,18 @@ class UnitsDifferError(CashuError):
     code = 11010
 
 
+class AmountlessInvoiceError(CashuError):
+    """An invoice without an amount, and no word of what is to be paid."""
+
+    code = 11011
+
+
+class AmountMismatchError(CashuError):
+    """An amount that is not the invoice's."""
+
+    code = 11012
+
+
 class UnitUnsupportedError(CashuError):
     """A unit or method that the mint does not know."""
 
@@ -173,10 +187,22 @@ class MintingDisabledError(CashuError):
     code = 20003
 
 
+class PaymentFailedError(CashuError):
+    """A payment that did not arrive; the inputs are free again."""
+
+    code = 20004
+
+
 class QuotePendingError(CashuError):
     """A quote that another request holds."""
 
     code = 20005
+
+
+class InvoicePaidError(CashuError):
+    """An invoice that has been paid already."""
+
+    code = 20006
 
 
 class QuoteExpiredError(CashuError):

@@ -14,6 +14,7 @@ from protocols.ehash.shift import Unit
 from roles.cli.auditing.credits import CreditRow
 from roles.cli.auditing.ledger import LedgerRow
 from roles.cli.auditing.mint import KeysetTotals, QuoteRow
+from roles.cli.auditing.payments import Melt, PaidQuote
 from roles.cli.auditing.summary import Link
 from roles.cli.auditing.wallet import Account, HandoutRow, ProofRow, SignatureRow, WalletQuote
 from roles.credit import batch
@@ -162,6 +163,51 @@ class MintStore:
         for row in self._connection.execute("SELECT * FROM keyset_total"):
             yield KeysetTotals(*row)
 
+    def paid_quotes(self) -> Iterator[PaidQuote]:
+        """Yield every quote that is paid by invoice."""
+        rows = self._connection.execute(
+            "SELECT quote_no, unit, amount, amount_paid, amount_issued FROM quote"
+            " JOIN invoice USING (quote_no)"
+        )
+        for row in rows:
+            yield PaidQuote(f"number {row['quote_no']}", *row[1:])
+
+    def melts(self) -> Iterator[Melt]:
+        """Yield every melt that is paid or pending."""
+        rows = self._connection.execute(
+            "WITH change AS (SELECT request_no, sum(amount) AS amount FROM promise"
+            "  WHERE request_no IN (SELECT request_no FROM melt) GROUP BY request_no),"
+            " token AS (SELECT request_no, sum(CASE pending WHEN 0 THEN amount ELSE 0 END) AS spent,"
+            "  sum(CASE pending WHEN 1 THEN amount ELSE 0 END) AS pending FROM spent"
+            "  WHERE request_no IN (SELECT request_no FROM melt) GROUP BY request_no)"
+            " SELECT melt_no, unit, state, inputs, melt.amount + input_fee + fee + kept AS cost,"
+            " coalesce(change.amount, 0) AS change, coalesce(token.spent, 0) AS spent,"
+            " coalesce(token.pending, 0) AS pending"
+            " FROM melt LEFT JOIN change USING (request_no) LEFT JOIN token USING (request_no)"
+            " WHERE state > 0 ORDER BY melt_no"
+        )
+        for row in rows:
+            yield Melt(
+                f"number {row['melt_no']}",
+                row["unit"],
+                row["state"] == 2,
+                row["inputs"],
+                row["cost"],
+                row["change"],
+                row["spent"],
+                row["pending"],
+            )
+
+    def swap_fees(self) -> dict[str, int]:
+        """Return what swaps have cost by unit, from the fees of their inputs' keysets."""
+        rows = self._connection.execute(
+            "SELECT unit, sum((ppk + 999) / 1000) AS fees FROM ("
+            "  SELECT unit, sum(input_fee_ppk) AS ppk FROM spent JOIN keyset USING (keyset_no)"
+            "  JOIN request USING (request_no) WHERE kind = 'swap' AND input_fee_ppk > 0"
+            "  GROUP BY unit, request_no) AS swap GROUP BY unit"
+        )
+        return {row["unit"]: row["fees"] for row in rows}
+
     def signatures(self) -> dict[bytes, SignatureRow]:
         """Return every blind signature by the point it signed."""
         rows = self._connection.execute("SELECT blinded, keyset_id, amount, signature FROM issued_signature")
@@ -169,7 +215,7 @@ class MintStore:
 
     def spent(self) -> set[bytes]:
         """Return the name (Y) of every token that was redeemed."""
-        return {row["y"] for row in self._connection.execute("SELECT y FROM spent")}
+        return {row["y"] for row in self._connection.execute("SELECT y FROM spent WHERE pending = 0")}
 
     def acked(self, issuer: bytes, store_id: bytes) -> int:
         """Return the highest sequence number that is settled for a ledger of an issuer."""

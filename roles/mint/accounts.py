@@ -53,7 +53,7 @@ ACCOUNTS: Final = (
     Account(
         "redeemed",
         "SELECT keyset_no AS part, sum(amount) AS amount FROM spent"
-        " WHERE spent_no BETWEEN :first AND :last GROUP BY keyset_no",
+        " WHERE spent_no BETWEEN :first AND :last AND pending = 0 GROUP BY keyset_no",
         "SELECT coalesce(max(spent_no), 0) AS number FROM spent",
         "SELECT keyset_no AS part, redeemed AS amount FROM keyset",
     ),
@@ -85,7 +85,17 @@ QUOTES: Final = Audit(
 )
 """What a quote has issued is what requests took from it."""
 
-AUDITS: Final = (REQUESTS, QUOTES)
+MELTS: Final = Audit(
+    "melts",
+    REQUESTS.newest,
+    "SELECT 'request number ' || CAST(melt.request_no AS TEXT) AS fault FROM melt"
+    " WHERE request_no > :after AND request_no <= :last AND state = 2"
+    " AND inputs <> amount + input_fee + fee + kept"
+    " + coalesce((SELECT sum(amount) FROM promise WHERE promise.request_no = melt.request_no), 0)",
+)
+"""What a melt has spent is what was paid, what it cost, and its change."""
+
+AUDITS: Final = (REQUESTS, QUOTES, MELTS)
 
 
 @dataclass(frozen=True, slots=True)

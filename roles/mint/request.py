@@ -46,15 +46,7 @@ class SwapRequest:
     @property
     def digest(self) -> bytes:
         """The name of the request, 32 bytes."""
-        parts = [b"swap"]
-        for proof in self.inputs:
-            parts += [
-                proof.keyset_id.encode(),
-                _integer(proof.amount),
-                proof.secret.encode(),
-                proof.signature,
-            ]
-        return _digest([*parts, b"outputs", *_output_parts(self.outputs)])
+        return digest_of([b"swap", *input_parts(self.inputs), b"outputs", *_output_parts(self.outputs)])
 
     @classmethod
     def from_json(cls, value: object, sizes: Sizes) -> "SwapRequest":
@@ -85,7 +77,7 @@ class MintRequest:
         parts = [b"mint"]
         for claim in self.claims:
             parts += [claim.quote_id.encode(), b"" if claim.amount is None else _integer(claim.amount)]
-        return _digest([*parts, b"outputs", *_output_parts(self.outputs)])
+        return digest_of([*parts, b"outputs", *_output_parts(self.outputs)])
 
     @classmethod
     def from_json(cls, value: object, sizes: Sizes) -> "MintRequest":
@@ -183,6 +175,20 @@ def _signature(value: object) -> bytes | None:
     return None if value is None else as_bytes(value, "signature", _SIGNATURE_SIZE)
 
 
+def input_parts(inputs: Sequence[Proof]) -> list[bytes]:
+    """What names the inputs of a request."""
+    return [
+        part
+        for proof in inputs
+        for part in (
+            proof.keyset_id.encode(),
+            _integer(proof.amount),
+            proof.secret.encode(),
+            proof.signature,
+        )
+    ]
+
+
 def _output_parts(outputs: Sequence[BlindedMessage]) -> list[bytes]:
     return [
         part
@@ -195,5 +201,6 @@ def _integer(value: int) -> bytes:
     return value.to_bytes(8, "big")
 
 
-def _digest(parts: Sequence[bytes]) -> bytes:
+def digest_of(parts: Sequence[bytes]) -> bytes:
+    """32 bytes that name these parts, and no others."""
     return sha256(b"".join(len(part).to_bytes(4, "big") + part for part in parts))

@@ -198,6 +198,59 @@ CREATE TABLE seed (
 INSERT INTO seed (seed_no, fingerprint) SELECT 1, seed_fingerprint FROM keyset ORDER BY keyset_no LIMIT 1;
 """
 
+# Payments for tokens. A melt is unpaid (0), pending (1) or paid (2). What a pending one has put up are rows
+# of `spent` that are pending, and `pending` of their keysets; `blank` are outputs for the change.
+_MELTS = """
+CREATE TABLE melt (
+    melt_no INTEGER PRIMARY KEY,
+    quote_id TEXT NOT NULL UNIQUE,
+    method TEXT NOT NULL,
+    unit TEXT NOT NULL,
+    request TEXT NOT NULL,
+    payment_hash BLOB NOT NULL CHECK (length(payment_hash) = 32),
+    amount INTEGER NOT NULL CHECK (amount BETWEEN 1 AND 9007199254740991),
+    amount_msat INTEGER NOT NULL,
+    fee_reserve INTEGER NOT NULL CHECK (fee_reserve >= 0),
+    expires_at INTEGER NOT NULL,
+    mint_quote_no INTEGER REFERENCES quote,
+    state INTEGER NOT NULL DEFAULT 0 CHECK (state BETWEEN 0 AND 2),
+    updated_at INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    request_no INTEGER UNIQUE REFERENCES request,
+    sent_at INTEGER,
+    inputs INTEGER NOT NULL DEFAULT 0 CHECK (inputs >= 0),
+    input_fee INTEGER NOT NULL DEFAULT 0 CHECK (input_fee >= 0),
+    fee INTEGER NOT NULL DEFAULT 0 CHECK (fee >= 0),
+    kept INTEGER NOT NULL DEFAULT 0 CHECK (kept >= 0),
+    preimage BLOB CHECK (length(preimage) = 32),
+    CHECK (state = 0 OR request_no NOT NULL)
+) STRICT;
+CREATE UNIQUE INDEX melt_of_invoice ON melt (payment_hash) WHERE state > 0;
+CREATE INDEX melt_pending ON melt (melt_no) WHERE state = 1;
+
+CREATE TABLE blank (
+    melt_no INTEGER NOT NULL REFERENCES melt,
+    place INTEGER NOT NULL,
+    blinded BLOB NOT NULL UNIQUE CHECK (length(blinded) = 33),
+    keyset_no INTEGER NOT NULL REFERENCES keyset,
+    PRIMARY KEY (melt_no, place)
+) STRICT, WITHOUT ROWID;
+
+ALTER TABLE keyset ADD COLUMN pending INTEGER NOT NULL DEFAULT 0
+    CHECK (pending >= 0 AND redeemed + pending <= issued);
+ALTER TABLE spent ADD COLUMN pending INTEGER NOT NULL DEFAULT 0 CHECK (pending IN (0, 1));
+CREATE INDEX spent_pending ON spent (request_no) WHERE pending = 1;
+
+DROP VIEW keyset_total;
+CREATE VIEW keyset_total AS
+SELECT keyset_id, unit,
+    (SELECT coalesce(sum(amount), 0) FROM promise WHERE promise.keyset_no = keyset.keyset_no) AS signed,
+    (SELECT coalesce(sum(amount), 0) FROM spent
+        WHERE spent.keyset_no = keyset.keyset_no AND spent.pending = 0) AS spent,
+    issued AS counted_issued, redeemed AS counted_redeemed
+FROM keyset;
+"""
+
 MIGRATIONS: tuple[Migration, ...] = (
     (1, "first", _FIRST),
     (2, "operations", _OPERATIONS),
@@ -205,4 +258,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     (4, "invoices", _INVOICES),
     (5, "shifts", _SHIFTS),
     (6, "seed", _SEED),
+    (7, "melts", _MELTS),
 )

@@ -19,6 +19,7 @@ from roles.mint.keyset_watch import KeysetWatch
 from roles.mint.keysets import KeyRing, KeysetBook
 from roles.mint.lightning.service import add_keyset, open_lightning
 from roles.mint.listening import offer_all
+from roles.mint.melting.api import MeltApi
 from roles.mint.meters import Meters
 from roles.mint.method import EhashMethod, Method
 from roles.mint.notice_board import NoticeBoard
@@ -120,12 +121,22 @@ class Mint:
         self._halts = Halts(database, time.time)
         shared = daemon.config.store.engine == "postgresql"
         self._board = NoticeBoard(poll_s=daemon.config.sockets.poll_s if shared else 0.0)
+        http = daemon.config.http
+        self._sizes = Sizes(array=http.outputs, batch=http.quotes)
         bolt11 = daemon.config.bolt11
         self.lightning = (
             None
             if bolt11.backend == "off"
             else open_lightning(
-                bolt11, database, daemon.state, self._halts, daemon.metrics, board=self._board
+                bolt11,
+                database,
+                daemon.state,
+                self._halts,
+                daemon.metrics,
+                board=self._board,
+                book=book,
+                signatory=signatory,
+                sizes=self._sizes,
             )
         )
         self.office = Office(
@@ -141,8 +152,6 @@ class Mint:
             board=self._board,
             book_changed=partial(self._keysets.refresh, everything=True),
         )
-        http = daemon.config.http
-        self._sizes = Sizes(array=http.outputs, batch=http.quotes)
 
     def http(self) -> HttpServer:
         """The server for wallets, with its routes."""
@@ -168,6 +177,7 @@ class Mint:
         desk = SocketDesk(self._board, config.sockets, self._daemon.metrics, server.client)
         server.at_close(desk.close)
         MintApi(teller, self._book, self._info(), desk.serve).add_routes(server)
+        MeltApi(None if self.lightning is None else self.lightning.desk).add_routes(server)
         return server
 
     def _methods(self) -> list[Method]:

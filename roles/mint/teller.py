@@ -34,17 +34,18 @@ SHARE_LIMIT = 100
 
 @dataclass(frozen=True, slots=True)
 class ProofState:
-    """Whether a proof, named by its Y, is spent, and the witness that spent it."""
+    """Whether a proof, named by its Y, is spent, or pending for a payment, and the witness that it had."""
 
     point: bytes
     spent: bool
     witness: str | None
+    pending: bool = False
 
     def to_json(self) -> dict[str, object]:
-        """The item of /v1/checkstate; no proof of this mint is ever pending."""
+        """The item of /v1/checkstate."""
         return {
             "Y": self.point.hex(),
-            "state": "SPENT" if self.spent else "UNSPENT",
+            "state": "SPENT" if self.spent else "PENDING" if self.pending else "UNSPENT",
             "witness": self.witness,
         }
 

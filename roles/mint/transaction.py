@@ -10,10 +10,12 @@ request, quotes by id, spent by Y, promises by B_, and the counters of keysets, 
 from collections import Counter
 from collections.abc import Sequence
 from operator import itemgetter
+from typing import NoReturn
 
 from protocols.cashu.errors import (
     AmountOutOfLimitsError,
     OutputsSignedError,
+    ProofsPendingError,
     ProofsSpentError,
     QuoteIssuedError,
 )
@@ -39,7 +41,8 @@ def store_swap(
 ) -> bool:
     """Spend the inputs, whose Ys are `points`, and keep the signatures.
 
-    Raises ProofsSpentError, OutputsSignedError, AmountOutOfLimitsError, CountersBrokenError.
+    Raises ProofsSpentError, ProofsPendingError, OutputsSignedError, AmountOutOfLimitsError,
+    CountersBrokenError.
     """
     request_no = _begin(connection, "swap", request.digest, now)
     if request_no is None:
@@ -55,7 +58,7 @@ def store_swap(
         rows,
     )
     if cursor.rowcount != len(rows):
-        raise ProofsSpentError("an input has been spent")
+        check_taken(connection, points, request_no)
     _keep(connection, request.outputs, signatures, book, request_no)
     _count(connection, book, redeemed=request.inputs, issued=request.outputs)
     crash.at("mint.swap-written")
@@ -126,12 +129,27 @@ def restore(connection: Connection, points: Sequence[bytes]) -> list[BlindSignat
     return found
 
 
-def spent_witnesses(connection: Connection, points: Sequence[bytes]) -> list[tuple[bool, str | None]]:
-    """For each Y whether it was spent, and with which witness (NUT-07)."""
-    found = []
+def check_taken(connection: Connection, points: Sequence[bytes], request_no: int) -> NoReturn:
+    """Raises ProofsPendingError or ProofsSpentError for inputs of which another request has some."""
     for point in points:
-        row = connection.execute("SELECT witness FROM spent WHERE y = ?", (point,)).fetchone()
-        found.append((row is not None, None if row is None else row["witness"]))
+        row = connection.execute(
+            "SELECT pending FROM spent WHERE y = ? AND request_no <> ?", (point, request_no)
+        ).fetchone()
+        if row is not None and row["pending"]:
+            raise ProofsPendingError("an input is pending")
+    raise ProofsSpentError("an input has been spent")
+
+
+def spent_witnesses(connection: Connection, points: Sequence[bytes]) -> list[tuple[bool, str | None, bool]]:
+    """For each Y whether it was spent, with which witness, and whether it is pending instead (NUT-07)."""
+    found: list[tuple[bool, str | None, bool]] = []
+    for point in points:
+        row = connection.execute("SELECT witness, pending FROM spent WHERE y = ?", (point,)).fetchone()
+        if row is None:
+            found.append((False, None, False))
+        else:
+            pending = bool(row["pending"])
+            found.append((not pending, row["witness"], pending))
     return found
 
 
@@ -182,7 +200,7 @@ def _count(
     for number in sorted(back.keys() | out.keys()):
         cursor = connection.execute(
             "UPDATE keyset SET redeemed = redeemed + :back, issued = issued + :out"
-            " WHERE keyset_no = :number AND redeemed <= issued - :back AND issued <= :limit - :out",
+            " WHERE keyset_no = :number AND redeemed + pending <= issued - :back AND issued <= :limit - :out",
             {"back": back[number], "out": out[number], "number": number, "limit": KEYSET_LIMIT},
         )
         if cursor.rowcount != 1:
@@ -191,9 +209,9 @@ def _count(
 
 def _broken(connection: Connection, number: int, back: int) -> Exception:
     row = connection.execute(
-        "SELECT keyset_id, redeemed, issued FROM keyset WHERE keyset_no = ?", (number,)
+        "SELECT keyset_id, redeemed + pending AS taken, issued FROM keyset WHERE keyset_no = ?", (number,)
     ).fetchone()
-    if row["redeemed"] + back > row["issued"]:
+    if row["taken"] + back > row["issued"]:
         return CountersBrokenError(f"keyset number {number} would redeem more than it has issued")
     return AmountOutOfLimitsError(f"keyset {row['keyset_id']} would issue more than 2^63 - 1")
 

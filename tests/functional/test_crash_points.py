@@ -43,6 +43,8 @@ HOSTS: Final = {"wallet": "proxy", "branch": "pool"}
 """In which daemon the points of a package are that is none itself."""
 OF_TWO: Final = ("branch.", "pool.branch-", "pool.prefixes-lent")
 """What the points begin with that only a pool of several processes passes."""
+SATS: Final = ("mint.melt-", "mint.invoice-")
+"""What the points begin with that only wallets of sats pass; test_sats.py has them."""
 AT_RESUMING: Final = ("pool.token-taken", "pool.channel-resumed", "branch.channel-claimed")
 """The points that a pool passes only where a miner comes back to it."""
 OUTAGE_S: Final = 1.5
@@ -299,7 +301,7 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mine]:
             made.close()
 
 
-@pytest.mark.parametrize("name", POINTS)
+@pytest.mark.parametrize("name", [name for name in POINTS if not name.startswith(SATS)])
 def test_a_daemon_killed_there_and_again_while_it_recovers_loses_nothing(mine: Mine, name: str) -> None:
     for _ in ("at work", "recovering"):
         mine.fire(name)

@@ -1,6 +1,10 @@
 """Sats in and out over the fake Lightning node, at the mint as a process."""
 
 import asyncio
+import json
+import os
+import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +14,20 @@ import pytest
 import pytest_asyncio
 
 from protocols.cashu import bdhke
+from protocols.cashu.denominations import split
 from protocols.cashu.keyset import Keyset
 from protocols.cashu.models import BlindedMessage, BlindSignature, Proof
+from protocols.lightning.invoice import Invoice, encode
+from roles.cli.auditing.sides import audit
+from roles.runtime.crash import POINTS, VARIABLE
 from tests.functional.development import Development
 from tests.functional.processes import Daemon, Site
 
 pytestmark = [pytest.mark.functional, pytest.mark.asyncio(loop_scope="module")]
+
+
+MINE = [name for name in POINTS if name.startswith(("mint.melt-", "mint.invoice-"))]
+"""The crash points that are passed here."""
 
 
 @dataclass
@@ -73,6 +85,37 @@ class Wallet:
             for signature, secret, blinding in zip(signatures, secrets, blindings, strict=True)
         ]
 
+    async def melt(self, quote: Any, blanks: int = 0) -> dict[str, object]:
+        """The body that melts, with tokens of its own and so many blank outputs."""
+        proofs = await self.tokens(*split(quote["amount"] + quote["fee_reserve"]))
+        keyset = await self.keyset()
+        body: dict[str, object] = {
+            "quote": quote["quote"],
+            "inputs": [proof.to_json() for proof in proofs],
+        }
+        if blanks:
+            self.counter += blanks
+            body["outputs"] = [
+                BlindedMessage(
+                    1, keyset.keyset_id, bdhke.blind(f"blank {self.counter - number}", bytes(31) + b"\x07")
+                ).to_json()
+                for number in range(blanks)
+            ]
+        return body
+
+    async def until_settled(self, quote: Any) -> Any:
+        """The melt quote when it is not pending any more."""
+        async with asyncio.timeout(20):
+            while (now := await self.get(f"/v1/melt/quote/bolt11/{quote['quote']}"))["state"] == "PENDING":
+                await asyncio.sleep(0.02)
+        return now
+
+
+def invoice_of_others(amount_msat: int, description: str = "") -> str:
+    """One that no test has used before."""
+    now = int(time.time())
+    return encode(Invoice("bc", amount_msat, now, os.urandom(32), description=description), b"\x31" * 32)
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
@@ -83,9 +126,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def mint(site: Site) -> Daemon:
     development = Development(site)
-    daemon = development.daemon(
-        "mint", bolt11__fake__pays_after_s="0.1", bolt11__fake__pays_when_asked="false"
-    )
+    settings = {
+        "bolt11__fake__pays_after_s": "2",
+        "bolt11__call_s": "0.5",
+        "bolt11__pay_s": "0.5",
+    }
+    daemon = development.daemon("mint", **settings)
     await development.start()
     return daemon
 
@@ -104,6 +150,29 @@ async def test_sats_are_minted_and_told_of_in_the_mints_description(wallet: Wall
     assert "bolt11" in nuts["29"]["methods"]
 
 
+async def test_sats_pay_an_invoice_and_the_rest_of_the_fee_comes_back(wallet: Wallet) -> None:
+    quote = await wallet.post("/v1/melt/quote/bolt11", {"unit": "sat", "request": invoice_of_others(10_000)})
+    assert (quote["amount"], quote["fee_reserve"], quote["state"]) == (10, 2, "UNPAID")
+    body = await wallet.melt(quote, blanks=1)
+    paid = await wallet.post("/v1/melt/bolt11", body)
+    assert paid["state"] == "PAID"
+    assert [item["amount"] for item in paid["change"]] == [1]
+    assert await wallet.post("/v1/melt/bolt11", body) == paid
+    assert await wallet.get(f"/v1/melt/quote/bolt11/{quote['quote']}") == paid
+    nuts = (await wallet.get("/v1/info"))["nuts"]
+    assert nuts["5"]["methods"][0]["options"] == {"amountless": True}
+    assert nuts["8"] == {"supported": True}
+
+
+async def test_who_prefers_an_answer_at_once_is_told_that_the_payment_is_pending(wallet: Wallet) -> None:
+    quote = await wallet.post("/v1/melt/quote/bolt11", {"unit": "sat", "request": invoice_of_others(10_000)})
+    body = await wallet.melt(quote)
+    headers = {"Prefer": "wait=10, respond-async"}
+    async with wallet.session.post(f"{wallet.url}/v1/melt/bolt11", json=body, headers=headers) as reply:
+        assert (reply.status, (await reply.json())["state"]) == (200, "PENDING")
+    await wallet.until_settled(quote)
+
+
 async def test_invoices_that_were_paid_while_the_mint_was_away_are_counted_when_it_is_back(
     wallet: Wallet, mint: Daemon
 ) -> None:
@@ -114,3 +183,46 @@ async def test_invoices_that_were_paid_while_the_mint_was_away_are_counted_when_
     async with asyncio.timeout(10):
         while (await wallet.get(f"/v1/mint/quote/bolt11/{quote['quote']}"))["state"] != "PAID":
             await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("name", MINE)
+async def test_a_mint_that_is_killed_while_it_is_paid_or_pays_does_it_once(
+    wallet: Wallet, mint: Daemon, site: Site, name: str
+) -> None:
+    fails = name == "mint.melt-given-up"
+    body = await wallet.melt({"quote": "", "amount": 10, "fee_reserve": 2}, blanks=2)
+    mint.kill()
+    mint.start(**{VARIABLE: name})
+    await mint.ready()
+    quote: Any = None
+    if name.startswith("mint.melt-"):
+        request = invoice_of_others(10_000, "fake: failed" if fails else "")
+        if name == "mint.melt-own-durable":
+            request = (await wallet.post("/v1/mint/quote/bolt11", {"amount": 10, "unit": "sat"}))["request"]
+        quote = await wallet.post("/v1/melt/quote/bolt11", {"unit": "sat", "request": request})
+        body["quote"] = quote["quote"]
+    asked = wallet.paid_quote(3) if quote is None else wallet.post("/v1/melt/bolt11", body)
+    with pytest.raises((aiohttp.ClientError, OSError)):
+        await asked
+    async with asyncio.timeout(20):
+        while mint.is_running:
+            await asyncio.sleep(0.02)
+    assert mint.process is not None
+    assert mint.process.returncode == -signal.SIGKILL
+    mint.start()
+    await mint.ready()
+    if quote is not None:
+        settled = await wallet.until_settled(quote)
+        if fails or settled["state"] == "UNPAID":
+            # It failed, or nothing was sent: the tokens are free, and the same request may be tried again.
+            status = 400 if fails else 200
+            settled = await wallet.post("/v1/melt/bolt11", body, status)
+        else:
+            assert await wallet.post("/v1/melt/bolt11", body) == settled
+        assert fails or settled["state"] == "PAID"
+    journal = mint.state / "fake_lightning.jsonl"
+    paid = [json.loads(line) for line in journal.read_text().splitlines()]
+    hashes = [each["hash"] for each in paid if not each["fails"]]
+    assert len(set(hashes)) == len(hashes), "an invoice was paid twice"
+    found = audit(site.state, ["mint"], required=True)
+    assert found.ok, found.detail()

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from roles.cli.auditing.findings import Findings
 from roles.cli.auditing.ledger import LedgerRow
@@ -51,22 +52,35 @@ def audit_quotes(quotes: Iterable[QuoteRow], findings: Findings) -> dict[bytes, 
     return known
 
 
-def audit_keysets(totals: Iterable[KeysetTotals], quotes: Iterable[QuoteRow], findings: Findings) -> None:
-    """Check that what a keyset signed is what its quotes issued and its spent proofs brought back."""
-    issued: Counter[str] = Counter()
+def audit_keysets(
+    totals: Iterable[KeysetTotals],
+    quotes: Iterable[QuoteRow],
+    findings: Findings,
+    flows: Mapping[str, int] = MappingProxyType({}),
+) -> None:
+    """Check that what a unit's keysets signed is what its quotes issued and its spent proofs brought back.
+
+    `flows` is what a unit gained or lost otherwise: invoices less melts and fees.
+    """
+    issued = Counter(dict(flows))
+    signed: Counter[str] = Counter()
+    spent: Counter[str] = Counter()
     for quote in quotes:
         issued[quote.unit] += quote.issued
     for keyset in totals:
         findings.count("keysets")
-        if keyset.signed != issued[keyset.unit] + keyset.spent:
-            findings.problem(
-                "keysets whose signatures do not match their quotes",
-                f"{keyset.unit}: {keyset.signed} signed, {issued[keyset.unit]} issued, {keyset.spent} spent",
-            )
+        signed[keyset.unit] += keyset.signed
+        spent[keyset.unit] += keyset.spent
         if (keyset.counted_issued, keyset.counted_redeemed) != (keyset.signed, keyset.spent):
             findings.problem("keysets whose counters differ from their rows", keyset.unit)
         if keyset.spent > keyset.signed:
             findings.problem("keysets redeemed above what they issued", keyset.unit)
+    for unit in signed.keys() | issued.keys():
+        if signed[unit] != issued[unit] + spent[unit]:
+            findings.problem(
+                "keysets whose signatures do not match their quotes",
+                f"{unit}: {signed[unit]} signed, {issued[unit]} issued, {spent[unit]} spent",
+            )
 
 
 def audit_handover(

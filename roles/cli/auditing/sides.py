@@ -9,6 +9,7 @@ from roles.cli.auditing.credits import Refusals, audit_credits
 from roles.cli.auditing.findings import TOGETHER, Findings
 from roles.cli.auditing.ledger import LedgerRow, audit_ledger
 from roles.cli.auditing.mint import QuoteRow, audit_handover, audit_keysets, audit_quotes
+from roles.cli.auditing.payments import audit_payments, count_outstanding
 from roles.cli.auditing.wallet import (
     audit_accounts,
     audit_balance,
@@ -84,7 +85,9 @@ def audit_pool(pool: PoolStore, findings: Findings) -> dict[bytes, LedgerRow]:
 def audit_mint(mint: MintStore, findings: Findings) -> tuple[dict[bytes, QuoteRow], Refusals]:
     """Audit the mint alone; returns its quotes by share hash, and what it refused."""
     quotes = audit_quotes(mint.quotes(), findings)
-    audit_keysets(mint.keysets(), quotes.values(), findings)
+    payments = audit_payments(mint.paid_quotes(), mint.melts(), mint.swap_fees(), findings)
+    audit_keysets(mint.keysets(), quotes.values(), findings, payments)
+    count_outstanding(mint.keysets(), "sat", findings)
     return quotes, audit_credits(mint.credits(), quotes, findings)
 
 

@@ -136,9 +136,8 @@ class Bolt11Method:
         return [self._setting({"description": True})] if self._settings.minting and UNIT in units else []
 
     def melt_settings(self, units: Iterable[str]) -> list[dict[str, object]]:
-        """Nothing yet."""
-        del units
-        return []
+        """Sat, if it has a keyset."""
+        return [self._setting({"amountless": True})] if self._settings.melting and UNIT in units else []
 
     def _setting(self, options: dict[str, object]) -> dict[str, object]:
         return {

@@ -9,6 +9,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from protocols.bitcoin.secp256k1 import SECRET_SIZE, is_secret
+from protocols.cashu.subscription import melt_quote_kind
 from roles.mint import keyset_rows
 from roles.mint.halts import Halts
 from roles.mint.keysets import KeysetBook
@@ -17,10 +18,15 @@ from roles.mint.lightning.fake import FakeBackend
 from roles.mint.lightning.method import UNIT, Bolt11Method
 from roles.mint.lightning.till import Till
 from roles.mint.lightning.timed import TimedBackend
+from roles.mint.melting.cashier import Cashier
+from roles.mint.melting.desk import MeltDesk
 from roles.mint.notice_board import NoticeBoard
+from roles.mint.request import Sizes
 from roles.mint.seed import MintSeed
+from roles.mint.signatory import Signatory
 from roles.runtime.secret import SecretFile
 from roles.runtime.storage import Database
+from roles.runtime.task_group import TaskGroup
 from shared_config.bolt11 import Bolt11Settings
 
 _log = logging.getLogger(__name__)
@@ -33,11 +39,15 @@ class Lightning:
     backend: TimedBackend
     till: Till
     method: Bolt11Method
+    cashier: Cashier
+    desk: MeltDesk
 
     async def run(self) -> None:
-        """Hear of payments, until cancelled."""
+        """Hear of payments, and see those of the mint through, until cancelled."""
         try:
-            await self.till.run()
+            async with TaskGroup() as tasks:
+                tasks.create_task(self.till.run())
+                tasks.create_task(self.cashier.run())
         finally:
             await self.backend.close()
 
@@ -50,6 +60,9 @@ def open_lightning(
     metrics: CollectorRegistry,
     *,
     board: NoticeBoard,
+    book: KeysetBook,
+    signatory: Signatory,
+    sizes: Sizes,
 ) -> Lightning:
     """The parts, not yet running; keys and files of theirs are in the state directory."""
     backend = TimedBackend(
@@ -59,7 +72,30 @@ def open_lightning(
     method = Bolt11Method(
         settings, database, backend, till, halts, clock=time.time, entropy=secrets.token_bytes
     )
-    return Lightning(backend, till, method)
+    cashier = Cashier(
+        database,
+        backend,
+        book,
+        signatory=signatory,
+        registry=metrics,
+        board=board,
+        clock=time.time,
+        grace_s=settings.pay_s + settings.call_s,
+    )
+    desk = MeltDesk(
+        settings,
+        database,
+        backend,
+        cashier,
+        book=book,
+        signatory=signatory,
+        halts=halts,
+        clock=time.time,
+        entropy=secrets.token_bytes,
+        sizes=sizes,
+    )
+    board.offer(melt_quote_kind(method.name), desk.states)
+    return Lightning(backend, till, method, cashier, desk)
 
 
 def open_backend(settings: Bolt11Settings, state: Path) -> Backend:

@@ -14,6 +14,7 @@ from roles.cli.auditing.credits import CreditRow, audit_credits
 from roles.cli.auditing.findings import Findings
 from roles.cli.auditing.ledger import LedgerRow, audit_ledger
 from roles.cli.auditing.mint import KeysetTotals, QuoteRow, audit_handover, audit_keysets, audit_quotes
+from roles.cli.auditing.payments import Melt, PaidQuote, audit_payments, count_outstanding
 from roles.cli.auditing.sides import seed_words
 from roles.cli.auditing.wallet import (
     Account,
@@ -315,3 +316,41 @@ def test_what_the_wallet_holds_for_spent_must_be_redeemed_at_the_mint() -> None:
     assert findings.ok
     audit_spent([b"\x03" * 33], {b"\x02" * 33}, findings)
     assert findings.problems == {"spent proofs that the mint has not redeemed": 1}
+
+
+PAID_MELT = Melt("number 1", "sat", True, 101, 91, 10, 101, 0)
+PENDING_MELT = Melt("number 2", "sat", False, 50, 0, 0, 0, 50)
+MINTED = PaidQuote("number 3", "sat", 200, 200, 150)
+
+
+def test_payments_that_add_up_pass_and_tell_what_they_brought_and_cost() -> None:
+    findings = Findings()
+    flows = audit_payments([MINTED], [PAID_MELT, PENDING_MELT], {"sat": 3}, findings)
+    assert flows == {"sat": 150 - 91 - 3}
+    totals = [KeysetTotals("k", "sat", 150, 100, 150, 100), KeysetTotals("l", "sat", 20, 14, 20, 14)]
+    audit_keysets(totals, [], findings, flows)
+    count_outstanding(totals, "sat", findings)
+    assert findings.ok
+    assert findings.counts["sats outstanding"] == 56
+    assert findings.counts["melts on their way"] == 1
+
+
+@pytest.mark.parametrize(
+    ("payment", "kind"),
+    [
+        (replace(PAID_MELT, change=9), "melts that do not add up"),
+        (replace(PAID_MELT, spent=100), "melts that do not add up"),
+        (replace(PAID_MELT, pending=1), "melts that do not add up"),
+        (replace(PENDING_MELT, pending=49), "pending melts that do not add up"),
+        (replace(PENDING_MELT, spent=1), "pending melts that do not add up"),
+        (replace(PENDING_MELT, change=1), "pending melts that do not add up"),
+        (replace(MINTED, paid=100), "invoices paid in part"),
+        (replace(MINTED, issued=201), "quotes issued beyond what was paid"),
+    ],
+)
+def test_a_payment_that_does_not_add_up_is_found(payment: Melt | PaidQuote, kind: str) -> None:
+    findings = Findings()
+    quotes = [payment] if isinstance(payment, PaidQuote) else []
+    melts = [payment] if isinstance(payment, Melt) else []
+    audit_payments(quotes, melts, {}, findings)
+    assert kind in findings.problems

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from protocols.bitcoin.hashing import sha256
 from protocols.cashu import bdhke, quote_signature
+from protocols.cashu.curve import secret_point
 from protocols.cashu.denominations import split
 from protocols.cashu.models import BlindedMessage, Proof
 from protocols.lightning.invoice import Invoice, decode, encode
@@ -18,7 +19,11 @@ from roles.mint.lightning.method import METHOD, Bolt11Method
 from roles.mint.lightning.service import Lightning, add_keyset
 from roles.mint.lightning.till import Till
 from roles.mint.lightning.timed import TimedBackend
+from roles.mint.melting.cashier import Cashier
+from roles.mint.melting.desk import MeltDesk
+from roles.mint.melting.quote import MeltQuote
 from roles.mint.method import EhashMethod
+from roles.mint.notice_board import NoticeBoard
 from roles.mint.quote import Quote
 from roles.mint.teller import Teller
 from roles.runtime.storage import Connection
@@ -28,6 +33,7 @@ from tests.roles.mint.house import NOW, Basket, House
 NODE = b"\x66" * 32
 STRANGER = b"\x67" * 32
 """The secret of a node that others run."""
+GRACE_S = 70.0
 MANUAL = FakeLightning(self_paying=False)
 
 
@@ -92,6 +98,26 @@ class Bank:
         """Sats as few tokens."""
         return await self.tokens(*split(amount))
 
+    @property
+    def desk(self) -> MeltDesk:
+        return self.lightning.desk
+
+    async def melt_quote(self, request: str, **more: object) -> MeltQuote:
+        return await self.desk.create({"request": request, "unit": "sat", **more})
+
+    def melt(
+        self, quote: MeltQuote, proofs: Sequence[Proof], basket: Basket | None = None
+    ) -> dict[str, object]:
+        """The body that melts."""
+        body: dict[str, object] = {"quote": quote.quote_id, "inputs": [proof.to_json() for proof in proofs]}
+        if basket is not None:
+            body["outputs"] = [output.to_json() for output in basket.outputs]
+        return body
+
+    async def states(self, proofs: Sequence[Proof]) -> list[object]:
+        points = [secret_point(proof.secret) for proof in proofs]
+        return [state.to_json()["state"] for state in await self.teller.proof_states(points)]
+
     async def totals(self) -> tuple[int, int]:
         """Issued and redeemed of the sat keysets."""
 
@@ -148,7 +174,31 @@ async def open_bank(house: House, directory: Path, fake: FakeLightning = MANUAL,
         halts=halts,
         methods=(EhashMethod(), method),
     )
-    return Bank(house, node, Lightning(backend, till, method), teller, halts, chosen, metrics)
+    board = NoticeBoard()
+    cashier = Cashier(
+        house.database,
+        backend,
+        house.book,
+        signatory=house.signatory,
+        registry=metrics,
+        board=board,
+        clock=house.clock,
+        grace_s=GRACE_S,
+    )
+    desk = MeltDesk(
+        chosen,
+        house.database,
+        backend,
+        cashier,
+        book=house.book,
+        signatory=house.signatory,
+        halts=halts,
+        clock=house.clock,
+        entropy=lambda size: sha256(b"id%d" % next(entropy))[:size],
+        sizes=house.sizes,
+    )
+    lightning = Lightning(backend, till, method, cashier, desk)
+    return Bank(house, node, lightning, teller, halts, chosen, metrics)
 
 
 def amounts(proofs: Sequence[Proof]) -> int:
