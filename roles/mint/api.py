@@ -88,8 +88,7 @@ class MintApi:
                 server.route(method, prefix + path, handler, operation)
             if self._socket is not None:
                 server.lasting(f"{prefix}/v1/ws", self._socket, operations.SOCKET)
-        served = [(method, path) for method, path, _, _ in routes]
-        server.route("GET", description.PATH, _telling(description.describe(served)), operations.INFO)
+        server.route("GET", description.PATH, _describing(server), operations.INFO)
 
     async def _get_info(self, request: web.Request) -> web.Response:
         return json_reply(self._info.to_json(await self._seen(request)))
@@ -199,9 +198,11 @@ def _view(request: web.Request) -> str:
     return PREFIXES[1] if request.path.startswith(PREFIXES[1] + "/") else PREFIXES[0]
 
 
-def _telling(value: object) -> Handler:
+def _describing(server: HttpServer) -> Handler:
+    """Told when it is asked for, because others may add routes."""
+
     async def tell(_: web.Request) -> web.Response:
-        return json_reply(value)
+        return json_reply(description.describe(server.routes))
 
     return tell
 

@@ -80,6 +80,15 @@ ROUTES: Final[Mapping[tuple[str, str], Told]] = {
     ("POST", "/v1/mint/{method}/batch"): Told(
         "Mint tokens for several quotes.", wire.Signatures, wire.BatchAsked
     ),
+    ("POST", "/v1/melt/quote/{method}"): Told(
+        "What a payment would cost.", wire.MeltQuoteTold, wire.MeltQuoteAsked
+    ),
+    ("GET", "/v1/melt/quote/{method}/{quote_id}"): Told("Look at a melt quote.", wire.MeltQuoteTold),
+    ("POST", "/v1/melt/{method}"): Told(
+        "Pay with tokens; what was set aside too much comes back as change.",
+        wire.MeltQuoteTold,
+        wire.MeltAsked,
+    ),
 }
 """Method and path of every route under /v1; other prefixes serve the same."""
 
@@ -101,8 +110,8 @@ _FAULTS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
 
 
 def describe(routes: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """The description of those routes that are served; each must be in `ROUTES`."""
-    served = {route: ROUTES[route] for route in routes}
+    """The description of those routes that are served, as far as they are in `ROUTES`."""
+    served = {route: ROUTES[route] for route in routes if route in ROUTES}
     models: dict[type[BaseModel], JsonSchemaMode] = {wire.Fault: "serialization"}
     for told in served.values():
         models[told.answer] = "serialization"

@@ -263,6 +263,41 @@ class ShareQuotes(Told):
     quote_ids: dict[Hash, str]
 
 
+class MeltQuoteAsked(Asked):
+    """What is to be paid (NUT-05)."""
+
+    request: str
+    """An invoice."""
+    unit: str
+    options: dict[str, Any] | None = None
+
+
+class MeltAsked(Asked):
+    """Tokens that pay, and blank outputs for the change (NUT-05, NUT-08)."""
+
+    quote: QuoteId
+    inputs: Annotated[list[ProofAsked], Field(min_length=1)]
+    outputs: list[OutputAsked] | None = None
+    prefer_async: bool = False
+    """To be answered before the payment is through."""
+
+
+class MeltQuoteTold(Told):
+    """A melt quote, times in Unix seconds; `change` is there when there is some."""
+
+    quote: str
+    method: str
+    request: str
+    amount: Amount
+    unit: str
+    fee_reserve: Amount
+    state: Literal["UNPAID", "PENDING", "PAID"]
+    expiry: int
+    updated_at: int
+    payment_preimage: str | None
+    change: list[SignatureTold] = Field(default=[])
+
+
 class Contact(Told):
     """How to reach the operator."""
 

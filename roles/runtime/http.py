@@ -171,6 +171,15 @@ class HttpServer:
         """Serve a method of a path; ``{name}`` in it matches one segment. Operations are few."""
         self._operations[self._app.router.add_route(method, path, handler)] = operation
 
+    @property
+    def routes(self) -> list[tuple[str, str]]:
+        """Method and path of everything that is served, in the order in which it was added."""
+        return [
+            (route.method, route.resource.canonical)
+            for route in self._operations
+            if route.resource is not None
+        ]
+
     def lasting(self, path: str, handler: Handler, operation: Operation = UNNAMED) -> None:
         """Serve GET of a path by a handler that may take as long as it likes, such as a websocket's; only its
         refusals are measured.

@@ -5,12 +5,19 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
+from prometheus_client import CollectorRegistry
 
 from protocols.bitcoin.hashing import sha256d
 from protocols.bitcoin.secp256k1 import public_key
 from protocols.cashu import lookup
 from protocols.cashu.curve import secret_point
 from protocols.cashu.keyset import Keyset
+from roles.mint import description
+from roles.mint.api import MintApi
+from roles.mint.info import MintInfo
+from roles.mint.request import Sizes
+from roles.runtime.http import HttpBounds, HttpServer
+from shared_config.mint import InfoSettings
 from tests.roles.mint.house import MINER, NOW, House
 
 
@@ -283,3 +290,12 @@ async def test_pages_of_any_origin_may_use_the_mint(api: Api) -> None:
     async with api.session.options(api.url + "/v1/swap") as reply:
         assert reply.status == 204
         assert reply.headers["Access-Control-Allow-Origin"] == "*"
+
+
+async def test_every_route_under_v1_is_described(house: House) -> None:
+    server = HttpServer(HttpBounds(), CollectorRegistry())
+    settings = InfoSettings()
+    info = MintInfo(settings, "http://mint", house.seed.info_key, house.seed.info_key, Sizes())
+    MintApi(house.teller, house.book, info).add_routes(server)
+    served = {route for route in server.routes if route[1].startswith("/v1/")}
+    assert served - description.ROUTES.keys() == {("GET", description.PATH)}
