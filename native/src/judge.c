@@ -4,6 +4,8 @@
 #include "transport.h"
 #include "words.h"
 
+#include <structmember.h>
+
 enum {
     GENERATION = 1 << 15, /* as protocols.mining.share has it */
     EXTRANONCE_SIZE = 16,
@@ -14,10 +16,16 @@ enum {
 
 static const uint8_t share_header[] = {0x00, 0x80, 0x1b};
 
+/* An attribute by name, and its place in objects whose class has a slot for it, else 0. */
+typedef struct {
+    PyObject *name;
+    Py_ssize_t slot;
+} attribute;
+
 typedef struct {
     PyObject_HEAD
     PyObject *member, *pace, *seen, *prover, *target, *work, *key;
-    PyObject *tokens_name, *when_name, *rate_name, *burst_name, *recent_name, *older_name;
+    attribute tokens, when, rate, burst, recent, older;
     uint8_t prefix[MAX_PREFIX];
     size_t prefix_size;
     uint8_t target_bytes[SHA256_SIZE], block_target[SHA256_SIZE];
@@ -51,12 +59,12 @@ static void bench_dealloc(Bench *self)
     Py_XDECREF(self->target);
     Py_XDECREF(self->work);
     Py_XDECREF(self->key);
-    Py_XDECREF(self->tokens_name);
-    Py_XDECREF(self->when_name);
-    Py_XDECREF(self->rate_name);
-    Py_XDECREF(self->burst_name);
-    Py_XDECREF(self->recent_name);
-    Py_XDECREF(self->older_name);
+    Py_XDECREF(self->tokens.name);
+    Py_XDECREF(self->when.name);
+    Py_XDECREF(self->rate.name);
+    Py_XDECREF(self->burst.name);
+    Py_XDECREF(self->recent.name);
+    Py_XDECREF(self->older.name);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -86,18 +94,39 @@ static int keep_number(PyObject *number, uint64_t *kept)
     return 0;
 }
 
+static int keep_name(attribute *kept, const char *name, PyObject *object)
+{
+    kept->name = PyUnicode_InternFromString(name);
+    if (kept->name == NULL) {
+        return -1;
+    }
+    PyObject *found = PyObject_GetAttr((PyObject *)Py_TYPE(object), kept->name);
+    if (found == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            return -1;
+        }
+        /* The class has no such attribute; the object may have it all the same. */
+        PyErr_Clear();
+        return 0;
+    }
+    if (Py_IS_TYPE(found, &PyMemberDescr_Type)) {
+        const PyMemberDef *member = ((PyMemberDescrObject *)found)->d_member;
+        if (member->type == T_OBJECT_EX && member->flags == 0) {
+            kept->slot = member->offset;
+        }
+    }
+    Py_DECREF(found);
+    return 0;
+}
+
 static int keep_names(Bench *self)
 {
-    self->tokens_name = PyUnicode_InternFromString("tokens");
-    self->when_name = PyUnicode_InternFromString("when");
-    self->rate_name = PyUnicode_InternFromString("rate");
-    self->burst_name = PyUnicode_InternFromString("burst");
-    self->recent_name = PyUnicode_InternFromString("recent");
-    self->older_name = PyUnicode_InternFromString("older");
-    return self->tokens_name && self->when_name && self->rate_name && self->burst_name && self->recent_name &&
-                   self->older_name
-               ? 0
-               : -1;
+    if (keep_name(&self->tokens, "tokens", self->pace) < 0 || keep_name(&self->when, "when", self->pace) < 0 ||
+        keep_name(&self->rate, "rate", self->pace) < 0 || keep_name(&self->burst, "burst", self->pace) < 0 ||
+        keep_name(&self->recent, "recent", self->seen) < 0 || keep_name(&self->older, "older", self->seen) < 0) {
+        return -1;
+    }
+    return 0;
 }
 
 /* Whether it is a Prover of this module, whose inside we know. */
@@ -159,9 +188,22 @@ static PyObject *bench_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return (PyObject *)self;
 }
 
-static int get_double(PyObject *object, PyObject *name, double *value)
+/* Where an object has the attribute, if that is in a slot and there is something in it. */
+static PyObject **slot_in(PyObject *object, const attribute *of)
 {
-    PyObject *found = PyObject_GetAttr(object, name);
+    PyObject **slot = of->slot ? (PyObject **)((char *)object + of->slot) : NULL;
+    return slot != NULL && *slot != NULL ? slot : NULL;
+}
+
+static PyObject *get(PyObject *object, const attribute *of)
+{
+    PyObject **slot = slot_in(object, of);
+    return slot == NULL ? PyObject_GetAttr(object, of->name) : Py_NewRef(*slot);
+}
+
+static int get_double(PyObject *object, const attribute *of, double *value)
+{
+    PyObject *found = get(object, of);
     if (found == NULL) {
         return -1;
     }
@@ -170,13 +212,20 @@ static int get_double(PyObject *object, PyObject *name, double *value)
     return *value == -1.0 && PyErr_Occurred() ? -1 : 0;
 }
 
-static int set_double(PyObject *object, PyObject *name, double value)
+static int set_double(PyObject *object, const attribute *of, double value)
 {
     PyObject *made = PyFloat_FromDouble(value);
     if (made == NULL) {
         return -1;
     }
-    int result = PyObject_SetAttr(object, name, made);
+    PyObject **slot = slot_in(object, of);
+    if (slot != NULL) {
+        PyObject *before = *slot;
+        *slot = made;
+        Py_DECREF(before);
+        return 0;
+    }
+    int result = PyObject_SetAttr(object, of->name, made);
     Py_DECREF(made);
     return result;
 }
@@ -185,15 +234,15 @@ static int set_double(PyObject *object, PyObject *name, double value)
 static int take_token(const Bench *bench, double moment)
 {
     double tokens, when;
-    if (get_double(bench->pace, bench->tokens_name, &tokens) < 0 ||
-        get_double(bench->pace, bench->when_name, &when) < 0) {
+    if (get_double(bench->pace, &bench->tokens, &tokens) < 0 ||
+        get_double(bench->pace, &bench->when, &when) < 0) {
         return -1;
     }
     if (moment > when) {
         double rate, burst;
-        if (get_double(bench->pace, bench->rate_name, &rate) < 0 ||
-            get_double(bench->pace, bench->burst_name, &burst) < 0 ||
-            set_double(bench->pace, bench->when_name, moment) < 0) {
+        if (get_double(bench->pace, &bench->rate, &rate) < 0 ||
+            get_double(bench->pace, &bench->burst, &burst) < 0 ||
+            set_double(bench->pace, &bench->when, moment) < 0) {
             return -1;
         }
         tokens += (moment - when) * rate;
@@ -202,7 +251,7 @@ static int take_token(const Bench *bench, double moment)
         }
     }
     int is_there = tokens >= 1;
-    return set_double(bench->pace, bench->tokens_name, is_there ? tokens - 1 : tokens) < 0 ? -1 : is_there;
+    return set_double(bench->pace, &bench->tokens, is_there ? tokens - 1 : tokens) < 0 ? -1 : is_there;
 }
 
 /* Whether a <= b, as little-endian numbers. */
@@ -231,8 +280,8 @@ static int append(PyObject *list, PyObject *item)
 /* Whether a hash is new, and then remembered for the key; -1 with an exception set. */
 static int remember(const Bench *bench, PyObject *hash)
 {
-    PyObject *recent = PyObject_GetAttr(bench->seen, bench->recent_name);
-    PyObject *older = recent == NULL ? NULL : PyObject_GetAttr(bench->seen, bench->older_name);
+    PyObject *recent = get(bench->seen, &bench->recent);
+    PyObject *older = recent == NULL ? NULL : get(bench->seen, &bench->older);
     int is_new = -1;
     if (older == NULL) {
     } else if (!PyDict_CheckExact(recent) || !PyDict_CheckExact(older)) {
@@ -253,32 +302,57 @@ static int remember(const Bench *bench, PyObject *hash)
     return is_new;
 }
 
-/* A good share: an entry for the ledger, and the verdict that goes with it. */
-static int keep_good(const Bench *bench, uint32_t sequence, const uint8_t *header, PyObject *hash_object, uint64_t amount,
-                     PyObject *judged, PyObject *entries)
-{
-    PyObject *entry = Py_BuildValue("(Oy#OKOO)", hash_object, (const char *)header, (Py_ssize_t)PROVED_SIZE,
-                                    bench->target, (unsigned long long)amount, bench->key, Py_False);
-    PyObject *good = entry == NULL
-                         ? NULL
-                         : Py_BuildValue("(OkOOOO)", bench->member, (unsigned long)sequence, hash_object, bench->work,
-                                         Py_False, entry);
-    int result = good == NULL ? -1 : PyList_Append(entries, entry);
-    Py_XDECREF(entry);
-    if (result < 0) {
-        Py_XDECREF(good);
-        return -1;
-    }
-    return append(judged, good);
-}
-
-enum verdict { FAILED = -1, OTHER, DONE };
-
 /* What judging works with. */
 typedef struct {
     PyObject *known, *judged, *entries, *low;
     double now, moment;
 } session;
+
+/* A tuple of these new references, which are its own from now on; NULL with an exception set if one of them is. */
+static PyObject *tuple_of(PyObject *const *items, Py_ssize_t size)
+{
+    PyObject *tuple = PyTuple_New(size);
+    int is_whole = tuple != NULL;
+    for (Py_ssize_t i = 0; i < size; i++) {
+        is_whole = is_whole && items[i] != NULL;
+        if (tuple != NULL) {
+            PyTuple_SET_ITEM(tuple, i, items[i]);
+        } else {
+            Py_XDECREF(items[i]);
+        }
+    }
+    if (!is_whole) {
+        Py_CLEAR(tuple);
+    }
+    return tuple;
+}
+
+/* A good share: an entry for the ledger, and the verdict that goes with it. */
+static int keep_good(const Bench *bench, uint32_t sequence, const uint8_t *header, PyObject *hash, uint64_t amount,
+                     const session *at)
+{
+    PyObject *entry = tuple_of((PyObject *[]){Py_NewRef(hash),
+                                              PyBytes_FromStringAndSize((const char *)header, PROVED_SIZE),
+                                              Py_NewRef(bench->target), PyLong_FromUnsignedLongLong(amount),
+                                              Py_NewRef(bench->key), Py_NewRef(Py_False)},
+                               6);
+    if (entry == NULL) {
+        return -1;
+    }
+    PyObject *good = tuple_of((PyObject *[]){Py_NewRef(bench->member), PyLong_FromUnsignedLong(sequence),
+                                             Py_NewRef(hash), Py_NewRef(bench->work), Py_NewRef(Py_False),
+                                             Py_NewRef(entry)},
+                              6);
+    int result = good == NULL ? -1 : PyList_Append(at->entries, entry);
+    Py_DECREF(entry);
+    if (result < 0) {
+        Py_XDECREF(good);
+        return -1;
+    }
+    return append(at->judged, good);
+}
+
+enum verdict { FAILED = -1, OTHER, DONE };
 
 static enum verdict judge_share(const session *at, const uint8_t *payload)
 {
@@ -325,7 +399,7 @@ static enum verdict judge_share(const session *at, const uint8_t *payload)
     PyObject *hash_object = PyBytes_FromStringAndSize((const char *)hash, SHA256_SIZE);
     int result = hash_object == NULL ? -1 : remember(bench, hash_object);
     enum verdict verdict = result < 0 ? FAILED : result ? DONE : OTHER;
-    if (verdict == DONE && keep_good(bench, sequence, header, hash_object, amount, at->judged, at->entries) < 0) {
+    if (verdict == DONE && keep_good(bench, sequence, header, hash_object, amount, at) < 0) {
         verdict = FAILED;
     }
     Py_XDECREF(hash_object);

@@ -27,8 +27,8 @@ class MinerChannel:
     """
 
     __slots__ = (
-        "_declared", "_found_at", "_is_known", "_looked", "_new_shares", "_new_work", "_opened",
-        "_pace", "_terms", "_vardiff", "_wanted", "acks_made", "channel", "figures", "host",
+        "_calm_shares", "_declared", "_found_at", "_is_known", "_looked", "_new_shares", "_new_work",
+        "_opened", "_pace", "_terms", "_vardiff", "_wanted", "acks_made", "channel", "figures", "host",
         "number", "record", "tally", "user",
     )  # fmt: skip
 
@@ -60,6 +60,7 @@ class MinerChannel:
         self._declared = declared
         self._is_known = is_known
         self._new_work = self._new_shares = 0
+        self._calm_shares = RUSH_SHARES
         self._found_at = now
         self.acks_made: Acknowledgements | None = None
         """`acks`, if they have been asked for."""
@@ -113,9 +114,10 @@ class MinerChannel:
         """Count accepted shares; returns whether they come so fast that `adjust` should not wait."""
         # They are put into estimate and figures once a second, with all others that came meanwhile.
         self._new_work += work
-        self._new_shares = new = self._new_shares + shares
+        self._new_shares += shares
         self._found_at = now
-        return new >= RUSH_SHARES and self._is_rushed(now)
+        self._calm_shares = calm = self._calm_shares - shares
+        return calm <= 0 and self._is_rushed(now)
 
     def _is_rushed(self, now: float) -> bool:
         self.count()
@@ -154,6 +156,7 @@ class MinerChannel:
             # Nothing could be easier.
             return None
         wanted = self.vardiff.wanted(work_of(self.channel.target), now)
+        self._calm_shares = RUSH_SHARES
         return None if wanted is None else self._aim(wanted, workshop)
 
     def update(self, hashrate: float, max_target: int, workshop: Workshop, now: float) -> SetTarget | None:
@@ -166,6 +169,7 @@ class MinerChannel:
             self._declared = hashrate
             self.count()
             self.vardiff.restart(now)
+            self._calm_shares = RUSH_SHARES
             self._looked = now
             wanted = probe_hashes(hashrate, self._terms.shares_per_minute)
         return self._aim(wanted, workshop)
