@@ -343,11 +343,10 @@ class WalletStore:
             yield ProofRow(keyset_id, row["amount"], row["secret"], row["signature"], blinding)
 
     def balance(self) -> tuple[int, str]:
-        """Return the sum of all unspent tokens and the newest unit's name."""
+        """Return the sum of all unspent ehash and the newest unit's name."""
+        ehash = "FROM proof JOIN keyset ON keyset.id = keyset_id WHERE unit GLOB 'hash_*'"
         total = self._connection.execute(
-            "SELECT coalesce(sum(amount), 0) FROM proof WHERE state = 'unspent'"
+            f"SELECT coalesce(sum(amount), 0) {ehash} AND state = 'unspent'"
         ).fetchone()
-        newest = self._connection.execute(
-            "SELECT unit FROM proof JOIN keyset ON keyset.id = keyset_id ORDER BY received_ms DESC LIMIT 1"
-        ).fetchone()
+        newest = self._connection.execute(f"SELECT unit {ehash} ORDER BY received_ms DESC LIMIT 1").fetchone()
         return total[0], newest[0] if newest else ""

@@ -38,18 +38,17 @@ def show_balance(console: Console, told: dict[str, Any]) -> None:
     units = told["units"]
     if len(units) > _UNITS:
         older = units[:-_UNITS]
-        total = sum(unit["balance"] for unit in older)
-        console.print(
-            f"  {total:,} in {sum(unit['proofs'] for unit in older):,} tokens of {len(older):,} older units"
-        )
+        total, proofs = (sum(unit[name] for unit in older) for name in ("balance", "proofs"))
+        console.print(f"  {total:,} in {counted(proofs, 'token')} of {len(older):,} older units")
     for unit in units[-_UNITS:]:
-        console.print(f"  {unit['balance']:,} in {unit['proofs']:,} tokens of {short(unit['unit'])}")
+        tokens = counted(unit["proofs"], "token")
+        console.print(f"  {unit['balance']:,} in {tokens} of {short(unit['unit'])}")
     if told["waiting"]["quotes"]:
         console.print(
             f"  {told['waiting']['ehash']:,} more in {told['waiting']['quotes']:,} quotes wait for the mint"
         )
     for item in told["out"]:
-        tokens = "a token" if item["tokens"] == 1 else f"{item['tokens']:,} tokens"
+        tokens = counted(item["tokens"], "token")
         console.print(
             f"  {item['amount']:,} {short(item['unit'])} in {tokens} handed out, not known to be taken"
         )
@@ -82,7 +81,8 @@ def show_list(console: Console, told: dict[str, Any]) -> None:
     if told["strangers"]:
         console.print("miners with keys of their own, who alone can claim what these have earned:")
         console.print(stranger_table(told["strangers"]))
-    console.print(token_table(told["tokens"]))
+    shown = {unit["unit"] for unit in told["units"][-_UNITS:]}
+    console.print(token_table([size for size in told["tokens"] if size["unit"] in shown]))
 
 
 def show_tokens(_: Console, told: dict[str, Any]) -> None:
@@ -161,7 +161,9 @@ def show_received(console: Console, told: dict[str, Any]) -> None:
 def show_consolidated(console: Console, told: dict[str, Any]) -> None:
     """What putting together came to."""
     fee = f", for a fee of {told['fee']:,}" if told["fee"] else ""
-    console.print(f"{told['before']:,} tokens are {told['after']:,} now, by {told['requests']:,} swaps{fee}")
+    console.print(
+        f"{told['before']:,} tokens are {told['after']:,} now, by {counted(told['requests'], 'swap')}{fee}"
+    )
     show_held(console, told["balance"])
 
 
@@ -266,6 +268,11 @@ def token_table(tokens: list[dict[str, Any]]) -> Table:
     for size in tokens:
         table.add_row(short(size["unit"]), f"{size['amount']:,}", f"{size['count']:,}")
     return table
+
+
+def counted(number: int, noun: str) -> str:
+    """So many of something."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def short(unit: str) -> str:

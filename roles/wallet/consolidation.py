@@ -8,6 +8,7 @@ put into the next by preference.
 import asyncio
 import math
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,7 @@ from protocols.cashu.keyset import Keyset
 from roles.runtime import crash
 from roles.runtime.storage import Connection
 from roles.wallet import purse, selection
+from roles.wallet.errors import MintRefused, NoKeysetError
 from roles.wallet.exchange import Exchange
 from roles.wallet.exchanging import Exchanger
 from roles.wallet.kit import Kit
@@ -26,6 +28,8 @@ from roles.wallet.swap import fees_ppk, keep_swap
 ENOUGH = 4
 """A request is worth its while when it leaves this many tokens fewer, at least."""
 TRIES = 20
+FAILURES = 3
+"""So often a unit is refused until it is left alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class Consolidation:
         before = await self._kit.database.read(_count)
         requests = fee = 0
         done: set[str] = set()
+        failures: Counter[str] = Counter()
         while units := await self._kit.database.read(partial(_units, unit, done)):
             # Units take turns by chance, too.
             chosen_unit = self._chance.choice(units)
@@ -79,7 +84,15 @@ class Consolidation:
                 continue
             if requests:
                 await self._sleep(self._chance.expovariate(1 / pause_s) if pause_s > 0 else 0)
-            fee += await self.merge(chosen_unit, ys)
+            try:
+                fee += await self.merge(chosen_unit, ys)
+            except (MintRefused, NoKeysetError) as refusal:
+                # A keyset may have closed, or somebody of the same seed spent; then it works the next time.
+                failures[chosen_unit] += 1
+                if failures[chosen_unit] == FAILURES:
+                    done.add(chosen_unit)
+                    progress(f"{chosen_unit} stays as it is: {refusal}")
+                continue
             requests += 1
             left = await self._kit.database.read(_count)
             progress(f"swap {requests:,}: {left:,} of {before:,} tokens left")
@@ -113,7 +126,7 @@ class Consolidation:
         """Tokens for one request, none when there is nothing to gain any more."""
         coins = purse.coins(connection, unit)
         fees = fees_ppk(connection, unit)
-        if len(coins) < ENOUGH + 2 * _fair(coins):
+        if _gain(coins, fees) < ENOUGH:
             return []
         most = min(inputs, len(coins))
         for _ in range(TRIES):
@@ -133,11 +146,6 @@ def _gain(coins: Sequence[Coin], fees: Mapping[str, int]) -> int:
     """How many tokens fewer it makes to swap these."""
     rest = sum(coin.amount for coin in coins) - selection.fee_of(coins, fees)
     return len(coins) - rest.bit_count() if rest > 0 else 0
-
-
-def _fair(coins: Sequence[Coin]) -> int:
-    """How many tokens a wallet of this size has when it has one of each size up to its largest."""
-    return max((coin.amount.bit_length() for coin in coins), default=0)
 
 
 def _count(connection: Connection) -> int:

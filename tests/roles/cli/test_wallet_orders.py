@@ -72,7 +72,7 @@ async def test_a_token_is_alone_on_stdout_so_that_it_can_be_piped(run: Run, stor
     assert last(out)["balance"] == 16
     assert last(out)["out"] == [{"unit": UNIT, "amount": 5, "tokens": 1}]
     code, out, _ = await run("balance")
-    assert "5 hash·02020202·0 in a token handed out" in out
+    assert "5 hash·02020202·0 in 1 token handed out" in out
 
 
 async def test_an_own_wallet_receives_what_the_proxys_has_sent(run: Run, store: Path, tmp_path: Path) -> None:

@@ -60,3 +60,19 @@ async def test_it_ends_where_requests_of_few_tokens_gain_nothing(
     done = await wallet.consolidation.consolidate(inputs=2, pause_s=0)
     assert done.requests == 0
     assert done.before == done.after
+
+
+async def test_a_unit_that_the_mint_refuses_is_left_alone_and_one_that_was_closed_goes_on(
+    home: Home, mint: FakeMint, tell: Told
+) -> None:
+    wallet = await many(home, tell, 40)
+    (keyset,) = mint.keysets.values()
+    keyset.active = False
+    told: list[str] = []
+    done = await wallet.consolidation.consolidate(pause_s=0, progress=told.append)
+    assert done.requests == 0
+    assert "stays as it is" in told[-1]
+    assert done.before == done.after
+    mint.add_keyset(UNIT, index=1)
+    done = await wallet.consolidation.consolidate(pause_s=0)
+    assert done.after < done.before / 3
