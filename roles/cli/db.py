@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from roles.cli import db_move
 from roles.cli.checkout import STATE_HELP
 from roles.mint.store import find_store
 from roles.runtime import sysexits
@@ -24,7 +25,9 @@ STORES: Final = {
 def main(argv: list[str]) -> int:
     """Run a query, or open sqlite3's shell, or print the schema where there is no such shell."""
     parser = argparse.ArgumentParser(
-        prog="hashpool db", description="Look into a store, read-only, also beside the daemon that writes it."
+        prog="hashpool db",
+        description="Look into a store, read-only, also beside the daemon that writes it."
+        " `hashpool db move` brings the mint's to PostgreSQL.",
     )
     parser.add_argument("store", choices=tuple(STORES))
     parser.add_argument(
@@ -33,6 +36,8 @@ def main(argv: list[str]) -> int:
         help="a query; without one: sqlite3's shell on a terminal that has it, else the schema",
     )
     parser.add_argument("--state", metavar="DIR", help=STATE_HELP)
+    if argv[:1] == ["move"]:
+        return db_move.main(argv[1:])
     given = parser.parse_intermixed_args(argv)
     path = state_root(given.state) / STORES[given.store]
     place: Path | Server | None = None

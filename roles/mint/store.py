@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from roles.mint import keyset_rows
 from roles.mint.schema import MIGRATIONS
 from roles.mint.seed import SEED_SIZE, MintSeed
-from roles.runtime.errors import SecretUnusable
+from roles.runtime.errors import DatabaseUnusable, SecretUnusable
 from roles.runtime.secret import SecretFile
 from roles.runtime.storage import Database, Server
 from shared_config.mint import MintSettings
@@ -20,6 +20,8 @@ STORE_NAME: Final = "mint.sqlite"
 SEED_NAME: Final = "seed.key"
 POINTER_NAME: Final = "mint.postgresql"
 """Beside the place of the SQLite file: which file holds the DSN, for those who look into the store."""
+MOVED_NAME: Final = "mint.sqlite.moved"
+"""What a SQLite file is called once its rows are on PostgreSQL."""
 
 
 async def open_store(
@@ -31,6 +33,11 @@ async def open_store(
     """
     place = _place(settings, state, resolve)
     if isinstance(place, Path):
+        if (state / MOVED_NAME).exists() and not place.exists():
+            raise DatabaseUnusable(
+                f"the ledger of {state} was moved to PostgreSQL, and an empty one would take spent tokens",
+                hint='set [store] engine = "postgresql"; to begin anew, use another state directory',
+            )
         # First the seed: beside a store that is there already none is made anew.
         seed = _seed(SecretFile(state / SEED_NAME, store=place))
         database = Database.open(place, MIGRATIONS, metrics=metrics)
@@ -49,8 +56,16 @@ async def open_store(
     except BaseException:
         database.close()
         raise
-    _point(state, settings)
+    if isinstance(place, Path):
+        (state / POINTER_NAME).unlink(missing_ok=True)
+    else:
+        point(state, "" if settings.dsn_file is None else str(resolve(settings.dsn_file)))
     return database, seed
+
+
+def point(state: Path, dsn_file: str) -> None:
+    """Have those who look into the ledger find it on PostgreSQL; an empty name for the DSN's usual places."""
+    (state / POINTER_NAME).write_text(f"{dsn_file}\n", encoding="utf-8")
 
 
 def find_store(state: Path) -> Path | Server | None:
@@ -81,13 +96,3 @@ def _place(settings: StoreSettings, state: Path, resolve: Callable[[Path], Path]
 
 def _seed(file: SecretFile) -> MintSeed:
     return MintSeed(file.load_or_create_bytes(SEED_SIZE, lambda: secrets.token_bytes(SEED_SIZE)))
-
-
-def _point(state: Path, settings: StoreSettings) -> None:
-    pointer = state / POINTER_NAME
-    if settings.engine == "sqlite":
-        pointer.unlink(missing_ok=True)
-    else:
-        # A relative one is in the directory above, as daemons resolve it.
-        file = "" if settings.dsn_file is None else str(state.parent / settings.dsn_file)
-        pointer.write_text(f"{file}\n", encoding="utf-8")

@@ -29,6 +29,12 @@ def copy(source: Path, target: Path) -> int:
             store.backup(written)
             # A log beside it would be forgotten when the file is taken elsewhere.
             written.execute("PRAGMA journal_mode = DELETE")
+            # What the disk has damaged unseen is better known of now than on the day of the restore.
+            (found,) = written.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise BackupFailed(
+                    f"{source} is damaged: {found}", hint="keep every copy, and restore the last good one"
+                )
         _sync(draft)
         os.link(draft, target)
         _sync(target.parent)

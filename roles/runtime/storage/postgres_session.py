@@ -205,6 +205,10 @@ class Session:
         rows: Sequence[Any] = self._run(portal.fetch(STREAM_ROWS))
         return rows
 
+    def load(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Add rows to a table, as fast as the server takes them."""
+        self._run(self._connection.copy_records_to_table(table, records=rows, columns=columns))
+
     def _fetch(self, text: str, arguments: Sequence[Any]) -> Rows:
         statement = self._prepare(text)
         rows = self._run(statement.fetch(*arguments))
