@@ -15,7 +15,7 @@ import tempfile
 import traceback
 from typing import Any
 
-from cashu.core.base import MintQuoteState, Proof
+from cashu.core.base import MeltQuoteState, MintQuoteState, Proof
 from cashu.core.helpers import sum_proofs
 from cashu.core.secret import Tags
 from cashu.wallet.helpers import deserialize_token_from_string, receive
@@ -184,6 +184,42 @@ async def words_restore_what_is_unspent(stage: Stage) -> None:
     assert {proof.secret for proof in keep} <= {proof.secret for proof in heir.proofs}
     assert heir.balance.amount == wallet.balance.amount
     await heir.redeem(heir.proofs)
+
+
+async def an_invoice_of_another_mint_is_paid_and_the_rest_comes_back(stage: Stage) -> None:
+    wallet = await stage.wallet()
+    await stage.fund(wallet, 3_000)
+    invoice = INVOICES["plain"].pop()
+    quote = await wallet.melt_quote(invoice)
+    assert quote.fee_reserve > 0
+    send, _ = await wallet.select_to_send(wallet.proofs, quote.amount + quote.fee_reserve, include_fees=True)
+    before = wallet.balance.amount
+    paid = await wallet.melt(send, invoice, quote.fee_reserve, quote.quote)
+    assert paid.state == MeltQuoteState.paid.value, paid
+    assert 0 < sum(promise.amount for promise in paid.change or ()) < quote.fee_reserve
+    await wallet.load_proofs(reload=True)
+    assert before - quote.amount - quote.fee_reserve < wallet.balance.amount < before - quote.amount
+    await wallet.redeem(wallet.proofs)
+
+
+async def an_invoice_of_this_mint_is_paid_within_it(stage: Stage) -> None:
+    wallet, payee = await stage.wallet(), await stage.wallet()
+    await stage.fund(wallet, 200)
+    send, _ = await wallet.select_to_send(wallet.proofs, 64, include_fees=True)
+    while True:
+        asked = await payee.request_mint(64)
+        try:
+            quote = await wallet.melt_quote(asked.request)
+            assert quote.fee_reserve == 0
+            paid = await wallet.melt(send, asked.request, quote.fee_reserve, quote.quote)
+        except Exception as error:
+            # The invoice has paid itself meanwhile.
+            if "20006" in str(error):
+                continue
+            raise
+        assert paid.state == MeltQuoteState.paid.value
+        assert sum_proofs(await payee.mint(64, asked.quote)) == 64
+        return
 
 
 async def a_payment_is_told_by_the_socket(stage: Stage) -> None:

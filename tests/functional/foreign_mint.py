@@ -71,4 +71,5 @@ class ForeignMint:
 def invoice(words: str) -> str:
     """An invoice of 2,000 sats of another node; how paying it goes, its description tells the fake node."""
     payment_hash = secrets.token_bytes(32)
-    return encode(Invoice("bc", 2_000_000, int(time.time()), payment_hash, description=words), PAYEE)
+    secret = secrets.token_bytes(32)
+    return encode(Invoice("bc", 2_000_000, int(time.time()), payment_hash, secret, words), PAYEE)

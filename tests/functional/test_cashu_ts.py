@@ -49,6 +49,11 @@ async def of_sats(mint: ForeignMint, playing: Playing) -> Played:
     return await playing("sat.mjs", mint.sat)
 
 
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def by_lightning(mint: ForeignMint, playing: Playing) -> Played:
+    return await playing("melt.mjs", mint.sat)
+
+
 @pytest.mark.parametrize("scene", scenes("any_unit.mjs"))
 def test_on_ehash(on_ehash: Played, scene: str) -> None:
     on_ehash.check(scene)
@@ -62,3 +67,8 @@ def test_on_sat(on_sat: Played, scene: str) -> None:
 @pytest.mark.parametrize("scene", scenes("sat.mjs"))
 def test_of_sats(of_sats: Played, scene: str) -> None:
     of_sats.check(scene)
+
+
+@pytest.mark.parametrize("scene", scenes("melt.mjs"))
+def test_by_lightning(by_lightning: Played, scene: str) -> None:
+    by_lightning.check(scene)
