@@ -18,6 +18,7 @@ from protocols.bitcoin.hashing import sha256d
 from protocols.bitcoin.secp256k1 import public_key
 from protocols.cashu import lookup
 from protocols.cashu.curve import secret_point
+from protocols.cashu.keyset import Keyset
 from tests.functional.development import Development
 from tests.functional.mint_peer import Issuer, Wallet, mine
 from tests.functional.processes import Site
@@ -82,6 +83,12 @@ class Reader(Wallet):
         return check_answer(self.document, path, status, body, method)
 
 
+async def sat_keyset(wallet: Reader) -> Keyset:
+    """That of money, which stands under /v1."""
+    found = [Keyset.from_json(item) for item in (await wallet.get("/v1/keys"))["keysets"]]
+    return next(keyset for keyset in found if keyset.unit == "sat")
+
+
 async def test_what_wallets_are_answered_is_described_field_by_field_whatever_they_ask(site: Site) -> None:
     seed = secrets.randbits(32)
     print(f"seed {seed}")
@@ -131,7 +138,23 @@ async def test_what_wallets_are_answered_is_described_field_by_field_whatever_th
             "Ehash-Signature": signature,
         }
         await wallet.get(f"/v1/mint/quote-ids/share?share_hashes={hashes}", **claim)
-        await wallet.granted("/v1/mint/quote/bolt11", {"amount": 3, "unit": "sat"})
+        own, other = [
+            await wallet.granted("/v1/mint/quote/bolt11", {"amount": amount, "unit": "sat"})
+            for amount in (8, 3)
+        ]
+        melt = await wallet.granted("/v1/melt/quote/bolt11", {"request": other["request"], "unit": "sat"})
+        async with asyncio.timeout(20):
+            while (await wallet.get(f"/v1/mint/quote/bolt11/{own['quote']}"))["state"] != "PAID":
+                await asyncio.sleep(0.05)
+        hash_keyset, wallet.keyset = wallet.keyset, await sat_keyset(wallet)
+        sats = wallet.basket(8)
+        minting = {"quote": own["quote"], "outputs": sats.to_json()}
+        paying = wallet.open(sats, await wallet.granted("/v1/mint/bolt11", minting))
+        body = wallet.swap(paying, wallet.basket(1, 1, 1)) | {"quote": melt["quote"]}
+        paid = await wallet.granted("/v1/melt/bolt11", body)
+        assert (paid["state"], sum(each["amount"] for each in paid["change"])) == ("PAID", 5)
+        await wallet.get(f"/v1/melt/quote/bolt11/{melt['quote']}")
+        wallet.keyset = hash_keyset
         assert await wallet.refused("/v1/swap", spent | {"outputs": wallet.basket(1, 2).to_json()}) == 11001
         await wallet.fuzz(Mutator(Random(seed)))
         issuer.link.close()

@@ -15,6 +15,7 @@ from protocols.cashu.keyset import Keyset
 from roles.mint import description
 from roles.mint.api import MintApi
 from roles.mint.info import MintInfo
+from roles.mint.melting.api import MeltApi
 from roles.mint.request import Sizes
 from roles.runtime.http import HttpBounds, HttpServer
 from shared_config.mint import InfoSettings
@@ -297,5 +298,6 @@ async def test_every_route_under_v1_is_described(house: House) -> None:
     settings = InfoSettings()
     info = MintInfo(settings, "http://mint", house.seed.info_key, house.seed.info_key, Sizes())
     MintApi(house.teller, house.book, info).add_routes(server)
+    MeltApi(None).add_routes(server)
     served = {route for route in server.routes if route[1].startswith("/v1/")}
     assert served - description.ROUTES.keys() == {("GET", description.PATH)}
