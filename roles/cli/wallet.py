@@ -169,6 +169,8 @@ def receive(state: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 def mint(state: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Make an invoice, and wait until it is paid; raises OperatorError and WalletError."""
+    if options.amount is None:
+        return order(state, options, {"order": "collect"})
     made = order(state, options, {"order": "invoice", "amount": options.amount, "memo": options.memo})
     if options.no_wait:
         return made

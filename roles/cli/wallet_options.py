@@ -81,7 +81,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     receive.add_argument("--preimage", metavar="HEX", help="what opens a token that is locked to a hash")
     mint = choices["mint"]
-    mint.add_argument("amount", metavar="AMOUNT", help="sats, a whole number such as 21 or 1,000")
+    mint.add_argument(
+        "amount", nargs="?", metavar="AMOUNT", help="sats; without: the tokens of invoices that were paid"
+    )
     mint.add_argument("--memo", metavar="TEXT", help="a line that the invoice shows to whoever pays")
     mint.add_argument("--qr", action="store_true", help="show the invoice as a QR code")
     mint.add_argument(

@@ -14,7 +14,7 @@ from protocols.cashu.payment import PaymentRequest
 from protocols.ehash.errors import KeyTextError
 from protocols.ehash.key_text import decode_key
 from roles.runtime.storage import Connection
-from roles.wallet import purse, requesting
+from roles.wallet import invoice, purse, requesting
 from roles.wallet.amount import EHASH, SAT, is_ehash, parse_amount, parse_unit_name
 from roles.wallet.errors import MintError, MintUnreachable, MintWaitsError, RequestError
 from roles.wallet.handout import Handout
@@ -43,6 +43,7 @@ class Desk:
             "request": self._request,
             "invoice": self._invoice,
             "await": self._await,
+            "collect": self._collect,
             "price": self._price,
             "melt": self._melt,
         }
@@ -55,7 +56,8 @@ class Desk:
             raise RequestError(
                 "the wallet does not know this order", hint=f"it knows {', '.join(self._orders)}"
             )
-        await self._settle(tell)
+        if name != "collect":
+            await self._settle(tell)
         return await act(order, tell)
 
     async def _settle(self, tell: Tell) -> None:
@@ -160,6 +162,15 @@ class Desk:
             "unit": found.unit,
             "expires": found.expires,
         }
+
+    async def _collect(self, _: Order, tell: Tell) -> dict[str, Any]:
+        """Mint what was paid meanwhile."""
+        await self._wallet.exchanger.settle_open()
+        minted = await self._wallet.paying_in.collect_all()
+        waiting = await self._wallet.kit.database.read(invoice.waiting)
+        if waiting:
+            tell(f"{len(waiting):,} invoices are not paid yet")
+        return {"minted": minted, "unit": SAT, "balance": await self._balance()}
 
     async def _await(self, order: Order, tell: Tell) -> dict[str, Any]:
         quote = _text(order, "quote", QUOTE_ID_LIMIT)

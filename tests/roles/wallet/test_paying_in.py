@@ -11,6 +11,7 @@ from protocols.lightning.invoice import Invoice as Bolt11
 from protocols.lightning.invoice import encode
 from roles.mint.api import MintApi, Refusals
 from roles.mint.info import MintInfo
+from roles.mint.melting.api import MeltApi
 from roles.mint.request import Sizes
 from roles.runtime.http import HttpBounds, HttpServer
 from roles.wallet import history, invoice, purse
@@ -20,7 +21,7 @@ from roles.wallet.wallet import Wallet
 from shared_config.address import Address
 from shared_config.mint import InfoSettings
 from tests.roles.mint.house import NOW
-from tests.roles.mint.lightning.bank import Bank
+from tests.roles.mint.lightning.bank import Bank, foreign_invoice
 from tests.roles.mint.lightning.conftest import bank
 from tests.roles.wallet.conftest import Clock, Home
 
@@ -40,6 +41,7 @@ async def home(bank: Bank, tmp_path: Path) -> AsyncIterator[Home]:
     )
     server = HttpServer(HttpBounds(), bank.house.registry, translate=Refusals(bank.house.meters))
     MintApi(bank.teller, bank.house.book, info).add_routes(server)
+    MeltApi(bank.desk).add_routes(server)
     where = await server.start(Address("127.0.0.1", 0))
     async with AsyncExitStack() as stack:
         yield Home(tmp_path, f"http://{where}", Clock(NOW * 1000), stack)
@@ -152,3 +154,37 @@ def test_the_quotes_of_older_mints_are_understood() -> None:
 
     told = {"quote": "q", "request": "lnbc1", "amount": 5, "unit": "sat", "state": "PAID", "expiry": 7}
     assert InvoiceQuote.from_json(json.loads(json.dumps(told))) == InvoiceQuote("q", "lnbc1", "sat", 5, 0, 7)
+
+
+async def test_the_mint_pays_an_invoice_of_others_and_gives_change(bank: Bank, home: Home) -> None:
+    wallet = await home.open()
+    pay(bank, await wallet.paying_in.invoice(500))
+    await wallet.paying_in.collect_all()
+    paid = await wallet.paying_out.pay(foreign_invoice(100_000))
+    assert (paid.amount, paid.fee, len(paid.preimage or "")) == (100, 1, 64)
+    assert await sats(wallet) == 399
+    issued, redeemed = await bank.totals()
+    assert issued - redeemed == 399
+    with pytest.raises(MintRefused):
+        await wallet.paying_out.pay(foreign_invoice(100_000))
+    assert await sats(wallet) == 399
+
+
+async def test_one_wallet_pays_the_invoice_of_another_within_the_mint(bank: Bank, home: Home) -> None:
+    wallet, other = await home.open(), await home.open_stranger("other")
+    pay(bank, await wallet.paying_in.invoice(500))
+    await wallet.paying_in.collect_all()
+    asked = await other.paying_in.invoice(80)
+    paid = await wallet.paying_out.pay(asked.text or "")
+    assert (paid.amount, paid.fee) == (80, 0)
+    assert await other.paying_in.collect_all() == 80
+    assert (await sats(wallet), await sats(other)) == (420, 80)
+
+
+async def test_a_payment_that_fails_at_the_mint_gives_all_back(bank: Bank, home: Home) -> None:
+    wallet = await home.open()
+    pay(bank, await wallet.paying_in.invoice(500))
+    await wallet.paying_in.collect_all()
+    with pytest.raises(RequestError, match="nothing was spent"):
+        await wallet.paying_out.pay(foreign_invoice(100_000, "fake:failed"))
+    assert await sats(wallet) == 500
