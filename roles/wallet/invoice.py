@@ -11,6 +11,8 @@ from typing import Literal
 from roles.runtime.storage import Connection, Row
 
 FIRST_KEY = 1 << 30
+WATCHED = 50
+"""Invoices that are asked about; older ones that nobody has paid are left until newer ones are settled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,10 @@ def forget(connection: Connection, number: int, now_ms: int) -> None:
 
 
 def waiting(connection: Connection) -> list[Invoice]:
-    """Those that the mint has made and that are not minted, oldest first."""
+    """Those that the mint has made and that are not minted: the newest of them, the newest first."""
     rows = connection.execute(
-        "SELECT * FROM invoice WHERE state = 'open' AND quote_id IS NOT NULL ORDER BY id"
+        "SELECT * FROM invoice WHERE state = 'open' AND quote_id IS NOT NULL ORDER BY id DESC LIMIT ?",
+        (WATCHED,),
     )
     return [_invoice(row) for row in rows]
 

@@ -32,6 +32,7 @@ MSAT = 1_000
 LATE_S = 86_400
 """How long after its expiry an invoice is still looked after: a payment may have been under way."""
 _LOOK_S = 5.0
+_LATE_LOOK_S = 600.0
 _ASLEEP_S = 3_600.0
 _AWAIT_S = 1.0
 _TELL_MS = 10_000
@@ -107,7 +108,7 @@ class PayingIn:
             await asyncio.sleep(_AWAIT_S)
 
     async def collect_all(self) -> int:
-        """Mint all invoices that have been paid; how much came of them. Raises MintError."""
+        """Mint the newest invoices that have been paid; how much came of them. Raises MintError."""
         return sum([await self.collect(found) for found in await self._kit.database.read(invoice.waiting)])
 
     async def run(self) -> None:
@@ -117,8 +118,12 @@ class PayingIn:
             pause = _LOOK_S
             try:
                 await self.collect_all()
-                if not await self._kit.database.read(invoice.waiting):
+                waiting = await self._kit.database.read(invoice.waiting)
+                now = self._kit.clock_ms() // 1000
+                if not waiting:
                     pause = _ASLEEP_S
+                elif all(found.expires is not None and found.expires < now for found in waiting):
+                    pause = _LATE_LOOK_S
             except (MintError, StorageError) as error:
                 log.warning("invoices wait: %s", error)
             try:

@@ -11,7 +11,15 @@ from protocols.cashu.models import BlindSignature
 from protocols.ehash.shift import Unit
 from roles.mint.cursor import CursorCodec
 from roles.mint.request import MintRequest, Sizes, SwapRequest, read_outputs, read_points, read_quote_ids
-from roles.wallet.mint_api import KeysetHead, MintInfo, QuoteState, read_page
+from roles.wallet.mint_api import (
+    InvoiceQuote,
+    KeysetHead,
+    MeltQuote,
+    MintInfo,
+    QuoteState,
+    read_page,
+    read_shifts,
+)
 from tests.fuzz.campaign import Parser
 from tests.fuzz.cashu_parsers import KEYSETS, OUTPUT, PROOFS, V2, dump, load
 from tests.fuzz.json_mutation import JsonSamples
@@ -89,9 +97,22 @@ ANSWERS: Final = JsonSamples(
     [
         dump({"quotes": [STATE, {**STATE, "amount_issued": 0}], "next_cursor": CURSOR}),
         dump(STATE),
+        dump({"quote": QUOTE, "request": "lnbc1", "amount": 9, "unit": "sat", "state": "PAID", "expiry": 7}),
+        dump(
+            {
+                "quote": QUOTE,
+                "amount": 9,
+                "fee_reserve": 2,
+                "state": "PAID",
+                "payment_preimage": "ab" * 32,
+                "change": [BlindSignature(8, V2, POINT).to_json()],
+            }
+        ),
+        dump({"shifts": [{"unit": Unit(POINT, 0).name, "keysets": [V2]}], "next_cursor": "x"}),
         dump(
             {
                 "name": "mint",
+                "urls": ["https://mint.example"],
                 "pubkey": POINT.hex(),
                 "quote_key": POINT.hex(),
                 "nuts": {"29": {"max_batch_size": 50}, "XX": {"supported": True}},
@@ -106,7 +127,10 @@ ANSWER_READERS: Final[tuple[Callable[[Any], object], ...]] = (
     MintInfo.from_json,
     KeysetHead.from_json,
     QuoteState.from_json,
+    InvoiceQuote.from_json,
+    MeltQuote.from_json,
     read_page,
+    read_shifts,
     Keyset.from_json,
     BlindSignature.from_json,
 )
