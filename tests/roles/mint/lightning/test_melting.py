@@ -133,7 +133,9 @@ async def test_an_invoice_of_this_mint_is_paid_by_tokens_once_and_never_beside_a
         *(bank.desk.melt(bank.melt(*pair)) for pair in zip(quotes, stakes, strict=True)),
         return_exceptions=True,
     )
-    assert Counter(type(each).__name__ for each in outcomes) == {"MeltQuote": 1, "InvoicePaidError": 2}
+    kinds = Counter(type(each).__name__ for each in outcomes)
+    assert kinds["MeltQuote"] == 1
+    assert set(kinds) <= {"MeltQuote", "QuotePendingError", "InvoicePaidError"}
     assert sorted(await bank.states([each[0] for each in stakes]), key=str) == ["SPENT", "UNSPENT", "UNSPENT"]
     other = await bank.quote(8)
     late = await bank.melt_quote(other.request)
