@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from protocols.bitcoin.secp256k1 import public_key
 from roles.mint.api import MintApi, Refusals
 from roles.mint.info import MintInfo
+from roles.mint.melting.api import MeltApi
 from roles.runtime.http import HttpBounds, HttpServer
 from shared_config.address import Address
 from shared_config.mint import InfoSettings
@@ -60,6 +61,7 @@ async def open_shop(directory: Path) -> AsyncIterator[Shop]:
     )
     server = HttpServer(HttpBounds(), CollectorRegistry(), translate=Refusals(house.meters))
     MintApi(bank.teller, house.book, info).add_routes(server)
+    MeltApi(bank.desk).add_routes(server)
     where = await server.start(Address("127.0.0.1", 0))
     try:
         async with aiohttp.ClientSession() as session:

@@ -1,7 +1,6 @@
 """Each error code of the NUTs that this mint can give, with a request that gets it from the real API.
 
-Codes of melting are in `lightning`, with what it takes to have a payment on its way. 3xxxx (clear and blind
-authentication) are of NUTs that this mint does not have.
+3xxxx (clear and blind authentication) are of NUTs that this mint does not have.
 """
 
 from collections.abc import Awaitable, Callable
@@ -17,6 +16,7 @@ from protocols.cashu.errors import CashuError, RpcError
 from protocols.cashu.lock import Lock
 from protocols.cashu.models import Proof
 from tests.roles.mint.house import MINER, NOW, Basket
+from tests.roles.mint.lightning.bank import foreign_invoice
 from tests.roles.mint.shop import Shop, open_shop
 
 Ask = tuple[str, object]
@@ -26,6 +26,8 @@ SWAP = "/v1/swap"
 MINT = "/v1/mint/ehash"
 BATCH = "/v1/mint/ehash/batch"
 LOOK_UP = "/v1/mint/quote/ehash/pubkey"
+MELT = "/v1/melt/bolt11"
+MELT_QUOTE = "/v1/melt/quote/bolt11"
 SAT_QUOTE = "/v1/mint/quote/bolt11"
 
 
@@ -280,14 +282,101 @@ async def _key_off_the_curve(shop: Shop) -> Ask:
     return SAT_QUOTE, {"amount": 1, "unit": "sat", "pubkey": "02" + "ff" * 32}
 
 
+async def _for_a_payment(
+    shop: Shop, words: str = "", amount: int = 8_000, basket: Basket | None = None
+) -> dict[str, object]:
+    """The body that pays an invoice of others, whose description says how that goes."""
+    quote = await shop.bank.melt_quote(foreign_invoice(amount, words))
+    return shop.bank.melt(quote, await shop.bank.tokens(8, 2), basket)
+
+
+async def _under_way(shop: Shop, basket: Basket | None = None) -> dict[str, object]:
+    """A body that was sent, and whose payment takes its time."""
+    body = await _for_a_payment(shop, "fake: pending 50", basket=basket)
+    await shop.bank.desk.melt(body, respond_async=True)
+    return body
+
+
+async def _pending_inputs(shop: Shop) -> Ask:
+    body = await _under_way(shop)
+    outputs = [output.to_json() for output in shop.bank.basket(8, 2).outputs]
+    return SWAP, {"inputs": body["inputs"], "outputs": outputs}
+
+
+async def _pending_outputs(shop: Shop) -> Ask:
+    blank = shop.bank.basket(1)
+    await _under_way(shop, blank)
+    other = await shop.bank.melt_quote(foreign_invoice(8_000, number=2))
+    return MELT, shop.bank.melt(other, await shop.bank.tokens(8, 2), blank)
+
+
+async def _unbalanced_melt(shop: Shop) -> Ask:
+    body = await _for_a_payment(shop)
+    inputs = body["inputs"]
+    assert isinstance(inputs, list)
+    return MELT, body | {"inputs": inputs[:1]}
+
+
+async def _melt_of_another_unit(shop: Shop) -> Ask:
+    body = await _for_a_payment(shop)
+    return MELT, body | {"inputs": [proof.to_json() for proof in await shop.house.tokens(8, 2)]}
+
+
+async def _no_amount(shop: Shop) -> Ask:
+    return MELT_QUOTE, {"request": foreign_invoice(None), "unit": "sat"}
+
+
+async def _another_amount(shop: Shop) -> Ask:
+    options = {"amountless": {"amount_msat": 9_000}}
+    return MELT_QUOTE, {"request": foreign_invoice(8_000), "unit": "sat", "options": options}
+
+
+async def _unknown_unit_to_melt(shop: Shop) -> Ask:
+    return MELT_QUOTE, {"request": foreign_invoice(8_000), "unit": "usd"}
+
+
+async def _unknown_melt_quote(shop: Shop) -> Ask:
+    return MELT, await _for_a_payment(shop) | {"quote": "unknown"}
+
+
+async def _failed_payment(shop: Shop) -> Ask:
+    return MELT, await _for_a_payment(shop, "fake: failed")
+
+
+async def _payment_under_way(shop: Shop) -> Ask:
+    body = await _under_way(shop)
+    return MELT, body | {"inputs": [proof.to_json() for proof in await shop.bank.tokens(8, 2)]}
+
+
+async def _paid_before(shop: Shop) -> Ask:
+    body = await _for_a_payment(shop)
+    await shop.bank.desk.melt(body)
+    return MELT, body | {"inputs": [proof.to_json() for proof in await shop.bank.tokens(8, 2)]}
+
+
+async def _paid_invoice(shop: Shop) -> Ask:
+    await shop.bank.desk.melt(await _for_a_payment(shop))
+    return MELT_QUOTE, {"request": foreign_invoice(8_000), "unit": "sat"}
+
+
+async def _expired_melt_quote(shop: Shop) -> Ask:
+    body = await _for_a_payment(shop)
+    shop.house.clock.now += 100_000
+    return MELT, body
+
+
 REFUSALS: list[tuple[int, Callable[[Shop], Awaitable[Ask]], str]] = [
     (0, _malformed, "inputs is not an array"),
     (0, _long_secret, "secret is longer than 1024 characters"),
     (0, _long_witness, "witness is longer than 2048 characters"),
     (0, _unknown_quote, "not known"),
+    (0, _unknown_melt_quote, "not known"),
     (10001, _forged_proof, "not signed by this mint"),
     (11001, _spent, "has been spent"),
+    (11002, _pending_inputs, "an input is pending"),
     (11003, _signed_before, "signed before"),
+    (11004, _pending_outputs, "an output is pending"),
+    (11005, _unbalanced_melt, ""),
     (11005, _unbalanced, "are not outputs"),
     (11005, _batch_beyond_its_quotes, "holds 1, 2 are asked"),
     (11006, _no_such_denomination, "no key for 3"),
@@ -299,7 +388,11 @@ REFUSALS: list[tuple[int, Callable[[Shop], Awaitable[Ask]], str]] = [
     (11009, _outputs_of_two_units, "the outputs are of several units"),
     (11010, _another_unit, "another unit"),
     (11010, _minted_into_another_unit, "another unit"),
+    (11010, _melt_of_another_unit, "unit"),
+    (11011, _no_amount, "amount"),
+    (11012, _another_amount, "amount"),
     (11013, _unknown_unit, "usd"),
+    (11013, _unknown_unit_to_melt, "usd"),
     (11013, _unknown_method, "bolt12"),
     (11014, _too_many_inputs, "at most 1000"),
     (11014, _too_many_states, "at most 1000"),
@@ -317,7 +410,12 @@ REFUSALS: list[tuple[int, Callable[[Shop], Awaitable[Ask]], str]] = [
     (20002, _issued, "has been minted"),
     (20003, _quote_by_request, "not by request"),
     (20003, _paused, "issues nothing"),
+    (20004, _failed_payment, "the payment failed"),
+    (20005, _payment_under_way, "is being paid"),
+    (20006, _paid_before, "has been paid"),
+    (20006, _paid_invoice, "paid"),
     (20007, _expired_quote, "expired"),
+    (20007, _expired_melt_quote, "expired"),
     (20008, _unsigned_quote, "has no signature"),
     (20008, _wrongly_signed_quote, "does not verify"),
     (20008, _signature_for_an_open_quote, "is not locked"),
@@ -330,8 +428,6 @@ REFUSALS: list[tuple[int, Callable[[Shop], Awaitable[Ask]], str]] = [
     (20009, _malformed_key, "pubkey"),
     (20009, _key_off_the_curve, "curve"),
 ]
-MELTING = {11002, 11004, 11011, 11012, 20004, 20005, 20006}
-"""Codes that only melting gives."""
 
 
 @pytest.mark.parametrize(
@@ -352,4 +448,4 @@ async def test_a_request_is_refused_with_its_code_and_a_sentence(
 def test_every_code_that_the_mint_can_give_has_a_request() -> None:
     classes = [item for item in vars(errors).values() if isinstance(item, type)]
     codes = {kind.code for kind in classes if issubclass(kind, CashuError) and kind is not RpcError}
-    assert codes - MELTING == {code for code, _, _ in REFUSALS}
+    assert codes == {code for code, _, _ in REFUSALS}

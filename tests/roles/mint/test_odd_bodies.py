@@ -20,6 +20,7 @@ from protocols.cashu.lock import Lock
 from protocols.cashu.models import BlindedMessage
 from protocols.cashu.unlocking import Keyring, unlock
 from tests.roles.mint.house import MINER, NOW
+from tests.roles.mint.lightning.bank import foreign_invoice
 from tests.roles.mint.shop import Shop, open_shop
 
 EXAMPLES: Final = 1_000 if os.environ.get("HASHPOOL_TEST_LONG") else 100
@@ -68,6 +69,17 @@ async def _ask_sats(shop: Shop) -> Body:
     return {"amount": 5, "unit": "sat", "description": "beans", "pubkey": public_key(OWNER).hex()}
 
 
+async def _ask_to_pay(shop: Shop) -> Body:
+    options = {"amountless": {"amount_msat": 8_000}}
+    invoice = foreign_invoice(8_000, number=next(shop.bank.counter))
+    return {"request": invoice, "unit": "sat", "options": options}
+
+
+async def _melt(shop: Shop) -> Body:
+    quote = await shop.bank.melt_quote(foreign_invoice(8_000, number=next(shop.bank.counter)))
+    return shop.bank.melt(quote, await shop.bank.tokens(8, 2), shop.bank.basket(1, 1))
+
+
 async def _check_quotes(shop: Shop) -> Body:
     return {"quotes": [quote.quote_id for quote in await shop.house.credit(1, 1)]}
 
@@ -99,6 +111,8 @@ ROUTES: Final[list[tuple[str, Make]]] = [
     ("/v1/mint/bolt11", _mint_sats),
     ("/v1/mint/quote/bolt11", _ask_sats),
     ("/v1/mint/quote/ehash", _ask_sats),
+    ("/v1/melt/quote/bolt11", _ask_to_pay),
+    ("/v1/melt/bolt11", _melt),
     ("/v1/mint/quote/ehash/check", _check_quotes),
     ("/v1/mint/quote/ehash/pubkey", _look_up),
     ("/v1/checkstate", _check_states),

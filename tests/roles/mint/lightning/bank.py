@@ -23,7 +23,6 @@ from roles.mint.melting.cashier import Cashier
 from roles.mint.melting.desk import MeltDesk
 from roles.mint.melting.quote import MeltQuote
 from roles.mint.method import EhashMethod
-from roles.mint.notice_board import NoticeBoard
 from roles.mint.quote import Quote
 from roles.mint.teller import Teller
 from roles.runtime.storage import Connection
@@ -173,15 +172,15 @@ async def open_bank(house: House, directory: Path, fake: FakeLightning = MANUAL,
         sizes=house.sizes,
         halts=halts,
         methods=(EhashMethod(), method),
+        board=house.board,
     )
-    board = NoticeBoard()
     cashier = Cashier(
         house.database,
         backend,
         house.book,
         signatory=house.signatory,
         registry=metrics,
-        board=board,
+        board=house.board,
         clock=house.clock,
         grace_s=GRACE_S,
     )
