@@ -47,9 +47,9 @@ async def test_what_was_spent_before_there_were_melts_stays_spent(tmp_path: Path
         "UPDATE keyset SET redeemed = 11",
         "UPDATE spent SET pending = 2",
         (
-            "INSERT INTO melt (quote_id, method, unit, request, payment_hash, amount, amount_msat, fee_reserve,"
-            " expires_at, updated_at, created_at, state) VALUES ('q', 'bolt11', 'sat', 'r', :hash, 1, 1, 0, 1, 1,"
-            " 1, 1)"
+            "INSERT INTO melt (quote_id, method, unit, request, payment_hash, amount, amount_msat,"
+            " fee_reserve, expires_at, updated_at, created_at, state)"
+            " VALUES ('q', 'bolt11', 'sat', 'r', :hash, 1, 1, 0, 1, 1, 1, 1)"
         ),
     ],
 )
