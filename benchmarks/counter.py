@@ -73,10 +73,10 @@ async def open_counter(pid: int, address: Address) -> Counter:
     return Counter(pid, client, Purse(await keyset_of(client, UNIT)))
 
 
-async def keyset_of(client: LeanClient, unit: str) -> Keyset:
-    """The keyset with which a mint signs a unit; raises NotServing."""
+async def keyset_of(client: LeanClient, unit: str, view: str = "/v1") -> Keyset:
+    """The first keyset of a view whose unit begins so; raises NotServing."""
     try:
-        answer = orjson.loads(await client.call("GET", "/v1/keys"))
+        answer = orjson.loads(await client.call("GET", f"{view}/keys"))
     except OperationFailed as error:
         raise NotServing(str(error)) from None
     items = [as_object(item, "keyset") for item in as_array(answer["keysets"], "keysets")]

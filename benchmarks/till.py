@@ -44,7 +44,7 @@ async def measure_flow(site: Site, mint: DaemonProcess, clients: int, shares: in
     client = LeanClient(site.address("mint", "http_address"))
     info = orjson.loads(await client.call("GET", "/v1/info"))
     shared = shared_secret(MINER, bytes.fromhex(info["quote_key"]))
-    purse = Purse(await keyset_of(client, "hash_"))
+    purse = Purse(await keyset_of(client, "hash_", "/hash/v1"))
     workshop, key = Workshop(AMOUNT), public_key(MINER)
     # Enough for what is credited meanwhile, at the ratio that all clients together reach at most.
     ready = workshop.entries([key] * (shares // BATCH * BATCH))
