@@ -7,6 +7,7 @@ such a proof is `condition`, and how to is `unlocking`.
 
 from dataclasses import dataclass, replace
 
+from protocols.bitcoin.secp256k1 import is_point
 from protocols.cashu.condition import Condition
 from protocols.cashu.errors import MalformedError, SignatureError
 from protocols.cashu.models import SECRET_LIMIT
@@ -36,6 +37,8 @@ class Lock:
 
         Raises MalformedError for a lock that no mint would ever open.
         """
+        if not all(is_point(key) for key in self.keys + self.refund):
+            raise MalformedError("a key of the lock is not on the curve")
         keys = [key.hex() for key in self.keys]
         kind, data = "HTLC", b"" if self.preimage_hash is None else self.preimage_hash
         if self.preimage_hash is None:

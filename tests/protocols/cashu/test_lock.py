@@ -47,6 +47,8 @@ def test_a_hash_lock_has_its_keys_in_the_tags_or_none() -> None:
     ("lock", "reason"),
     [
         (Lock(()), "needs a key"),
+        (Lock((b"\x02" + b"\xff" * 32,)), "not on the curve"),
+        (Lock(KEYS[:1], locktime=1, refund=(b"\x02",)), "not on the curve"),
         (Lock(KEYS[:2], 3), "number of signatures"),
         (Lock(KEYS[:2], 0), "number of signatures"),
         (Lock(KEYS[:1] * 2), "twice"),

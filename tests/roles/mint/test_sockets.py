@@ -94,7 +94,9 @@ async def open_line(house: House) -> AsyncIterator[Open]:
     lines: list[Line] = []
 
     async def open_(**changes: Any) -> Line:
-        server = HttpServer(HttpBounds(), house.registry, translate=Refusals(house.meters))
+        # What ends an idle HTTP connection must not end a websocket.
+        bounds = HttpBounds(idle_s=0.1, request_s=0.2)
+        server = HttpServer(bounds, house.registry, translate=Refusals(house.meters))
         offer_all(house.board, house.teller)
         desk = SocketDesk(house.board, SocketLimits(**changes), house.registry, server.client)
         server.at_close(desk.close)
