@@ -96,6 +96,16 @@ def parse(argv: list[str]) -> argparse.Namespace:
     quote.add_argument(
         "--paid", type=int, metavar="AMOUNT", help="what was paid for it, where the mint does not know"
     )
+    stuck = quote.add_mutually_exclusive_group()
+    stuck.add_argument("--settle", action="store_true", help="a melt that is stuck: its payment went through")
+    stuck.add_argument("--fail", action="store_true", help="a melt that is stuck: it is never paid any more")
+    quote.add_argument("--preimage", metavar="HEX", help="for --settle: the proof of the payment")
+    quote.add_argument(
+        "--routing-msat", type=int, metavar="N", help="for --settle: its cost; by default the whole reserve"
+    )
+    quote.add_argument(
+        "--without-node", action="store_true", help="do not ask the Lightning node, which is gone for good"
+    )
     quote.add_argument("--reason", metavar="TEXT", help="why; kept in the journal")
     commands["backup"].add_argument("file", type=Path, metavar="FILE", help="one that is not there yet")
     watchdog = commands["watchdog"]
@@ -112,8 +122,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     for name in ("keysets", "journal"):
         commands[name].add_argument("--limit", type=int, default=20, metavar="N", help="how many (20)")
     options = parser.parse_args(argv)
-    if options.action == "quote" and options.paid is not None and options.reason is None:
-        quote.error("--paid needs a --reason, which the journal keeps")
+    changes = options.action == "quote" and (options.paid is not None or options.settle or options.fail)
+    if changes and options.reason is None:
+        quote.error("a change needs a --reason, which the journal keeps")
     return options
 
 
@@ -145,6 +156,16 @@ def order(options: argparse.Namespace) -> dict[str, Any]:
                 "quote": options.quote,
                 "amount_paid": options.paid,
                 "reason": options.reason,
+            }
+        case "quote" if options.settle or options.fail:
+            return {
+                "order": "resolve",
+                "quote": options.quote,
+                "outcome": "paid" if options.settle else "failed",
+                "reason": options.reason,
+                "preimage": options.preimage,
+                "routing_msat": options.routing_msat,
+                "unasked": options.without_node,
             }
         case "quote":
             return {"order": "quote", "quote": options.quote}
@@ -227,7 +248,7 @@ def _show_journal(console: Console, told: dict[str, Any]) -> None:
 def _text(name: str, value: Any) -> str:
     if value is None or value == []:
         return "none"
-    if name in {"updated_at", "final_expiry", "checked_at", "recounted_at", "since"}:
+    if name in {"updated_at", "sent_at", "final_expiry", "checked_at", "recounted_at", "since"}:
         return _time(value)
     if isinstance(value, list):
         return "; ".join(

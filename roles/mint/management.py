@@ -13,9 +13,10 @@ from typing import Final, assert_never
 
 from protocols.cashu.subscription import mint_quote_kind
 from roles.mint import journal, repair, rotation
-from roles.mint.errors import PauseRefused
+from roles.mint.errors import PauseRefused, RepairRefused
 from roles.mint.halts import WATCHDOG, Halts
 from roles.mint.info import version_text
+from roles.mint.melting.resolution import Resolution
 from roles.mint.notice_board import NoticeBoard
 from roles.mint.orders import (
     AnyOrder,
@@ -32,10 +33,12 @@ from roles.mint.orders import (
     KeysetTold,
     LookAtQuote,
     LookAtWatchdog,
+    MeltTold,
     Pause,
     QuoteTold,
     ReadJournal,
     Recount,
+    ResolveMelt,
     Resume,
     Rotate,
     RotateTold,
@@ -69,6 +72,7 @@ class Bench:
     directory: Path
     methods: Sequence[str]
     board: NoticeBoard
+    melts: Resolution | None
     book_changed: Callable[[], Awaitable[None]]
     clock: Callable[[], float] = time.time
 
@@ -102,6 +106,8 @@ class Management:
                 return DoneTold(changed=await bench.halts.release(order.scope, order.reason))
             case LookAtQuote():
                 return await self._look(order.quote)
+            case ResolveMelt():
+                return await self._resolve(order)
             case CorrectQuote():
                 return await self._correct(order)
             case Backup():
@@ -195,8 +201,37 @@ class Management:
             final_expiry=order.final_expiry,
         )
 
-    async def _look(self, quote_id: str) -> QuoteTold:
-        return await self._bench.database.read(lambda c: repair.look(c, quote_id))
+    async def _look(self, quote_id: str) -> QuoteTold | MeltTold:
+        melts = self._bench.melts
+        melt = None if melts is None else await melts.look(quote_id)
+        if melt is None:
+            return await self._bench.database.read(lambda c: repair.look(c, quote_id))
+        return MeltTold(
+            quote=melt.quote_id,
+            kind="melt",
+            method=melt.method,
+            unit=melt.unit,
+            state=melt.state,
+            amount=melt.amount,
+            fee_reserve=melt.fee_reserve,
+            payment_hash=melt.payment_hash.hex(),
+            sent_at=melt.sent_at,
+            updated_at=melt.updated_at,
+        )
+
+    async def _resolve(self, order: ResolveMelt) -> DoneTold:
+        melts = self._bench.melts
+        if melts is None:
+            raise RepairRefused("nothing is paid by this mint", hint="[bolt11] is off")
+        changed = await melts.resolve(
+            order.quote,
+            order.outcome,
+            order.reason,
+            preimage=None if order.preimage is None else bytes.fromhex(order.preimage),
+            routing_msat=order.routing_msat,
+            unasked=order.unasked,
+        )
+        return DoneTold(changed=changed)
 
     async def _correct(self, order: CorrectQuote) -> DoneTold:
         bench = self._bench

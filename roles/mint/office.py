@@ -8,6 +8,7 @@ from pathlib import Path
 from roles.mint.halts import Halts
 from roles.mint.keyset_gauges import KeysetGauges
 from roles.mint.management import SOCKET_NAME, Bench, Management
+from roles.mint.melting.resolution import Resolution
 from roles.mint.meters import Meters
 from roles.mint.notice_board import NoticeBoard
 from roles.mint.seed import MintSeed
@@ -36,6 +37,7 @@ class Office:
         url: str,
         methods: Sequence[str],
         board: NoticeBoard,
+        melts: Resolution | None,
         book_changed: Callable[[], Awaitable[None]],
     ) -> None:
         self._halts = halts
@@ -43,7 +45,17 @@ class Office:
         self._watchdog = Watchdog(database, halts, settings.watchdog, meters.registry, meters.alarm)
         self._gauges = KeysetGauges(database, meters.registry, settings.metric_keysets)
         bench = Bench(
-            database, seed, halts, self._watchdog, readiness, url, directory, methods, board, book_changed
+            database,
+            seed,
+            halts,
+            self._watchdog,
+            readiness,
+            url,
+            directory,
+            methods,
+            board,
+            melts,
+            book_changed,
         )
         self._socket = LocalServer(directory / SOCKET_NAME, Management(bench).answer)
 

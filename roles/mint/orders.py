@@ -73,6 +73,20 @@ class CorrectQuote(Order):
     reason: Reason
 
 
+class ResolveMelt(Order):
+    """What became of a payment that the mint does not learn the fate of."""
+
+    order: Literal["resolve"]
+    quote: str = Field(min_length=1, max_length=128)
+    outcome: Literal["paid", "failed"]
+    reason: Reason
+    preimage: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    routing_msat: int | None = Field(default=None, ge=0, lt=1 << 53)
+    """What it cost beside its amount; None for all that was set aside."""
+    unasked: bool = False
+    """Without asking the Lightning node."""
+
+
 class Backup(Order):
     """Copy the store to a file, of an absolute path."""
 
@@ -114,6 +128,7 @@ AnyOrder = (
     | Resume
     | LookAtQuote
     | CorrectQuote
+    | ResolveMelt
     | Backup
     | LookAtWatchdog
     | Recount
@@ -225,6 +240,21 @@ class QuoteTold(Told):
     locked: bool
     updated_at: int
     issues: list[IssueTold]
+
+
+class MeltTold(Told):
+    """A melt quote; `sent_at` is when its tokens were put up."""
+
+    quote: str
+    kind: Literal["melt"]
+    method: str
+    unit: str
+    state: str
+    amount: int
+    fee_reserve: int
+    payment_hash: str
+    sent_at: int | None
+    updated_at: int
 
 
 class BackupTold(Told):

@@ -150,6 +150,7 @@ class Mint:
             url=daemon.shared.mint.url,
             methods=[method.name for method in self._methods()],
             board=self._board,
+            melts=None if self.lightning is None else self.lightning.resolution,
             book_changed=partial(self._keysets.refresh, everything=True),
         )
 

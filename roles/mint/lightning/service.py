@@ -20,6 +20,7 @@ from roles.mint.lightning.till import Till
 from roles.mint.lightning.timed import TimedBackend
 from roles.mint.melting.cashier import Cashier
 from roles.mint.melting.desk import MeltDesk
+from roles.mint.melting.resolution import Resolution
 from roles.mint.notice_board import NoticeBoard
 from roles.mint.request import Sizes
 from roles.mint.seed import MintSeed
@@ -41,6 +42,7 @@ class Lightning:
     method: Bolt11Method
     cashier: Cashier
     desk: MeltDesk
+    resolution: Resolution
 
     async def run(self) -> None:
         """Hear of payments, and see those of the mint through, until cancelled."""
@@ -72,6 +74,7 @@ def open_lightning(
     method = Bolt11Method(
         settings, database, backend, till, halts, clock=time.time, entropy=secrets.token_bytes
     )
+    grace_s = settings.pay_s + settings.call_s
     cashier = Cashier(
         database,
         backend,
@@ -80,7 +83,7 @@ def open_lightning(
         registry=metrics,
         board=board,
         clock=time.time,
-        grace_s=settings.pay_s + settings.call_s,
+        grace_s=grace_s,
     )
     desk = MeltDesk(
         settings,
@@ -95,7 +98,8 @@ def open_lightning(
         sizes=sizes,
     )
     board.offer(melt_quote_kind(method.name), desk.states)
-    return Lightning(backend, till, method, cashier, desk)
+    resolution = Resolution(database, backend, cashier, clock=time.time, grace_s=grace_s)
+    return Lightning(backend, till, method, cashier, desk, resolution)
 
 
 def open_backend(settings: Bolt11Settings, state: Path) -> Backend:

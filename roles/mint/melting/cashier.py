@@ -131,6 +131,20 @@ class Cashier:
         except BackendError as error:
             _log.info("an invoice that was paid by tokens could not be cancelled: %s", error)
 
+    async def conclude(self, melt_no: int, fate: Fate) -> bool:
+        """Settle a pending melt, or give its tokens back, as somebody who knows says; False when it is not
+        pending any more.
+        """
+        while True:
+            pledged = await self._database.read(lambda c: pledges.find_pledge(c, melt_no))
+            if pledged is None:
+                return False
+            try:
+                await self._settle(pledged, fate)
+            except OutputsSignedError:
+                continue
+            return True
+
     def changed(self, quote_id: str, points: Sequence[bytes]) -> None:
         """Tell those who listen that a melt, and its proofs, are not as they were."""
         self._board.post(melt_quote_kind(METHOD), [quote_id])

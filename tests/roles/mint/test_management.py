@@ -50,6 +50,7 @@ class Desk:
             Path("state"),
             ["ehash", "bolt11"],
             self.board,
+            None,
             book_changed,
             house.clock,
         )
@@ -284,6 +285,11 @@ async def test_the_watchdog_tells_what_it_found_and_is_cleared_when_the_books_ag
     assert (await desk("watchdog"))["stopped"] is None
     assert await house.tokens(2)
     assert [each[:2] for each in await journal(desk)] == [("clear", "watchdog"), ("stop", "watchdog")]
+
+
+async def test_without_lightning_there_is_no_melt_to_end(desk: Desk) -> None:
+    with pytest.raises(RepairRefused, match="nothing is paid"):
+        await desk("resolve", quote="any", outcome="paid", reason="x")
 
 
 async def test_nothing_that_is_not_there_can_be_paused(desk: Desk) -> None:

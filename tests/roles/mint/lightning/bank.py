@@ -22,6 +22,7 @@ from roles.mint.lightning.timed import TimedBackend
 from roles.mint.melting.cashier import Cashier
 from roles.mint.melting.desk import MeltDesk
 from roles.mint.melting.quote import MeltQuote
+from roles.mint.melting.resolution import Resolution
 from roles.mint.method import EhashMethod
 from roles.mint.quote import Quote
 from roles.mint.teller import Teller
@@ -196,7 +197,8 @@ async def open_bank(house: House, directory: Path, fake: FakeLightning = MANUAL,
         entropy=lambda size: sha256(b"id%d" % next(entropy))[:size],
         sizes=house.sizes,
     )
-    lightning = Lightning(backend, till, method, cashier, desk)
+    resolution = Resolution(house.database, backend, cashier, clock=house.clock, grace_s=GRACE_S)
+    lightning = Lightning(backend, till, method, cashier, desk, resolution)
     return Bank(house, node, lightning, teller, halts, chosen, metrics)
 
 
