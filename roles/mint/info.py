@@ -26,6 +26,7 @@ class MintInfo:
     clock: Callable[[], float] = time.time
     is_stopped: Callable[[], bool] = lambda: False
     methods: Sequence[Method] = (EhashMethod(),)
+    has_socket: bool = True
 
     def to_json(self, keysets: Iterable[MintKeyset]) -> dict[str, object]:
         """The body of /v1/info."""
@@ -62,7 +63,7 @@ class MintInfo:
             "5": {"methods": melting, "disabled": not melting or self.is_stopped()},
             **{number: {"supported": True} for number in _SUPPORTED},
             "8": {"supported": bool(melting)},
-            "17": {"supported": _commands(minting, melting)},
+            "17": {"supported": _commands(minting, melting) if self.has_socket else []},
             "19": {"ttl": None, "cached_endpoints": self._cached(melting)},
             "29": {"max_batch_size": self.sizes.batch, "methods": [method.name for method in self.methods]},
             "XX": {"supported": True, "max_pubkeys": self.sizes.keys, "max_page_size": self.sizes.page},

@@ -247,4 +247,5 @@ class Mint:
             self._sizes,
             is_stopped=lambda: self._halts.stops_all is not None,
             methods=self._methods(),
+            has_socket=self._daemon.config.sockets.sockets > 0,
         )

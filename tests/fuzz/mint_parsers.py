@@ -1,13 +1,15 @@
 """What reads requests to the mint, and the mint's answers."""
 
+import json
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from typing import Any, Final
 
 from protocols.bitcoin.secp256k1 import public_key
-from protocols.cashu.errors import CashuError, MalformedError
+from protocols.cashu.errors import CashuError, MalformedError, RpcError
 from protocols.cashu.keyset import Keyset
 from protocols.cashu.models import BlindSignature
+from protocols.cashu.subscription import accepted, parse
 from protocols.ehash.shift import Unit
 from roles.mint.cursor import CursorCodec
 from roles.mint.request import MintRequest, Sizes, SwapRequest, read_outputs, read_points, read_quote_ids
@@ -27,6 +29,7 @@ from tests.fuzz.mutation import Mutator
 
 SIZES: Final = Sizes(array=20, batch=5, keys=3, page=10)
 POINT: Final = public_key(b"\x11" * 32)
+OTHER: Final = public_key(b"\x12" * 32)
 QUOTE: Final = "9f8a2b6c-1d3e-8f40-9a5b-6c7d8e9fa0b1"
 OUTPUTS: Final = [OUTPUT.to_json(), {**OUTPUT.to_json(), "amount": 1}]
 BODIES: Final = JsonSamples(
@@ -148,7 +151,33 @@ def read_answer(data: bytes) -> None:
         raise MalformedError("no reader takes it")
 
 
+MESSAGES: Final = JsonSamples(
+    [
+        dump(
+            {
+                "jsonrpc": "2.0",
+                "id": number,
+                "method": method,
+                "params": {"subId": "s", "kind": kind, "filters": [POINT.hex(), OTHER.hex()]},
+            }
+        )
+        for number, method, kind in (
+            (0, "subscribe", "proof_state"),
+            ("a", "subscribe", "ehash_mint_quote"),
+            (2, "unsubscribe", ""),
+        )
+    ]
+)
+
+
+def read_message(data: bytes) -> None:
+    """What comes over a websocket as text."""
+    request = parse(data.decode("utf-8", "replace"), max_filters=3)
+    assert json.loads(accepted(request))["id"] == request.request_id
+
+
 PARSERS: Final = (
+    Parser("mint-websocket", MESSAGES.damage, read_message, (RpcError,)),
     Parser("mint-requests", BODIES.damage, read_body, (MalformedError,)),
     Parser("mint-cursors", make_cursor, read_cursor, (MalformedError,)),
     Parser("mint-answers", ANSWERS.damage, read_answer, (MalformedError,)),

@@ -59,3 +59,10 @@ async def test_a_unit_that_signs_no_more_is_not_offered(house: House) -> None:
     assert isinstance(nuts, dict)
     for number, field in (("4", "methods"), ("17", "supported")):
         assert house.unit not in [each["unit"] for each in nuts[number][field]]
+
+
+async def test_a_mint_without_a_websocket_offers_nothing_to_listen_to(house: House) -> None:
+    info = replace(_info(InfoSettings(), house), has_socket=False)
+    nuts = info.to_json(list(house.book))["nuts"]
+    assert isinstance(nuts, dict)
+    assert nuts["17"] == {"supported": []}
