@@ -14,6 +14,8 @@ from rich.table import Table
 from roles.cli import qr
 
 _PIPE_WIDTH: Final = 200
+_NARROW: Final = 80
+"""Columns below which tables leave out what can be spared."""
 _UNITS: Final = 12
 """Units that are listed one by one; there is one for each shift."""
 
@@ -178,11 +180,18 @@ def show_sent(console: Console, told: dict[str, Any]) -> None:
     if not told["tokens"]:
         console.print("nothing was handed out yet")
         return
-    table = Table("made", "amount", "unit", "state", "memo", box=None, pad_edge=False, header_style="dim")
+    narrow = console.width < _NARROW
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("made", no_wrap=True)
+    table.add_column("amount", justify="right", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
+    table.add_column("state")
+    table.add_column("memo", overflow="fold")
     for token in told["tokens"]:
         state = token["state"] + (", locked" if token["locked"] else "")
         memo = printable(token["memo"] or "")
-        table.add_row(moment(token["made"]), f"{token['amount']:,}", short(token["unit"]), state, memo)
+        unit = short(token["unit"], narrow=narrow)
+        table.add_row(moment(token["made"], narrow=narrow), f"{token['amount']:,}", unit, state, memo)
     console.print(table)
     waiting = [token for token in told["tokens"] if token["token"]]
     if waiting:
@@ -193,25 +202,32 @@ def show_sent(console: Console, told: dict[str, Any]) -> None:
 
 
 def show_history(console: Console, told: dict[str, Any]) -> None:
-    """What came and went."""
+    """What came and went; a narrow terminal has no room for numbers and fees."""
     if not told["events"]:
         console.print("nothing has happened yet")
         return
-    table = Table("number", "time", "what", box=None, pad_edge=False, header_style="dim")
-    table.add_column("amount", justify="right")
-    table.add_column("fee", justify="right")
-    table.add_column("unit")
+    narrow = console.width < _NARROW
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    if not narrow:
+        table.add_column("number", no_wrap=True)
+    table.add_column("time", no_wrap=True)
+    table.add_column("what")
+    table.add_column("amount", justify="right", no_wrap=True)
+    if not narrow:
+        table.add_column("fee", justify="right", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
     table.add_column("note", overflow="fold")
     for event in told["events"]:
-        table.add_row(
-            str(event["number"]),
-            moment(event["time_ms"] // 1000),
+        row = [
+            moment(event["time_ms"] // 1000, narrow=narrow),
             DEEDS.get(event["kind"], event["kind"]),
             f"{event['amount']:+,}",
-            f"{event['fee']:,}" if event["fee"] else "",
-            short(event["unit"]),
+            short(event["unit"], narrow=narrow),
             printable(event["note"] or ""),
-        )
+        ]
+        if not narrow:
+            row = [str(event["number"]), *row[:3], f"{event['fee']:,}" if event["fee"] else "", *row[3:]]
+        table.add_row(*row)
     console.print(table)
 
 
@@ -223,9 +239,10 @@ def show_words(console: Console, told: dict[str, Any]) -> None:
     console.print("whoever has these words has the money; hashpool wallet restore reads them in this order")
 
 
-def moment(seconds: int) -> str:
-    """A time, in the zone of the machine."""
-    return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+def moment(seconds: int, *, narrow: bool = False) -> str:
+    """A time, in the zone of the machine; short where there is little room."""
+    local = datetime.fromtimestamp(seconds, UTC).astimezone()
+    return local.strftime("%m-%d %H:%M" if narrow else "%Y-%m-%d %H:%M:%S")
 
 
 def show_key(console: Console, told: dict[str, Any]) -> None:
@@ -275,10 +292,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def short(unit: str) -> str:
+def short(unit: str, *, narrow: bool = False) -> str:
     """A unit's name for people: hash, the first 8 digits of the issuer's key, the shift."""
     parts = printable(unit).split("_")
-    return f"hash·{parts[1][:8]}·{parts[2]}" if len(parts) == 3 and parts[0] == "hash" else printable(unit)
+    if len(parts) != 3 or parts[0] != "hash":
+        return printable(unit)
+    return f"hash·{parts[2]}" if narrow else f"hash·{parts[1][:8]}·{parts[2]}"
 
 
 def printable(text: str) -> str:

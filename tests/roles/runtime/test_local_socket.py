@@ -50,6 +50,28 @@ async def test_what_takes_long_tells_how_far_it_is(server: LocalServer) -> None:
     assert told == ["one of two", "two of two"]
 
 
+async def test_what_takes_long_ends_when_nobody_listens_any_more(tmp_path: Path) -> None:
+    ended = asyncio.Event()
+
+    async def for_ever(_: bytes, tell: Tell) -> bytes:
+        try:
+            while True:
+                tell("on and on")
+                await asyncio.sleep(0.001)
+        finally:
+            ended.set()
+
+    server = LocalServer(tmp_path / "control.sock", for_ever)
+    assert await server.start()
+    _, writer = await asyncio.open_unix_connection(str(server.path))
+    writer.write(b"1\n")
+    await writer.drain()
+    writer.close()
+    async with asyncio.timeout(5):
+        await ended.wait()
+    await server.close()
+
+
 @pytest.mark.parametrize(
     ("question", "text", "hint"),
     [
