@@ -13,7 +13,7 @@ from tests.functional.mint_peer import Issuer, Wallet, mine
 from tests.functional.processes import Daemon, Site
 from tests.functional.sv2_peer import Server
 
-KINDS: Final = {"plain": "a coffee", "pending": "fake: pending 1", "failed": "fake: failed"}
+KINDS: Final = {"plain": "a coffee", "pending": "fake: pending 4", "failed": "fake: failed"}
 """Invoices of somebody else's, and what the fake node reads of how paying them goes."""
 INVOICES: Final = 12
 """Of each kind."""
