@@ -117,6 +117,8 @@ class MintSettings(DaemonSettings):
     limits: ConnectionLimits = ConnectionLimits(connections=64, connections_per_host=64)
     credits_window: int = Field(default=16, ge=1, le=1_000)
     """Credits frames that an issuer may have unanswered."""
+    compact_after_s: int = Field(default=2_592_000, ge=0, le=1 << 40)
+    """How long after the end of a shift its quotes shrink that have nothing left to mint; never for 0."""
     derived_keysets: int = Field(default=256, ge=1, le=100_000)
     """Keysets whose keys are kept in memory, 21 KiB each; those of others are derived when they are used."""
     bolt11: Bolt11Settings = Bolt11Settings(backend="off")

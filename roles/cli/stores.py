@@ -145,9 +145,12 @@ class MintStore:
     def links(self, issuer: bytes, store_id: bytes) -> Iterator[Link]:
         """Yield what a summary of one ledger chains."""
         rows = self._connection.execute(
-            "SELECT credit.seq, credit.share_hash, coalesce(quote.amount, 0) AS amount, credit.pubkey AS key"
+            "SELECT credit.seq, credit.share_hash, coalesce(quote.amount, compacted.amount, 0) AS amount,"
+            " credit.pubkey AS key"
             " FROM credit JOIN ledger USING (ledger_no) JOIN issuer USING (issuer_no)"
             " LEFT JOIN quote ON quote.ledger_no = credit.ledger_no AND quote.seq = credit.seq"
+            " LEFT JOIN compacted ON compacted.share_hash = credit.share_hash"
+            " AND compacted.ledger_no = credit.ledger_no AND compacted.seq = credit.seq"
             " WHERE identity = ? AND store_id = ? ORDER BY credit.seq",
             (issuer, store_id),
         )

@@ -59,8 +59,13 @@ ACCOUNTS: Final = (
     ),
     Account(
         "credited",
-        "SELECT unit AS part, sum(amount) AS amount FROM quote"
-        " WHERE share_hash IS NOT NULL AND quote_no BETWEEN :first AND :last GROUP BY unit",
+        "SELECT unit AS part, sum(amount) AS amount FROM"
+        " (SELECT unit, amount FROM quote WHERE share_hash IS NOT NULL AND quote_no BETWEEN :first AND :last"
+        " UNION ALL SELECT shift.unit, compacted.amount FROM compacted"
+        " JOIN ledger ON ledger.ledger_no = compacted.ledger_no"
+        " JOIN credit ON credit.ledger_no = compacted.ledger_no AND credit.seq = compacted.seq"
+        " JOIN shift ON shift.issuer_no = ledger.issuer_no AND shift.shift = credit.shift"
+        " WHERE quote_no BETWEEN :first AND :last) AS every_quote GROUP BY unit",
         "SELECT coalesce(max(quote_no), 0) AS number FROM quote",
         "SELECT unit AS part, credited AS amount FROM shift",
     ),

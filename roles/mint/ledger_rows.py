@@ -7,7 +7,7 @@ from protocols.ehash.errors import CreditCode
 from protocols.ehash.shift import FIRST_SHIFT, METHOD, Progress, Unit
 from roles.credit.acceptor import Standing
 from roles.credit.errors import LedgerBehind
-from roles.mint import keyset_rows
+from roles.mint import compaction, keyset_rows
 from roles.mint.errors import SettledElsewhere
 from roles.mint.keysets import KeyRing, KeysetBook, MintKeyset
 from roles.mint.seed import MintSeed
@@ -149,8 +149,9 @@ def store(
         raise SettledElsewhere(f"ledger {after.ledger_no} was settled by two at once")
     opened = None
     if before.progress is None or before.shift != after.shift:
-        opened = _open_shift(connection, after, now, seed=seed, ring=ring)
+        opened = _open_shift(connection, before, after, now, seed=seed, ring=ring)
     verdicts = tuple(_create_quote(connection, after, verdict, now) for verdict in settlement.verdicts)
+    verdicts = _without_compacted(connection, verdicts)
     connection.executemany(
         "INSERT INTO credit (ledger_no, seq, shift, code, share_hash, header, target, time, flags, pubkey)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -183,13 +184,24 @@ def store(
 
 
 def _open_shift(
-    connection: Connection, after: LedgerState, now: int, *, seed: MintSeed, ring: KeyRing | None
+    connection: Connection,
+    before: LedgerState,
+    after: LedgerState,
+    now: int,
+    *,
+    seed: MintSeed,
+    ring: KeyRing | None,
 ) -> MintKeyset | None:
     """Close the issuer's earlier shifts, and have the new one with its unit; gives a keyset that is new."""
     connection.execute(
         "UPDATE shift SET closed_at = ? WHERE issuer_no = ? AND shift < ? AND closed_at IS NULL",
         (now, after.issuer_no, after.shift),
     )
+    if before.shift != after.shift:
+        connection.execute(
+            "UPDATE shift SET ledger_no = ?, last_seq = ? WHERE issuer_no = ? AND shift = ? AND rows > 0",
+            (before.ledger_no, before.acked_seq, before.issuer_no, before.shift),
+        )
     connection.execute(
         "INSERT INTO shift (issuer_no, shift, unit, opened_at) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (issuer_no, shift) DO UPDATE SET opened_at = excluded.opened_at"
@@ -224,8 +236,26 @@ def _create_quote(connection: Connection, state: LedgerState, verdict: Verdict, 
             verdict.seq,
         ),
     )
-    if cursor.rowcount == 1:
-        return verdict
+    return verdict if cursor.rowcount == 1 else _duplicate(verdict)
+
+
+def _without_compacted(connection: Connection, verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
+    """The verdicts, where shares whose quotes were compacted have none made of them.
+
+    Looked for after quotes are made: one that is compacted meanwhile is in the one place or in the other.
+    """
+    made = [verdict.share_hash for verdict in verdicts if verdict.credit is not None]
+    compacted = compaction.known(connection, made)
+    if not compacted:
+        return verdicts
+    connection.executemany("DELETE FROM quote WHERE share_hash = ?", [(each,) for each in sorted(compacted)])
+    return tuple(
+        _duplicate(verdict) if verdict.credit is not None and verdict.share_hash in compacted else verdict
+        for verdict in verdicts
+    )
+
+
+def _duplicate(verdict: Verdict) -> Verdict:
     return replace(verdict, code=CreditCode.DUPLICATE_ELSEWHERE, credit=None, quote_id="")
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from protocols.cashu.errors import QuoteUnknownError
+from protocols.ehash.shift import METHOD
+from roles.mint import compaction
 from roles.mint.quote import Quote
 from roles.runtime.storage import Connection
 
@@ -31,9 +33,12 @@ def find(connection: Connection, method: str, quote_ids: Iterable[str]) -> list[
             f"{SELECT} WHERE quote_id = ? AND method = ?",
             (quote_id, method),
         ).fetchone()
-        if row is None:
+        quote = None if row is None else Quote.from_row(row)
+        if quote is None and method == METHOD:
+            quote = compaction.by_id(connection, quote_id)
+        if quote is None:
             raise QuoteUnknownError(f"quote {quote_id} is not known")
-        found.append(Quote.from_row(row))
+        found.append(quote)
     return found
 
 
@@ -57,7 +62,11 @@ def of_shares(
         row = connection.execute(
             "SELECT quote_id, pubkey FROM quote WHERE share_hash = ?", (share_hash,)
         ).fetchone()
-        if row is not None and pubkey in {None, row["pubkey"]}:
+        if row is None:
+            quote = compaction.by_share(connection, share_hash)
+            if quote is not None and pubkey in {None, quote.pubkey}:
+                found[share_hash] = quote.quote_id
+        elif pubkey in {None, row["pubkey"]}:
             found[share_hash] = row["quote_id"]
     return found
 

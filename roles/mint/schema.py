@@ -251,6 +251,53 @@ SELECT keyset_id, unit,
 FROM keyset;
 """
 
+# Issues outlive the rows of their quotes, so they refer to them no more.
+_COMPACTION = """
+ALTER TABLE shift ADD COLUMN ledger_no INTEGER;
+ALTER TABLE shift ADD COLUMN last_seq INTEGER;
+CREATE INDEX keyset_by_unit ON keyset (unit);
+
+-- Quotes of closed shifts that have nothing left to mint; ids are UUIDs.
+CREATE TABLE compacted (
+    quote_no INTEGER PRIMARY KEY,
+    share_hash BLOB NOT NULL UNIQUE CHECK (length(share_hash) = 32),
+    quote_id BLOB NOT NULL UNIQUE CHECK (length(quote_id) = 16),
+    amount INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    ledger_no INTEGER NOT NULL,
+    seq INTEGER NOT NULL
+) STRICT;
+-- Each row that leaves `quote` is looked for among what refers to it.
+CREATE INDEX melt_by_mint_quote ON melt (mint_quote_no);
+CREATE INDEX quote_done ON quote (ledger_no, seq) WHERE amount_issued = amount AND share_hash IS NOT NULL;
+
+CREATE TABLE issue_of_quote (
+    request_no INTEGER NOT NULL REFERENCES request,
+    quote_no INTEGER NOT NULL,
+    amount INTEGER NOT NULL CHECK (amount > 0),
+    PRIMARY KEY (request_no, quote_no)
+) STRICT, WITHOUT ROWID;
+INSERT INTO issue_of_quote (request_no, quote_no, amount) SELECT request_no, quote_no, amount FROM issue;
+DROP TABLE issue;
+ALTER TABLE issue_of_quote RENAME TO issue;
+CREATE INDEX issue_by_quote ON issue (quote_no);
+
+DROP VIEW share_quote;
+CREATE VIEW share_quote AS
+SELECT quote.share_hash, issuer.identity AS issuer, quote.seq, ledger.store_id, quote.quote_id, quote.amount,
+    quote.pubkey AS key, quote.unit, quote.amount_paid AS paid, quote.amount_issued AS issued,
+    quote.created_at
+FROM quote JOIN ledger USING (ledger_no) JOIN issuer USING (issuer_no)
+UNION ALL
+SELECT compacted.share_hash, issuer.identity AS issuer, compacted.seq, ledger.store_id,
+    '' AS quote_id, compacted.amount, credit.pubkey AS key, shift.unit,
+    compacted.amount AS paid, compacted.amount AS issued, compacted.updated_at AS created_at
+FROM compacted JOIN ledger ON ledger.ledger_no = compacted.ledger_no
+JOIN issuer ON issuer.issuer_no = ledger.issuer_no
+JOIN credit ON credit.ledger_no = compacted.ledger_no AND credit.seq = compacted.seq
+JOIN shift ON shift.issuer_no = ledger.issuer_no AND shift.shift = credit.shift;
+"""
+
 MIGRATIONS: tuple[Migration, ...] = (
     (1, "first", _FIRST),
     (2, "operations", _OPERATIONS),
@@ -259,4 +306,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     (5, "shifts", _SHIFTS),
     (6, "seed", _SEED),
     (7, "melts", _MELTS),
+    (8, "compaction", _COMPACTION),
 )

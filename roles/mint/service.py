@@ -12,6 +12,7 @@ from protocols.noise.authority import public_of
 from roles.credit.acceptor import ISSUANCE_LIMITS, Acceptor
 from roles.mint import keyset_rows, ledger_rows
 from roles.mint.api import MintApi, Refusals
+from roles.mint.compaction import Compactor
 from roles.mint.credit_book import MintCreditBook
 from roles.mint.halts import Halts
 from roles.mint.info import MintInfo
@@ -60,6 +61,7 @@ async def service(daemon: MintDaemon) -> None:
                 links.run(),
                 mint.watch(),
                 mint.follow_keysets(),
+                mint.compact(),
                 mint.office.run(),
                 mint.tell_listeners(),
             ]
@@ -191,6 +193,11 @@ class Mint:
     async def watch(self) -> None:
         """Say whether the store can be written, until cancelled."""
         await watch_store(self._database, self._daemon.readiness)
+
+    async def compact(self) -> None:
+        """Have old quotes take less room, until cancelled."""
+        after_s = self._daemon.config.compact_after_s
+        await Compactor(self._database, self._daemon.metrics, after_s=after_s).run()
 
     async def follow_keysets(self) -> None:
         """Learn of keysets that others make and end, until cancelled."""
