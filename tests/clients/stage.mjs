@@ -4,7 +4,7 @@
 
 import { Wallet } from '@cashu/cashu-ts';
 
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 130_000;
 
 /** What a scene is given: wallets of one mint and unit, and money. */
 export class Stage {
