@@ -24,8 +24,9 @@ from tests.roles.mint.house import NOW
 from tests.roles.mint.lightning.bank import Bank, foreign_invoice
 from tests.roles.mint.lightning.conftest import bank
 from tests.roles.wallet.conftest import Clock, Home
+from tests.roles.wallet.test_with_the_mint import house
 
-__all__ = ["bank"]
+__all__ = ["bank", "house"]
 
 
 @pytest.fixture
