@@ -1,24 +1,20 @@
 """Mint quotes as an operator sees them, and what he may mend of them."""
 
-from roles.mint import journal, quote_rows
+from protocols.ehash.shift import METHOD
+from roles.mint import compaction, journal, quote_rows
 from roles.mint.errors import RepairRefused
 from roles.mint.orders import IssueTold, QuoteTold
 from roles.mint.quote import Quote
 from roles.runtime.storage import Connection
 
-_UNKNOWN = "there is no quote of this id"
-
 
 def look(connection: Connection, quote_id: str) -> QuoteTold:
     """A quote and what was issued for it; raises RepairRefused."""
-    row = connection.execute(f"{quote_rows.SELECT} WHERE quote_id = ?", (quote_id,)).fetchone()
-    if row is None:
-        raise RepairRefused(_UNKNOWN)
-    quote = Quote.from_row(row)
+    number, quote = _find(connection, quote_id)
     issues = connection.execute(
         "SELECT request_no, amount, created_at FROM issue JOIN request USING (request_no)"
         " WHERE quote_no = ? ORDER BY request_no",
-        (row["quote_no"],),
+        (number,),
     ).fetchall()
     return QuoteTold(
         quote=quote.quote_id,
@@ -44,19 +40,17 @@ def correct(connection: Connection, quote_id: str, amount_paid: int, reason: str
     Never below what was issued, nor above what the quote asks for, and never for a quote that shares made:
     those are paid by work that both ledgers prove.
     """
-    row = connection.execute("SELECT * FROM quote WHERE quote_id = ?", (quote_id,)).fetchone()
-    if row is None:
-        raise RepairRefused(_UNKNOWN)
-    if row["share_hash"] is not None:
+    number, quote = _find(connection, quote_id)
+    if quote.method == METHOD:
         raise RepairRefused(
             "the quote was made of a share, and what it is worth is proved by the share's work",
             hint="`hashpool audit` compares the ledgers",
         )
-    if amount_paid < row["amount_issued"]:
-        raise RepairRefused(f"{row['amount_issued']} of it was issued already")
-    if amount_paid > row["amount"]:
-        raise RepairRefused(f"the quote asks for {row['amount']}, not for more")
-    before = row["amount_paid"]
+    if amount_paid < quote.amount_issued:
+        raise RepairRefused(f"{quote.amount_issued} of it was issued already")
+    if amount_paid > quote.amount:
+        raise RepairRefused(f"the quote asks for {quote.amount}, not for more")
+    before = quote.amount_paid
     changed = connection.execute(
         "UPDATE quote SET amount_paid = :paid,"
         " updated_at = CASE WHEN updated_at >= :now THEN updated_at + 1 ELSE :now END"
@@ -67,8 +61,22 @@ def correct(connection: Connection, quote_id: str, amount_paid: int, reason: str
     if changed is None:
         return False
     # The quote's number and not its id, with which a quote that no key locks can be minted.
-    subject = f"quote number {changed['quote_no']}"
+    subject = f"quote number {number}"
     journal.record(
         connection, now, "correct", subject, f"amount_paid {before} to {amount_paid}, because: {reason}"
     )
     return True
+
+
+def _find(connection: Connection, quote_id: str) -> tuple[int, Quote]:
+    """The number of a quote and the quote, also of one that was compacted; raises RepairRefused."""
+    row = connection.execute(f"{quote_rows.SELECT} WHERE quote_id = ?", (quote_id,)).fetchone()
+    if row is not None:
+        return row["quote_no"], Quote.from_row(row)
+    quote = compaction.by_id(connection, quote_id)
+    if quote is None:
+        raise RepairRefused("there is no quote of this id")
+    row = connection.execute(
+        "SELECT quote_no FROM compacted WHERE share_hash = ?", (bytes.fromhex(quote.request),)
+    ).fetchone()
+    return row["quote_no"], quote

@@ -12,8 +12,10 @@ from protocols.cashu.models import BlindSignature
 from protocols.ehash.errors import CreditCode
 from protocols.ehash.messages import CreditResult, CreditResults, CreditRow, Credits
 from protocols.ehash.shift import METHOD, ShiftRule
+from roles.mint import repair
 from roles.mint.accounts import ACCOUNTS
 from roles.mint.compaction import AT_ONCE, Compactor
+from roles.mint.errors import RepairRefused
 from roles.mint.halts import Halts
 from roles.mint.quote import Quote
 from roles.mint.watchdog import Watchdog
@@ -153,3 +155,15 @@ async def test_an_unminted_quote_is_compacted_when_it_has_been_minted(house: Hou
     assert await compactor.step() == 1
     assert (await house.teller.quote(quotes[1].quote_id, METHOD)).state == "ISSUED"
     assert MINER
+
+
+async def test_an_operator_still_finds_a_compacted_quote_and_what_was_issued_for_it(house: House) -> None:
+    _, quotes, _ = await _mined(house)
+    before = await house.database.read(lambda c: repair.look(c, quotes[0].quote_id))
+    house.clock.now += DAY
+    assert await _compactor(house).step() == 1
+    after = await house.database.read(lambda c: repair.look(c, quotes[0].quote_id))
+    assert after == before
+    assert [issue.amount for issue in after.issues] == [4]
+    with pytest.raises(RepairRefused, match="made of a share"):
+        await house.database.write(lambda c: repair.correct(c, quotes[0].quote_id, 0, "x", 0))
