@@ -9,7 +9,7 @@ from protocols.cashu.errors import QuoteUnknownError
 from protocols.ehash.shift import METHOD
 from roles.mint import compaction
 from roles.mint.quote import Quote
-from roles.runtime.storage import Connection
+from roles.runtime.storage import Connection, each
 
 SELECT = "SELECT quote.*, invoice.request, invoice.expires_at FROM quote LEFT JOIN invoice USING (quote_no)"
 """The rows that `Quote.from_row` reads."""
@@ -28,13 +28,10 @@ def find(connection: Connection, method: str, quote_ids: Iterable[str]) -> list[
     method.
     """
     found = []
-    for quote_id in quote_ids:
-        row = connection.execute(
-            f"{SELECT} WHERE quote_id = ? AND method = ?",
-            (quote_id, method),
-        ).fetchone()
-        quote = None if row is None else Quote.from_row(row)
-        if quote is None and method == METHOD:
+    ids = tuple(quote_ids)
+    for quote_id, row in zip(ids, each(connection, f"{SELECT} WHERE quote_id = ?", ids), strict=True):
+        quote = None if row is None or row["method"] != method else Quote.from_row(row)
+        if row is None and method == METHOD:
             quote = compaction.by_id(connection, quote_id)
         if quote is None:
             raise QuoteUnknownError(f"quote {quote_id} is not known")
@@ -58,10 +55,8 @@ def of_shares(
 ) -> dict[bytes, str]:
     """Share hash to quote id of those that have a quote locked to `pubkey`; of all that have one for None."""
     found = {}
-    for share_hash in share_hashes:
-        row = connection.execute(
-            "SELECT quote_id, pubkey FROM quote WHERE share_hash = ?", (share_hash,)
-        ).fetchone()
+    rows = each(connection, "SELECT quote_id, pubkey FROM quote WHERE share_hash = ?", share_hashes)
+    for share_hash, row in zip(share_hashes, rows, strict=True):
         if row is None:
             quote = compaction.by_share(connection, share_hash)
             if quote is not None and pubkey in {None, quote.pubkey}:

@@ -25,7 +25,7 @@ from roles.mint.keysets import KeysetBook
 from roles.mint.request import MintRequest, SwapRequest
 from roles.mint.rules import Portion, sums_by_keyset
 from roles.runtime import crash
-from roles.runtime.storage import Connection, Row
+from roles.runtime.storage import Connection, Row, each
 
 KEYSET_LIMIT = (1 << 63) - 1
 
@@ -118,15 +118,13 @@ def replay(
 
 def restore(connection: Connection, points: Sequence[bytes]) -> list[BlindSignature | None]:
     """For each B_ the signature that it got, None for one that was never signed (NUT-09)."""
-    found = []
-    for point in points:
-        row = connection.execute(
-            "SELECT keyset_id, amount, signature, dleq_e, dleq_s FROM promise JOIN keyset USING (keyset_no)"
-            " WHERE blinded = ?",
-            (point,),
-        ).fetchone()
-        found.append(None if row is None else _signature(row))
-    return found
+    rows = each(
+        connection,
+        "SELECT keyset_id, amount, signature, dleq_e, dleq_s FROM promise JOIN keyset USING (keyset_no)"
+        " WHERE blinded = ?",
+        points,
+    )
+    return [None if row is None else _signature(row) for row in rows]
 
 
 def check_taken(connection: Connection, points: Sequence[bytes], request_no: int) -> NoReturn:
@@ -143,8 +141,7 @@ def check_taken(connection: Connection, points: Sequence[bytes], request_no: int
 def spent_witnesses(connection: Connection, points: Sequence[bytes]) -> list[tuple[bool, str | None, bool]]:
     """For each Y whether it was spent, with which witness, and whether it is pending instead (NUT-07)."""
     found: list[tuple[bool, str | None, bool]] = []
-    for point in points:
-        row = connection.execute("SELECT witness, pending FROM spent WHERE y = ?", (point,)).fetchone()
+    for row in each(connection, "SELECT witness, pending FROM spent WHERE y = ?", points):
         if row is None:
             found.append((False, None, False))
         else:

@@ -9,6 +9,7 @@ from sqlite3 import DatabaseError, IntegrityError
 
 from roles.runtime.storage.connection import Connection, Cursor, ReadOnlyConnection, Row
 from roles.runtime.storage.database import Database, Done
+from roles.runtime.storage.look_up import each
 from roles.runtime.storage.migration import Migration
 from roles.runtime.storage.place import open_readonly
 from roles.runtime.storage.server import Server
@@ -26,5 +27,6 @@ __all__ = [
     "Row",
     "Server",
     "SqliteDatabase",
+    "each",
     "open_readonly",
 ]

@@ -43,9 +43,9 @@ def tables(sql: str) -> str:
 def statement(sql: str, parameters: Parameters) -> tuple[str, Sequence[Any]]:
     """The statement with numbered placeholders, and its arguments in their order."""
     if isinstance(parameters, Mapping):
-        text, names = _named(sql, tuple((name, _cast(value)) for name, value in parameters.items()))
+        text, names = _named(sql, tuple((name, type_of(value)) for name, value in parameters.items()))
         return text, [parameters[name] for name in names]
-    return _numbered(sql, tuple(map(_cast, parameters))), parameters
+    return _numbered(sql, tuple(map(type_of, parameters))), parameters
 
 
 def rows(sql: str, parameters: Sequence[Sequence[Any]]) -> tuple[str, Sequence[Any]] | None:
@@ -53,11 +53,23 @@ def rows(sql: str, parameters: Sequence[Sequence[Any]]) -> tuple[str, Sequence[A
     if not _ROWS.search(sql) or sql.count("?") != len(parameters[0]):
         return None
     columns = list(zip(*parameters, strict=True))
-    casts = tuple(next((_cast(value) for value in column if value is not None), "") for column in columns)
+    casts = tuple(next((type_of(value) for value in column if value is not None), "") for column in columns)
     return _arrays(sql, casts), [column for column, cast in zip(columns, casts, strict=True) if cast]
 
 
-def _cast(value: object) -> str:
+@lru_cache(maxsize=256)
+def of_each(sql: str, kind: str) -> str:
+    """A query by one key as a query by an array of them: rows in their order, `found` where there is one."""
+    inner = _TOKENS.sub(lambda match: "given.key" if match[0] == "?" else match[0], sql)
+    return (
+        f"SELECT row.* FROM unnest($1::{kind}[]) WITH ORDINALITY AS given(key, place)"  # noqa: S608
+        f" LEFT JOIN LATERAL (SELECT true AS found, one.* FROM ({inner}) AS one) AS row ON true"
+        " ORDER BY place"
+    )
+
+
+def type_of(value: object) -> str:
+    """The type of a value as the server calls it, empty for NULL."""
     if value is None:
         return ""
     return _CASTS.get(type(value)) or next(cast for kind, cast in _CASTS.items() if isinstance(value, kind))

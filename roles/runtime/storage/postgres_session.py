@@ -192,6 +192,13 @@ class Session:
             return self._fetch(*whole)
         return Rows((), sum(self.execute(sql, line).rowcount for line in lines))
 
+    def each(self, sql: str, keys: Sequence[Any]) -> list[Any]:
+        """See `look_up.each`."""
+        if not keys:
+            return []
+        rows = self._fetch(dialect.of_each(sql, dialect.type_of(keys[0])), (keys,)).fetchall()
+        return [row if row["found"] else None for row in rows]
+
     def portal(self, sql: str, parameters: Parameters) -> tuple[Any, Sequence[str]]:
         """Like `execute`, for more rows than memory should hold: a portal for `fetch_more`, and the names of
         columns.

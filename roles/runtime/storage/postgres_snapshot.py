@@ -45,6 +45,10 @@ class Snapshot:
         """See `Connection`."""
         return self._asked(lambda: self._session.executemany(sql, parameters))
 
+    def each(self, sql: str, keys: Sequence[Any]) -> list[Any]:
+        """See `look_up.each`."""
+        return self._asked(lambda: self._session.each(sql, keys))
+
     def close(self) -> None:
         """End the snapshot."""
         self._on_thread(self._session.close)

@@ -16,6 +16,7 @@ from roles.runtime.storage import (
     DatabaseError,
     IntegrityError,
     Server,
+    each,
     open_readonly,
     postgres,
     postgres_session,
@@ -99,6 +100,24 @@ async def test_values_come_back_as_they_went_whatever_their_kind(dsn: str) -> No
             ":x",
             "?",
         )
+
+
+async def test_many_look_ups_are_one_question_and_answered_in_their_order(dsn: str) -> None:
+    wanted = ["c", "nowhere", "a", "c"]
+    query = "SELECT text AS word, data FROM notes WHERE text = ?"
+    async with Database.open(Server(dsn), MIGRATIONS) as database:
+        for text in ("a", "b", "c"):
+            await database.write(add(text))
+        rows = await database.read(lambda c: each(c, query, wanted))
+        assert [row and (row["word"], row["data"]) for row in rows] == [
+            ("c", None),
+            None,
+            ("a", None),
+            ("c", None),
+        ]
+        assert await database.read(lambda c: each(c, query, [])) == []
+        with open_readonly(Server(dsn)) as other:
+            assert [row is None for row in each(other, query, wanted)] == [False, True, False, False]
 
 
 async def test_a_write_that_fails_leaves_nothing_behind_and_its_text_holds_no_value(dsn: str) -> None:
@@ -258,9 +277,9 @@ def test_no_text_ever_shows_the_password(server: PostgresServer, tmp_path: Path)
     texts_: list[str] = [repr(Server(wrong)), Server(wrong).name]
     bad = [wrong, wrong.replace("%40", "@"), wrong.replace("%2F", "/"), "mysql://u:no-secret@h/d", "hashpool"]
     bad += [server.dsn().replace(str(server.port), "no%2Fsecret"), server.dsn().replace("all", "wrong")]
-    for each in bad:
+    for wrong in bad:
         with pytest.raises(DatabaseUnusable) as caught:
-            Database.open(Server(each, connect_s=2), MIGRATIONS)
+            Database.open(Server(wrong, connect_s=2), MIGRATIONS)
         assert caught.value.__cause__ is None
         texts_.append(str(caught.value))
     assert not [text for text in texts_ if "secret" in text]
