@@ -50,6 +50,8 @@ class Bolt11Settings(Settings):
     """How long an invoice of the mint can be paid."""
     melt_quote_s: int = Field(default=900, ge=30, le=2_592_000)
     """How long a melt quote holds."""
+    forget_s: int = Field(default=172_800, ge=3_600, le=31_536_000)
+    """When a mint or melt quote that has expired unpaid is deleted."""
     open_quotes: int = Field(default=100_000, ge=1, le=100_000_000)
     """Mint quotes that nobody has paid yet; beyond, none is made until some expire."""
     fee_reserve_ppm: int = Field(default=10_000, ge=0, le=1_000_000)

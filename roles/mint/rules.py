@@ -54,7 +54,7 @@ def check_inputs(inputs: Sequence[Proof], book: KeysetBook, now: int) -> int:
     for proof in inputs:
         keyset = book.get(proof.keyset_id)
         keyset.check_amount(proof.amount)
-        _check_expiry(keyset, now)
+        check_expiry(keyset, now)
     if len({proof.secret for proof in inputs}) != len(inputs):
         raise DuplicateInputsError("an input is there twice")
     return input_fee(book.get(proof.keyset_id).input_fee_ppk for proof in inputs)
@@ -66,7 +66,7 @@ def check_outputs(outputs: Sequence[BlindedMessage], book: KeysetBook, now: int)
     for output in outputs:
         keyset = book.get(output.keyset_id)
         keyset.check_amount(output.amount)
-        _check_expiry(keyset, now)
+        check_expiry(keyset, now)
         if not keyset.active:
             raise KeysetInactiveError(f"keyset {keyset.keyset_id} signs no more")
         units.add(keyset.unit)
@@ -130,7 +130,8 @@ def _portion(quote: Quote, asked: int | None, now: int) -> Portion:
     return Portion(quote, amount)
 
 
-def _check_expiry(keyset: MintKeyset, now: int) -> None:
+def check_expiry(keyset: MintKeyset, now: int) -> None:
+    """Raises KeysetExpiredError behind a keyset's final expiry."""
     expiry = keyset.final_expiry
     if expiry is not None and now > expiry:
         raise KeysetExpiredError(f"keyset {keyset.keyset_id} has expired")

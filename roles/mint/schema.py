@@ -298,6 +298,12 @@ JOIN credit ON credit.ledger_no = compacted.ledger_no AND credit.seq = compacted
 JOIN shift ON shift.issuer_no = ledger.issuer_no AND shift.shift = credit.shift;
 """
 
+# By which quotes that expired unpaid are found; quotes of shares are paid from the start.
+_STALE = """
+CREATE INDEX quote_unpaid ON quote (quote_no) WHERE amount_paid = 0;
+CREATE INDEX melt_unpaid ON melt (expires_at) WHERE state = 0;
+"""
+
 MIGRATIONS: tuple[Migration, ...] = (
     (1, "first", _FIRST),
     (2, "operations", _OPERATIONS),
@@ -307,4 +313,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     (6, "seed", _SEED),
     (7, "melts", _MELTS),
     (8, "compaction", _COMPACTION),
+    (9, "stale quotes", _STALE),
 )

@@ -168,7 +168,9 @@ class _Journal:
         self._payments: OrderedDict[bytes, _Payment] = OrderedDict()
         self._lines = 0
         if path.exists():
-            for line in path.read_text().splitlines():
+            lines = path.read_text().splitlines()
+            self._lines = len(lines)
+            for line in lines:
                 item = json.loads(line)
                 payment = _Payment(item["settled_at"], item["fails"], item["fee_msat"])
                 self._remember(bytes.fromhex(item["hash"]), payment)

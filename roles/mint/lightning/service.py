@@ -16,6 +16,7 @@ from roles.mint.keysets import KeysetBook
 from roles.mint.lightning.backend import Backend
 from roles.mint.lightning.fake import FakeBackend
 from roles.mint.lightning.method import UNIT, Bolt11Method
+from roles.mint.lightning.stale_quotes import StaleQuotes
 from roles.mint.lightning.till import Till
 from roles.mint.lightning.timed import TimedBackend
 from roles.mint.melting.cashier import Cashier
@@ -43,6 +44,7 @@ class Lightning:
     cashier: Cashier
     desk: MeltDesk
     resolution: Resolution
+    stale: StaleQuotes
 
     async def run(self) -> None:
         """Hear of payments, and see those of the mint through, until cancelled."""
@@ -50,6 +52,7 @@ class Lightning:
             async with TaskGroup() as tasks:
                 tasks.create_task(self.till.run())
                 tasks.create_task(self.cashier.run())
+                tasks.create_task(self.stale.run())
         finally:
             await self.backend.close()
 
@@ -99,7 +102,8 @@ def open_lightning(
     )
     board.offer(melt_quote_kind(method.name), desk.states)
     resolution = Resolution(database, backend, cashier, clock=time.time, grace_s=grace_s)
-    return Lightning(backend, till, method, cashier, desk, resolution)
+    stale = StaleQuotes(database, metrics, clock=time.time, forget_s=settings.forget_s)
+    return Lightning(backend, till, method, cashier, desk, resolution, stale)
 
 
 def open_backend(settings: Bolt11Settings, state: Path) -> Backend:

@@ -56,7 +56,7 @@ def check_melt(request: MeltRequest, quote: MeltQuote, book: KeysetBook, now: in
         raise SeveralUnitsError("the inputs are of several units")
     if units != {quote.unit}:
         raise UnitsDifferError("the inputs are of another unit than the quote")
-    _check_blanks(request.outputs, quote.unit, book)
+    _check_blanks(request.outputs, quote.unit, book, now)
     stake = Stake(sum(proof.amount for proof in request.inputs), input_fee)
     needed = quote.amount + quote.fee_reserve + input_fee
     if stake.inputs < needed:
@@ -94,11 +94,12 @@ def is_over(fate: Fate, *, heard: bool, late: bool) -> bool:
     return fate.outcome == "paid"
 
 
-def _check_blanks(outputs: Sequence[BlindedMessage], unit: str, book: KeysetBook) -> None:
+def _check_blanks(outputs: Sequence[BlindedMessage], unit: str, book: KeysetBook, now: int) -> None:
     for output in outputs:
         keyset = book.get(output.keyset_id)
         if not keyset.active:
             raise KeysetInactiveError(f"keyset {keyset.keyset_id} signs no more")
+        rules.check_expiry(keyset, now)
         if keyset.unit != unit:
             raise UnitsDifferError("the outputs are of another unit than the quote")
     if len({output.blinded for output in outputs}) != len(outputs):

@@ -17,6 +17,7 @@ from roles.mint.halts import Halts
 from roles.mint.lightning.fake import FakeBackend
 from roles.mint.lightning.method import METHOD, Bolt11Method
 from roles.mint.lightning.service import Lightning, add_keyset
+from roles.mint.lightning.stale_quotes import StaleQuotes
 from roles.mint.lightning.till import Till
 from roles.mint.lightning.timed import TimedBackend
 from roles.mint.melting.cashier import Cashier
@@ -198,7 +199,8 @@ async def open_bank(house: House, directory: Path, fake: FakeLightning = MANUAL,
         sizes=house.sizes,
     )
     resolution = Resolution(house.database, backend, cashier, clock=house.clock, grace_s=GRACE_S)
-    lightning = Lightning(backend, till, method, cashier, desk, resolution)
+    stale = StaleQuotes(house.database, metrics, clock=house.clock, forget_s=chosen.forget_s)
+    lightning = Lightning(backend, till, method, cashier, desk, resolution, stale)
     return Bank(house, node, lightning, teller, halts, chosen, metrics)
 
 

@@ -306,6 +306,33 @@ async def test_what_was_left_pending_is_resolved_and_what_was_never_sent_only_wh
     await check_books(again)
 
 
+async def test_two_mints_on_one_store_settle_a_melt_once(
+    bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quotes = [await bank.melt_quote(foreign_invoice(8_000, number=number)) for number in range(6)]
+    monkeypatch.setattr(bank.lightning.cashier, "pay", lambda _: None)
+    for number, quote in enumerate(quotes):
+        body = bank.melt(quote, await bank.tokens(8, 2), bank.basket(1))
+        assert (await bank.desk.melt(body, respond_async=True)).state == "PENDING"
+        if number % 2:
+            await bank.node.pay(quote.request, 8_000, 2_000)
+    bank.house.clock.now += 71
+    other = await open_bank(bank.house, tmp_path)
+    other.node._journal = bank.node._journal
+    await asyncio.gather(*(each.lightning.cashier.sweep() for each in (bank, other)))
+    for quote in quotes:
+        await settled(bank, quote.quote_id)
+    states = [(await bank.desk.quote(quote.quote_id)).state for quote in quotes]
+    assert states == ["UNPAID", "PAID"] * 3
+    told = [
+        each.metrics.get_sample_value("hashpool_mint_melts_total", {"outcome": "paid"}) or 0
+        for each in (bank, other)
+    ]
+    assert sum(told) == 3
+    assert await bank.totals() == (63, 30)
+    await check_books(bank)
+
+
 async def test_a_token_locked_to_a_key_melts_with_its_signature_over_the_quote(bank: Bank) -> None:
     secret = ConditionSecret("P2PK", "n", public_key(OWNER).hex(), (("sigflag", "SIG_ALL"),)).to_text()
     plain = await bank.tokens(16)

@@ -307,3 +307,23 @@ async def test_who_listens_to_a_quote_hears_that_its_invoice_was_paid(bank: Bank
             await asyncio.sleep(0)
         telling.cancel()
     assert [state["state"] for state in heard] == ["UNPAID", "PAID"]
+
+
+async def test_quotes_that_expired_unpaid_are_forgotten_in_time_and_paid_ones_never(bank: Bank) -> None:
+    unpaid, paid = await bank.quote(4), await bank.paid(4)
+    mine = await bank.quote(4)
+    bank.house.clock.now = NOW + 3_500
+    melt = await bank.melt_quote(mine.request)
+    stale = bank.lightning.stale
+    bank.house.clock.now = NOW + 3_600 + 172_800
+    assert await stale.forget() == 0
+    bank.house.clock.now += 1
+    assert await stale.forget() == 1, "what a melt was to pay stays beside it"
+    bank.house.clock.now += 800
+    assert await stale.forget() == 2
+    for quote in (unpaid, mine):
+        with pytest.raises(QuoteUnknownError):
+            await bank.teller.quote(quote.quote_id, METHOD)
+    with pytest.raises(QuoteUnknownError):
+        await bank.desk.quote(melt.quote_id)
+    assert (await bank.teller.quote(paid.quote_id, METHOD)).state == "PAID"
