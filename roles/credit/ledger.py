@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from protocols.ehash.errors import CreditCode
 from protocols.ehash.shift import ShiftRule
-from roles.credit import ledger_rows
+from roles.credit import batch, ledger_rows
 from roles.credit.errors import LedgerUnusable
 from roles.credit.ledger_rows import Entry, Fate, LedgerRow, Opened, Outcome, Record
 from roles.credit.register import Register
@@ -28,8 +28,8 @@ _log = logging.getLogger(__name__)
 
 GATHER_S = 0.004
 """How long entries wait for others to share their write with: a commit costs as much as many rows."""
-AT_ONCE = 256
-"""So many do not wait."""
+AT_ONCE = batch.PLACES
+"""So many do not wait: a commit of more costs each of them hardly less, and idleness cold caches."""
 
 
 class LedgerMetrics:
@@ -110,6 +110,7 @@ class Ledger:
         self.grown = asyncio.Event()
         """Set when rows have been added; whoever waits for it clears it."""
         self.gather_s = GATHER_S
+        self.at_once = AT_ONCE
         metrics.seq.set(self.last_seq)
         metrics.shift.set(self.shift)
         metrics.refused.set(opened.refused)
@@ -187,7 +188,11 @@ class Ledger:
             if not self._writing:
                 self._gather()
         gathered.entries += entries
-        gathered.waiters.append((told, about, len(gathered.entries)))
+        count = len(gathered.entries)
+        gathered.waiters.append((told, about, count))
+        if count >= self.at_once and self._timer is not None:
+            self._timer.cancel()
+            self._begin()
 
     def _begin(self) -> None:
         """Write what has come together; meanwhile others gather for the next write."""
@@ -237,7 +242,7 @@ class Ledger:
     def _gather(self) -> None:
         """Wait for others before what there is is written, unless it is enough."""
         loop = asyncio.get_running_loop()
-        if self._gathered is not None and len(self._gathered.entries) >= AT_ONCE:
+        if self._gathered is not None and len(self._gathered.entries) >= self.at_once:
             self._timer = loop.call_soon(self._begin)
         else:
             self._timer = loop.call_later(self.gather_s, self._begin)

@@ -56,6 +56,8 @@ ORPHANS_S = 5.0
 ORPHANS_LOOK_S = 0.05
 GATHER_S = 0.008
 """How long shares wait for others to share a commit with, where those of branches are on their way."""
+AT_ONCE = 256
+"""So many do not wait for them."""
 LOST_S = 600.0
 """After the end of a branch the chain is searched with each tip for a block that it may have sent."""
 
@@ -106,7 +108,7 @@ async def _open(daemon: PoolDaemon, script: bytes) -> AsyncIterator["Pool"]:
             metrics=LedgerMetrics(registry),
         )
         if daemon.config.processes > 1:
-            ledger.gather_s = GATHER_S
+            ledger.gather_s, ledger.at_once = GATHER_S, AT_ONCE
         prefixes = await PrefixBook.open(database, daemon.config.server_id)
         async with NodeClient.of(daemon.shared.bitcoin, daemon.state.parent) as node:
             pool = Pool(

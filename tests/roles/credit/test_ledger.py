@@ -9,6 +9,7 @@ from protocols.bitcoin.target import from_work
 from protocols.ehash.amount import Valuation
 from protocols.ehash.errors import CreditCode
 from protocols.ehash.shift import ShiftRule
+from roles.credit.batch import PLACES
 from roles.credit.errors import LedgerUnusable
 from roles.credit.ledger_rows import Fate, Record
 from roles.credit.shift_roll import Pricing
@@ -53,6 +54,17 @@ async def test_concurrent_batches_share_commits_and_leave_no_gap(open_ledger: An
     assert seqs == list(range(1, 401))
     for records in fates:
         assert [record.seq for record in records] == list(range(records[0].seq, records[0].seq + 10))
+
+
+async def test_entries_that_fill_a_record_do_not_wait_for_others(open_ledger: Any, make_entry: Any) -> None:
+    ledger = await open_ledger()
+    ledger.gather_s = 3600.0
+    callers = [asyncio.ensure_future(ledger.append([make_entry(number)])) for number in range(PLACES - 1)]
+    await asyncio.sleep(0)
+    assert ledger.last_seq == 0
+    last = await asyncio.wait_for(ledger.append([make_entry(PLACES)]), 30)
+    assert [record.seq for record in last] == [PLACES]
+    assert [(await caller)[0].seq for caller in callers] == list(range(1, PLACES))
 
 
 async def test_a_share_that_stands_there_is_a_repetition_for_its_key_and_a_duplicate_for_another(
