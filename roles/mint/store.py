@@ -44,7 +44,8 @@ async def open_store(
     else:
         database = Database.open(place, MIGRATIONS, metrics=metrics)
         file = SecretFile(state / SEED_NAME)
-        if file.load() is None and await database.read(keyset_rows.has_seed):
+        # In this order: another process that begins beside this one has the file before its claim.
+        if await database.read(keyset_rows.has_seed) and file.load() is None:
             database.close()
             raise SecretUnusable(
                 f"{file.path} is missing, and {place.name} is of no use without it",
