@@ -14,6 +14,7 @@ BENCHMARKS: Final[dict[str, str]] = {
     "shares": "what a share costs the pool",
     "processes": "what a share costs a pool of several processes, against one",
     "mint": "what minting and swapping tokens costs the mint",
+    "store": "what a request costs a mint whose store has years in it, against an empty one",
     "edge": "what a miner costs translator and proxy",
     "connections": "what connections and channels cost the pool, and how soon all have new work",
     "vardiff": "how soon shares come at the wanted rate, simulated, by our law and by others",
