@@ -10,7 +10,7 @@ import contextlib
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from sqlite3 import DatabaseError, IntegrityError
 from typing import Any, Final, Literal, TypeVar
@@ -175,7 +175,7 @@ class Session:
 
     def script(self, sql: str) -> None:
         """Carry out statements without parameters and without a result."""
-        self._run(self._connection.execute(sql))
+        self._run(lambda: self._connection.execute(sql))
 
     def execute(self, sql: str, parameters: Parameters = (), /) -> Rows:
         """See `Connection`."""
@@ -205,28 +205,29 @@ class Session:
         """
         text, arguments = dialect.statement(sql, parameters)
         statement = self._prepare(text)
-        return self._run(_portal(statement, arguments)), [each.name for each in statement.get_attributes()]
+        return self._run(lambda: _portal(statement, arguments)), [
+            each.name for each in statement.get_attributes()
+        ]
 
     def fetch_more(self, portal: Any) -> Sequence[Any]:
         """The next rows of a portal, none when it is at its end."""
-        rows: Sequence[Any] = self._run(portal.fetch(STREAM_ROWS))
+        rows: Sequence[Any] = self._run(lambda: portal.fetch(STREAM_ROWS))
         return rows
 
     def load(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Add rows to a table, as fast as the server takes them."""
-        self._run(self._connection.copy_records_to_table(table, records=rows, columns=columns))
+        self._run(lambda: self._connection.copy_records_to_table(table, records=rows, columns=columns))
 
     def _fetch(self, text: str, arguments: Sequence[Any]) -> Rows:
         statement = self._prepare(text)
-        rows = self._run(statement.fetch(*arguments))
-        status = statement.get_statusmsg() or ""
+        rows, status = self._run(lambda: _fetch(statement, arguments))
         count = status.rpartition(" ")[2]
         return Rows(rows, int(count) if count.isdecimal() else -1)
 
     def _prepare(self, text: str) -> Any:
         statement = self._statements.get(text)
         if statement is None:
-            statement = self._run(self._connection.prepare(text))
+            statement = self._run(lambda: self._connection.prepare(text))
             self._statements[text] = statement
             if len(self._statements) > MAX_STATEMENTS:
                 self._statements.popitem(last=False)
@@ -234,12 +235,11 @@ class Session:
             self._statements.move_to_end(text)
         return statement
 
-    def _run(self, doing: Coroutine[Any, Any, T]) -> T:
+    def _run(self, start: Callable[[], Awaitable[T]]) -> T:
         if self._connection is None:
-            doing.close()
             raise Away("the connection was lost")
         try:
-            return self._loop.run_until_complete(doing)
+            return self._loop.run_until_complete(_begun(start))
         except asyncpg.InvalidCachedStatementError:
             self._statements.clear()
             raise Again("the tables were changed") from None
@@ -319,8 +319,19 @@ def unusable(server: Server, error: Exception) -> DatabaseUnusable:
     )
 
 
-async def _portal(statement: Any, arguments: Sequence[Any]) -> Any:
-    return await statement.cursor(*arguments)
+async def _begun(start: Callable[[], Awaitable[T]]) -> T:
+    # A connection that is closed already is told of by the call, before there is anything to await.
+    return await start()
+
+
+async def _fetch(statement: Any, arguments: Sequence[Any]) -> tuple[Sequence[Any], str]:
+    rows = await statement.fetch(*arguments)
+    return rows, statement.get_statusmsg() or ""
+
+
+async def _portal(statement: Any, arguments: Sequence[Any]) -> tuple[Any, Sequence[str]]:
+    names = [column.name for column in statement.get_attributes()]
+    return await statement.cursor(*arguments), names
 
 
 def _told(error: asyncpg.PostgresError) -> Exception:

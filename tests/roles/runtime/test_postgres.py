@@ -223,6 +223,26 @@ async def test_a_server_that_is_killed_is_told_by_readiness_and_used_again_when_
         watching.cancel()
 
 
+async def test_a_connection_that_closes_between_two_statements_is_no_fault_of_the_request(
+    dsn: str,
+) -> None:
+    tries = 0
+
+    def close_midway(connection: Connection) -> int:
+        nonlocal tries
+        tries += 1
+        number = add("midway")(connection)
+        if tries == 1:
+            assert isinstance(connection, postgres_session.Session)
+            connection._connection.terminate()
+        return add("after")(connection) - number
+
+    async with Database.open(Server(dsn), MIGRATIONS) as database:
+        assert await database.write(close_midway) == 1
+        assert tries == 2
+        assert await database.read(texts) == ["midway", "after"]
+
+
 @pytest.mark.parametrize("committed", [True, False])
 async def test_a_commit_that_was_not_answered_is_asked_about_and_never_done_twice(
     dsn: str, monkeypatch: pytest.MonkeyPatch, committed: bool
