@@ -205,9 +205,7 @@ class Session:
         """
         text, arguments = dialect.statement(sql, parameters)
         statement = self._prepare(text)
-        return self._run(lambda: _portal(statement, arguments)), [
-            each.name for each in statement.get_attributes()
-        ]
+        return self._run(lambda: _portal(statement, arguments))
 
     def fetch_more(self, portal: Any) -> Sequence[Any]:
         """The next rows of a portal, none when it is at its end."""
