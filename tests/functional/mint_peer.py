@@ -65,6 +65,7 @@ class Issuer:
         self.identity = public_key(secret)
         self.store_id = store_id or secrets.token_bytes(16)
         self.seq = 1
+        self.shift = 0
         self.link: Sv2Connection
         self._mint = mint
 
@@ -98,11 +99,13 @@ class Issuer:
         await self.dial()
         terms = await self.ask(self.hello())
         assert isinstance(terms, IssuerHelloSuccess), terms
+        # A ledger that is new begins where the mint says.
+        self.shift = max(self.shift, terms.min_shift)
         return self
 
     def credits(self, *rows: CreditRow, **changes: Any) -> Credits:
         """The frame that hands over the next rows."""
-        fields = {"first_seq": self.seq, "shift": 0, "minimum": MINIMUM, "valuation": 0}
+        fields = {"first_seq": self.seq, "shift": self.shift, "minimum": MINIMUM, "valuation": 0}
         return Credits(**(fields | changes), rows=rows)
 
     async def credit(self, *rows: CreditRow) -> CreditResults:
