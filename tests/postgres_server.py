@@ -4,12 +4,14 @@ Where PostgreSQL is not installed its tests are skipped, but not in CI, which in
 """
 
 import contextlib
+import ctypes
 import os
 import pwd
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,6 +23,7 @@ PACKAGE: Final = "postgresql"
 PASSWORD: Final = "no/secret@all"
 """Has what a DSN must escape."""
 _START_S: Final = 30.0
+_PR_SET_PDEATHSIG: Final = 1
 
 
 def binaries() -> Path | None:
@@ -101,6 +104,8 @@ class PostgresServer:
                 user=self._user,
                 extra_groups=[] if self._user else None,
                 start_new_session=True,
+                # It runs after the change of user, which would undo it.
+                preexec_fn=_end_with_parent,
             )
         deadline = time.monotonic() + _START_S
         while "accepting connections" not in self._ready():
@@ -190,3 +195,9 @@ class PostgresServer:
         )
         assert done.returncode == 0, done.stderr.decode(errors="replace")
         return done.stdout
+
+
+def _end_with_parent() -> None:
+    """Have the kernel kill the server when the tests are killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

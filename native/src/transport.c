@@ -71,7 +71,7 @@ static void transport_dealloc(Transport *self)
     Py_DECREF(type);
 }
 
-bool transport_check(const PyObject *object)
+bool transport_check(PyObject *object)
 {
     return Py_TYPE(object)->tp_dealloc == (destructor)transport_dealloc;
 }

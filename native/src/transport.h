@@ -42,7 +42,7 @@ PyObject *transport_send_many(Transport *self, PyObject *frames);
 PyObject *transport_receive(Transport *self, PyObject *data);
 
 /* Whether it is a Transport of this module. */
-bool transport_check(const PyObject *object);
+bool transport_check(PyObject *object);
 /* Open data that are a whole frame of this payload size, of a type that has passed, into header and payload.
  * False if they are not, and nothing has happened then: `transport_receive` finds out what they are.
  */
