@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from protocols.bitcoin.secp256k1 import public_key
@@ -34,6 +34,7 @@ from roles.mint.store import open_store
 from roles.mint.teller import Teller
 from roles.runtime.authority import authority_secret
 from roles.runtime.daemon import Daemon
+from roles.runtime.errors import CommitFailed, DatabaseUnusable, ReadFailed
 from roles.runtime.http import HttpServer
 from roles.runtime.peer_server import PeerServer, ServerLimits, ServerMetrics
 from roles.runtime.peer_stream import StreamLimits
@@ -80,14 +81,20 @@ async def service(daemon: MintDaemon) -> None:
 
 @asynccontextmanager
 async def _open_store(daemon: MintDaemon) -> AsyncIterator["Mint"]:
-    settings = daemon.config.store
-    database, seed = await open_store(settings, daemon.state, daemon.resolve, daemon.metrics)
-    signatory = Signatory()
-    try:
-        yield Mint(daemon, database, seed, await open_book(daemon, database, seed), signatory)
-    finally:
-        signatory.close()
-        await asyncio.to_thread(database.close)
+    async with AsyncExitStack() as stack:
+        try:
+            settings = daemon.config.store
+            database, seed = await open_store(settings, daemon.state, daemon.resolve, daemon.metrics)
+            stack.push_async_callback(asyncio.to_thread, database.close)
+            book = await open_book(daemon, database, seed)
+        except (ReadFailed, CommitFailed) as error:
+            raise DatabaseUnusable(
+                f"the mint cannot start without its store: {error}",
+                hint="see that the disk or the PostgreSQL server is there, and start it again",
+            ) from error
+        signatory = Signatory()
+        stack.callback(signatory.close)
+        yield Mint(daemon, database, seed, book, signatory)
 
 
 async def open_book(daemon: MintDaemon, database: Database, seed: MintSeed) -> KeysetBook:

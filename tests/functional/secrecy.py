@@ -70,6 +70,8 @@ _RUN: Final = re.compile(rf"[0-9A-Za-z+/=_-]{{{PROBE},}}")
 _TOKEN: Final = re.compile(r"cashu[AB][0-9A-Za-z_=-]{20,}")
 _KEY_FILES: Final = ("*.key", "*.token", "*.words", ".cookie", "*.pem")
 _HEX: Final = re.compile(r"[0-9a-f]{64,}")
+_ID: Final = re.compile(r'"id": ?"[0-9a-f]+"')
+"""A keyset's, which anybody may know."""
 
 _noted: dict[str, str] = {}
 
@@ -171,7 +173,7 @@ def _of_value(value: str | bytes) -> Iterator[str]:
     except UnicodeDecodeError:
         text = ""
     if text.startswith(("{", "[")):
-        for part in _HEX.findall(text):
+        for part in _HEX.findall(_ID.sub("", text)):
             yield part[:PROBE]
     else:
         yield from probes(value)
