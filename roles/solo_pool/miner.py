@@ -117,7 +117,7 @@ class SoloMiner:
             self._floor = min(difficulty, _HARDEST_FLOOR)
             self._expect()
 
-    def resume(self, session: str) -> Subscription | None:
+    def welcome(self, session: str) -> Subscription | None:
         """Nothing is kept of a miner that has left: its work is worth nothing but for its blocks."""
         del session
         return None

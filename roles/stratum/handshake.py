@@ -40,9 +40,12 @@ class Gatekeeper(Protocol):
     def suggested(self, difficulty: Fraction) -> None:
         """The miner would rather have shares at least so hard."""
 
-    def resume(self, session: str) -> Subscription | None:
-        """The miner names a session that it had, before it has named itself: what it is granted again, if
-        that is kept.
+    def welcome(self, session: str) -> Subscription | None:
+        """The miner subscribes for the first time: what it is granted instead of what it was to be, None for
+        nothing else.
+
+        `session` is the one that it would go on with, empty where it names none or has named itself before.
+        Raises Rejection to grant nothing.
         """
 
 
@@ -128,8 +131,12 @@ class Handshake:
         if not self.is_subscribed:
             self.user_agent = asked.user_agent
             self.firmware = classify(asked.user_agent, self._port_class)
-            if asked.session and not self._takes_names:
-                self.granted = self._gatekeeper.resume(asked.session) or self.granted
+            try:
+                granted = self._gatekeeper.welcome("" if self._takes_names else asked.session)
+            except Rejection as error:
+                self._refuse(self._replies.take(call.id), error)
+                return
+            self.granted = granted or self.granted
         self._replies.answer(call.id, reply(call.id, subscription(self.granted)))
         was_subscribed, self.is_subscribed = self.is_subscribed, True
         self._take_early()

@@ -221,6 +221,11 @@ class MinerSession:
         self._has_outgrown = former._has_outgrown
         self._is_resumed = True
 
+    def grant(self, granted: Subscription, layout: Layout) -> None:
+        """What the miner is about to be told on subscribe is decided only now."""
+        self.desk.grant(granted.extranonce1, layout)
+        self._extranonce_size = len(granted.extranonce1) + granted.extranonce2_size
+
     def restart(self) -> None:
         """Nothing that the miner was given counts any more; other work will come."""
         self._work = None

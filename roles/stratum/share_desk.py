@@ -83,6 +83,10 @@ class ShareDesk:
         """The bytes that the miner rolls."""
         return self._layout.extranonce2_size
 
+    def grant(self, extranonce1: bytes, layout: Layout) -> None:
+        """Whose bytes the extranonce is, from now on."""
+        self._extranonce1, self._layout = extranonce1, layout
+
     def continue_from(self, former: "ShareDesk") -> None:
         """The miner has reconnected: what it was given to do on its former socket still counts."""
         self.jobs = former.jobs

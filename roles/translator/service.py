@@ -20,6 +20,7 @@ from roles.runtime.peer_stream import StreamLimits
 from roles.runtime.sv2_connection import Sv2Connection
 from roles.runtime.tls_identity import TlsIdentity, TlsMetrics
 from roles.stratum.client_metrics import ClientMetrics
+from roles.stratum.lodger import LodgingTerms
 from roles.stratum.miner_session import SessionLimits
 from roles.stratum.mining_client import ClientTiming, MiningClient, Server
 from roles.stratum.mining_session import SessionTiming as UpstreamTiming
@@ -27,7 +28,6 @@ from roles.stratum.mining_setup import ClientIdentity
 from roles.stratum.worker_metrics import WorkerMetrics
 from roles.translator.api import Overview
 from roles.translator.metrics import TranslatorMetrics
-from roles.translator.miner import MinerTerms
 from roles.translator.translator import Translator
 from shared_config.address import Address
 from shared_config.miner_side import MinerSide
@@ -53,7 +53,6 @@ MINER_SETTINGS = (
 UPSTREAM = "proxy"
 LISTENER = "listener"
 _DRAIN_S = 2.0
-_DRAIN_LOOKS = 40
 
 
 async def service(daemon: Daemon[TranslatorSettings, MinerSide]) -> None:
@@ -128,7 +127,7 @@ async def service(daemon: Daemon[TranslatorSettings, MinerSide]) -> None:
         listening = [group.create_task(server.run()) for server in servers]
         readiness.met(LISTENER)
         await daemon.stopping.wait()
-        await _drain(translator)
+        await translator.drain(_DRAIN_S)
         translator.close()
         for task in listening:
             task.cancel()
@@ -155,8 +154,8 @@ def _follow_configuration(
     daemon.reloads.on([*SERVER_LIMITS, *MINER_SETTINGS], take_over)
 
 
-def _terms(config: TranslatorSettings, shared: MinerSide) -> MinerTerms:
-    return MinerTerms(config.start_difficulty, config.verdict_s, shared.hold_s)
+def _terms(config: TranslatorSettings, shared: MinerSide) -> LodgingTerms:
+    return LodgingTerms(config.start_difficulty, config.verdict_s, shared.hold_s)
 
 
 def _ports(config: TranslatorSettings) -> Iterator[tuple[str, Address, str | None, bool | None]]:
@@ -200,11 +199,3 @@ def _session_limits(config: TranslatorSettings) -> SessionLimits:
         verdict_s=config.verdict_s,
         own_shares_per_minute=config.shown_shares_per_minute,
     )
-
-
-async def _drain(translator: Translator) -> None:
-    """Let verdicts that are on their way arrive."""
-    for _ in range(_DRAIN_LOOKS):
-        if not translator.pending:
-            return
-        await asyncio.sleep(_DRAIN_S / _DRAIN_LOOKS)

@@ -1,49 +1,32 @@
 """All miners of one translator, and the one client that they share."""
 
-import asyncio
 import logging
 import secrets
-from collections.abc import Iterator
-
-from prometheus_client import CollectorRegistry
 
 from protocols.sv1.results import Subscription
 from protocols.translation.errors import SlicesExhausted
 from protocols.translation.extranonce import Layout, Slices
 from protocols.translation.work import Drafts
-from roles.runtime.ban_list import BANNED, BanList
+from roles.runtime.ban_list import BanList
 from roles.runtime.kernel import kernel
 from roles.runtime.line_connection import LineConnection
 from roles.stratum.firmware import classify
-from roles.stratum.latencies import Latencies
-from roles.stratum.miner_roll import MinerRoll
-from roles.stratum.miner_session import MinerSession, SessionLimits, SessionTiming
+from roles.stratum.lodger import LodgingTerms
+from roles.stratum.miner_session import SessionLimits
 from roles.stratum.mining_client import MiningClient
-from roles.stratum.parking import Parking
-from roles.stratum.tally import Tally
-from roles.stratum.work_rate import WorkRate
-from roles.stratum.worker_metrics import Worker
-from roles.translator.identity import MinerIdentity
-from roles.translator.miner import Miner, MinerTerms
+from roles.stratum.reception import SESSION_ID_BYTES, Reception
+from roles.translator.miner import Miner
 
 _log = logging.getLogger(__name__)
 
 SMALLEST_EXTRANONCE2 = 4
 """Below it firmware runs out of work; an upstream that grants less than slice and this cannot be used."""
-SESSION_ID_BYTES = 16
-CUT_FOR_CAUSE = frozenset({"too-costly", "bad-shares", BANNED})
-"""Ends of connections after which nothing is kept."""
-STRANGERS = 8
-"""One in so many sessions that are kept may be of a miner that has shown no work."""
 
 
-class Translator:
+class Translator(Reception[Miner]):
     """Serves SV1 connections, each with an extranonce1 that no other has and a channel of its own.
 
-    While the client is not connected new miners are refused, so that they mine elsewhere meanwhile. Of those
-    that leave, `remembered` go on with their figures when they come back. What a miner had is kept for
-    `session_s` after its socket has gone, for at most `parked_sessions` of them; one that names its session
-    gets it back. The id is as good as a password, and nobody else is told it.
+    While the client is not connected new miners are refused, so that they mine elsewhere meanwhile.
     """
 
     def __init__(
@@ -51,82 +34,25 @@ class Translator:
         client: MiningClient,
         *,
         extranonce2_size: int,
-        terms: MinerTerms,
+        terms: LodgingTerms,
         limits: SessionLimits,
         bans: BanList | None = None,
         remembered: int = 2_000,
         session_s: float = 180.0,
         parked_sessions: int = 1_000,
     ) -> None:
-        now = asyncio.get_running_loop().time()
-        self.totals = Tally(rate=WorkRate(now), verdicts=Latencies())
-        self.roll = MinerRoll(remembered)
-        self.turned_away = 0
-        self.resumed = 0
-        self.layout = Layout(extranonce2_size)
-        self.bans = bans or BanList(CollectorRegistry())
-        self.drafts = Drafts(kernel().prover)
-        self._timing = SessionTiming(limits.tick_s)
-        self._client = client
-        self._terms = terms
-        self._limits = limits
-        self._slices = Slices(secrets.randbits(32))
-        self._miners: dict[Miner, None] = {}
-        self._sessions: dict[str, Miner] = {}
-        self._parked = Parking[Miner](keep_s=session_s, limit=parked_sessions, release=self._release)
-        self._strangers = Parking[Miner](
-            keep_s=session_s, limit=_strangers(parked_sessions), release=self._release
+        super().__init__(
+            terms=terms,
+            limits=limits,
+            bans=bans,
+            remembered=remembered,
+            session_s=session_s,
+            parked_sessions=parked_sessions,
         )
-
-    def __len__(self) -> int:
-        return len(self._miners)
-
-    def __iter__(self) -> Iterator[Miner]:
-        return iter(self._miners)
-
-    def workers(self) -> Iterator[Worker]:
-        """Those that have named themselves, for metrics."""
-        for miner in self._miners:
-            if miner.identity is not None:
-                yield Worker(miner.identity.user, miner.session.desk.tally, miner.session.told)
-
-    @property
-    def pending(self) -> int:
-        """Shares that wait for their verdict."""
-        return sum(miner.session.desk.pending for miner in self._miners)
-
-    @property
-    def parked(self) -> int:
-        """Sessions that are kept without a socket."""
-        return len(self._parked) + len(self._strangers)
-
-    @property
-    def not_resumed(self) -> dict[str, int]:
-        """Sessions that nobody came back for: in time, or before others needed the room."""
-        both = (self._parked, self._strangers)
-        return {"expired": sum(each.expired for each in both), "evicted": sum(each.evicted for each in both)}
-
-    def bind(self, terms: MinerTerms, limits: SessionLimits) -> None:
-        """Have other terms from now on, also for those that are here, and other limits for those to come."""
-        self._terms, self._limits = terms, limits
-        for miner in self._miners:
-            miner.terms = terms
-
-    def keep_sessions(self, session_s: float, parked_sessions: int) -> None:
-        """Keep so many for so long from now on."""
-        self._parked.bind(session_s, parked_sessions)
-        self._strangers.bind(session_s, _strangers(parked_sessions))
-
-    def cut_barred(self) -> None:
-        """Let go of miners that the operator turns away by now."""
-        for miner in tuple(self._miners):
-            if miner.identity is not None and self.is_barred(miner.identity):
-                miner.session.close("the operator turns this miner away", code=BANNED)
-
-    def close(self) -> None:
-        """The service ends: no session is kept any more."""
-        self._parked.close()
-        self._strangers.close()
+        self.layout = Layout(extranonce2_size)
+        self.drafts = Drafts(kernel().prover)
+        self._client = client
+        self._slices = Slices(secrets.randbits(32))
 
     async def serve(self, connection: LineConnection, port_class: str | None = None) -> None:
         """Serve one connection to its end, on a port for any or for one class of firmware.
@@ -145,77 +71,10 @@ class Translator:
         size = classify("", port_class).extranonce2_size
         layout = Layout(size) if size is not None else self.layout
         granted = Subscription(extranonce1, layout.extranonce2_size, secrets.token_hex(SESSION_ID_BYTES))
-        miner = Miner(self._client, granted, layout, self._terms, self, roll=self.roll, port_class=port_class)
-        miner.session = MinerSession(
-            connection,
-            miner,
-            granted=granted,
-            layout=layout,
-            limits=self._limits,
-            totals=self.totals,
-            tally=self.roll.begin(asyncio.get_running_loop().time()),
-            port_class=port_class,
-            timing=self._timing,
-        )
-        self._miners[miner] = None
-        self._sessions[granted.session] = miner
-        try:
-            await miner.session.run()
-        finally:
-            del self._miners[miner]
-            del self._sessions[miner.granted.session]
-            miner.leave()
-            if not (self._is_welcome_back(connection, miner) and self._park(miner)):
-                self._release(miner)
+        miner = Miner(self._client, granted, layout, self._terms, self, port_class=port_class)
+        await self._receive(connection, miner)
 
-    # What miners ask
-
-    def is_barred(self, identity: MinerIdentity) -> bool:
-        """Whether the operator turns a miner away."""
-        return self.bans.bars_miner(identity.user, identity.key)
-
-    def resume(self, miner: Miner, session: str) -> bool:
-        """A miner that comes to a port of the same class, with the same firmware, goes on where it was."""
-        places = (self._parked, self._strangers)
-        live = self._sessions.get(session)
-        former = live or next((found for place in places if (found := place.get(session))), None)
-        if former is None or former is miner or not former.may_come_back:
-            return False
-        if (former.port_class, former.agent) != (miner.port_class, miner.agent):
-            return False
-        for place in places:
-            place.take(session)
-        miner.follow(former)
-        self._sessions[session] = miner
-        if live is not None:
-            self._sessions[former.granted.session] = live
-        else:
-            del self._sessions[former.granted.session]
-            self._release(former)
-        self.resumed += 1
-        return True
-
-    def came_back_anew(self, miner: Miner) -> None:
-        """Firmware that names no session will not ask for one later: what it had is of no use."""
-        for place in (self._parked, self._strangers):
-            place.came_back_anew(miner.who)
-
-    def dismissed(self, miner: Miner) -> None:
-        """Nothing is kept for a miner whose channel has come to its end."""
-        for place in (self._parked, self._strangers):
-            place.drop(miner.granted.session)
-
-    @staticmethod
-    def _is_welcome_back(connection: LineConnection, miner: Miner) -> bool:
-        code, _ = connection.reason or ("", "")
-        return miner.may_come_back and code not in CUT_FOR_CAUSE
-
-    def _park(self, miner: Miner) -> bool:
-        place = self._parked if miner.is_proven else self._strangers
-        return place.put(miner.granted.session, miner.who, miner)
-
-    def _release(self, miner: Miner) -> None:
-        miner.close()
+    def _vacated(self, miner: Miner) -> None:
         self._slices.give_back(miner.granted.extranonce1)
 
     def too_small(self) -> None:
@@ -225,7 +84,3 @@ class Translator:
             _log.warning("upstream grants few bytes of extranonce; miners get an extranonce2 of 4")
         else:
             _log.error("upstream grants too few bytes of extranonce for any miner")
-
-
-def _strangers(parked_sessions: int) -> int:
-    return -(-parked_sessions // STRANGERS)

@@ -78,7 +78,7 @@ class Owner:
     def suggested(self, difficulty: Fraction) -> None:
         assert difficulty > 0
 
-    def resume(self, session: str) -> Subscription | None:
+    def welcome(self, session: str) -> Subscription | None:
         return None
 
     def found(self, share: JudgedShare, submit: Submit | PlainSubmit, work: Work, settle: Settle) -> None:

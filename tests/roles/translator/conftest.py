@@ -17,12 +17,12 @@ from roles.runtime.backoff import Backoff
 from roles.runtime.line_connection import serve
 from roles.runtime.peer_server import ServerLimits
 from roles.stratum.client_metrics import ClientMetrics
+from roles.stratum.lodger import LodgingTerms
 from roles.stratum.miner_session import SessionLimits
 from roles.stratum.mining_client import MiningClient, Server
 from roles.stratum.mining_setup import ClientIdentity
 from roles.stratum.worker_metrics import WorkerMetrics
 from roles.translator.metrics import TranslatorMetrics
-from roles.translator.miner import MinerTerms
 from roles.translator.translator import Translator
 from shared_config.address import Address
 from tests.roles.translator.fake_miners import Bitaxe, Cgminer, FakeMiner, Minerd, NerdMiner
@@ -49,7 +49,7 @@ class House:
         self.translator = Translator(
             self.client,
             extranonce2_size=size,
-            terms=MinerTerms(start, open_s, hold),
+            terms=LodgingTerms(start, open_s, hold),
             limits=SessionLimits(**{"verdict_s": 2.0, **limits}),
             **keeping,
         )

@@ -9,7 +9,7 @@ import pytest
 from protocols.bitcoin.target import MAX_TARGET, from_difficulty
 from protocols.ehash.key_text import encode_key
 from protocols.sv2.mining import OpenMiningChannelError
-from roles.translator import miner as miner_module
+from roles.stratum import lodger as lodger_module
 from tests.roles.translator import scripted_proxy
 
 House = Any
@@ -155,7 +155,7 @@ async def test_miners_are_told_why_they_are_released(build: Build, upstream: Any
 async def test_a_person_is_told_of_a_hold_that_lasts_and_of_no_short_one(
     build: Build, upstream: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(miner_module, "HOLD_TOLD_S", 0.05)
+    monkeypatch.setattr(lodger_module, "HOLD_TOLD_S", 0.05)
     house = await build(hold_s=None)
     miner = await house.miner()
 
