@@ -31,8 +31,9 @@ class CpuMinerSettings(DaemonSettings):
 
     def review(self, shared: MinerSide) -> Iterator[Finding]:
         """A server on another machine must be known by its key."""
+        proxy = shared.proxy
         key = self.authority_key or (
-            shared.proxy.authority_key if self.address == shared.proxy.address else None
+            proxy.authority_key if proxy is not None and self.address == proxy.address else None
         )
         if self.protocol == "sv2" and needs_key(self.address, key):
             yield Finding("authority_key", "is missing, and the server is not on this machine", wanted=True)

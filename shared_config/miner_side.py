@@ -10,7 +10,7 @@ from shared_config.values import AuthorityKey, HttpUrl, PeerAddress, SecondsOrFo
 
 
 class PoolPeerSettings(Settings):
-    """The pool that the proxy mines at."""
+    """The pool that the proxy mines at; sv1_proxy has its pools in its own file."""
 
     address: PeerAddress
     authority_key: AuthorityKey | None = None
@@ -59,7 +59,7 @@ class MinerSide(SharedSettings):
     upstreams: tuple[UpstreamSettings, ...] = Field(default=(), strict=False, max_length=16)
     """Pools in order of preference: each is turned to while those before it are away."""
     mint: MintUrlSettings
-    proxy: ProxyPeerSettings
+    proxy: ProxyPeerSettings | None = None
 
     @property
     def pools(self) -> tuple[UpstreamSettings, ...]:
@@ -70,10 +70,7 @@ class MinerSide(SharedSettings):
         return (first, *self.upstreams)
 
     def review(self) -> Iterator[Finding]:
-        """There is a pool to mine at, and none stands there twice."""
-        if not self.pools:
-            reason = "is missing: there is no pool to mine at"
-            yield Finding("pool", reason, "write [pool], or [[upstreams]] for several", shared=True)
+        """No pool stands there twice."""
         labels = {} if self.pool is None else {str(self.pool.address): "pool"}
         addresses = dict(labels)
         for place, upstream in enumerate(self.upstreams):

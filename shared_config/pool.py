@@ -89,10 +89,7 @@ class PoolSettings(DaemonSettings):
             yield Finding("coinbase_reward_script", reason, "an address or descriptor of yours", wanted=True)
         else:
             yield from check_script("coinbase_reward_script", self.coinbase_reward_script, shared)
-        if shared.mint.authority_key is None:
-            reason = "is missing: the pool hands credits to no mint that it does not know"
-            hint = "hashpool keys show mint"
-            yield Finding("mint.authority_key", reason, hint, wanted=True, shared=True)
+        yield from check_mint(shared)
         if needs_key(shared.template_provider.address, shared.template_provider.authority_key):
             reason = "is missing, and the template provider is not on this machine"
             hint = "hashpool keys show template_provider"
@@ -105,3 +102,10 @@ def check_script(key: str, text: str, shared: PoolSide) -> Iterator[Finding]:
         script_from_text(text, shared.network)
     except BitcoinError as error:
         yield Finding(key, f"is no address or descriptor of {shared.network}: {error}")
+
+
+def check_mint(shared: PoolSide) -> Iterator[Finding]:
+    """A finding when an issuer would not know its mint."""
+    if shared.mint.authority_key is None:
+        reason = "is missing: the pool hands credits to no mint that it does not know"
+        yield Finding("mint.authority_key", reason, "hashpool keys show mint", wanted=True, shared=True)

@@ -93,8 +93,13 @@ class ProxySettings(DaemonSettings):
     ban: BanSettings = BanSettings()
 
     def review(self, shared: MinerSide) -> Iterator[Finding]:
-        """Every pool must be known by its key, and the wallet asked on this machine only."""
+        """There is a pool to mine at, each must be known by its key, and the wallet asked on this machine
+        only.
+        """
         yield from self.wallet_api.review()
+        if not shared.pools:
+            reason = "is missing: there is no pool to mine at"
+            yield Finding("pool", reason, "write [pool], or [[upstreams]] for several", shared=True)
         keys = [] if shared.pool is None else [("pool.authority_key", shared.pool.authority_key)]
         keys += [
             (f"upstreams.{place}.authority_key", upstream.authority_key)

@@ -15,11 +15,18 @@ _SETTINGS: Final = {
     "template_provider": "TemplateProviderSettings",
     "regtest_node": "RegtestNodeSettings",
     "solo_pool": "SoloPoolSettings",
+    "sv1_proxy_pool": "Sv1ProxyPoolSettings",
     "proxy": "ProxySettings",
     "translator": "TranslatorSettings",
+    "sv1_proxy_miner": "Sv1ProxyMinerSettings",
     "cpu_miner": "CpuMinerSettings",
 }
 ROLES: Final = tuple(_SETTINGS)
+_INSTANCES: Final = {
+    "sv1_proxy_pool": ("sv1_proxy", "sv1_proxy-pool"),
+    "sv1_proxy_miner": ("sv1_proxy", "sv1_proxy-miner"),
+}
+"""Of one program with several files: its package, and the directory of their state."""
 
 
 class Models(NamedTuple):
@@ -34,3 +41,13 @@ def models(role: str) -> Models:
     name = _SETTINGS[role]
     own = cast("type[DaemonSettings]", getattr(importlib.import_module(f"shared_config.{role}"), name))
     return Models(own, SHARED_MODELS[own.side])
+
+
+def package(role: str) -> str:
+    """The package in `roles` that runs a daemon."""
+    return _INSTANCES[role][0] if role in _INSTANCES else role
+
+
+def directory(role: str) -> str:
+    """The directory of a daemon's state, inside the one that all share."""
+    return _INSTANCES[role][1] if role in _INSTANCES else role

@@ -52,6 +52,7 @@ DAEMONS: Final[tuple[str, ...]] = (
     "regtest_node",
     "cpu_miner",
     "solo_pool",
+    "sv1_proxy",
 )
 
 

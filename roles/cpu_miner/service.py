@@ -76,7 +76,9 @@ def sv2(daemon: Daemon[CpuMinerSettings, MinerSide], tally: Tally, assign: Assig
     settings = daemon.config
     is_extended = settings.channel == "extended"
     proxy = daemon.shared.proxy
-    authority = settings.authority_key or (proxy.authority_key if proxy.address == settings.address else None)
+    authority = settings.authority_key
+    if authority is None and proxy is not None and proxy.address == settings.address:
+        authority = proxy.authority_key
 
     async def dial() -> Sv2Connection:
         return await sv2_connection.connect(

@@ -58,6 +58,7 @@ _DRAIN_S = 2.0
 async def service(daemon: Daemon[TranslatorSettings, MinerSide]) -> None:
     """Serve until the daemon stops; raises OperatorError for what a person can mend."""
     config, proxy = daemon.config, daemon.shared.proxy
+    assert proxy is not None, "the configuration was reviewed"
     catalogue = MINING.with_messages(*MINING_MESSAGES)
     frame_limits = FrameLimits(catalogue)
     readiness = daemon.readiness

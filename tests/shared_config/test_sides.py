@@ -23,8 +23,8 @@ MINER_SERVICES = re.compile(r"proxy|translator|wallet|hold|faucet|identities|dow
 
 
 def test_every_daemon_is_on_one_side() -> None:
-    assert POOL_ROLES == ["pool", "mint", "template_provider", "regtest_node", "solo_pool"]
-    assert MINER_ROLES == ["proxy", "translator", "cpu_miner"]
+    assert POOL_ROLES == ["pool", "mint", "template_provider", "regtest_node", "solo_pool", "sv1_proxy_pool"]
+    assert MINER_ROLES == ["proxy", "translator", "sv1_proxy_miner", "cpu_miner"]
 
 
 @pytest.mark.parametrize("role", MINER_ROLES)

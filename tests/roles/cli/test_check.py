@@ -23,7 +23,9 @@ def test_the_development_tree_is_sound_but_for_keys_that_up_fills_in(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     told = lines(CONFIG, capsys, sysexits.OK)
-    assert told[-1].endswith("regtest_node, solo_pool, proxy, translator, cpu_miner are sound")
+    assert told[-1].endswith(
+        "regtest_node, solo_pool, sv1_proxy_pool, proxy, translator, sv1_proxy_miner, cpu_miner are sound"
+    )
     assert all(line.endswith("; hashpool up fills it in") for line in told[:-1])
 
 
@@ -36,6 +38,7 @@ def test_the_production_tree_lacks_what_only_its_operator_can_fill_in(
         "mint.authority_key",
         "issuers.0.identity",
         "issuers.0.reward_script",
+        "pools.0.user",
         "pool.authority_key",
     ]
     assert all("is missing" in line for line in told)
@@ -77,7 +80,7 @@ def test_files_that_nobody_reads_are_found(tree: Path, capsys: pytest.CaptureFix
 def test_a_tree_of_one_side_alone_is_fine_and_wants_its_keys(
     tree: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for role in ("pool", "mint", "template_provider", "regtest_node", "solo_pool"):
+    for role in ("pool", "mint", "template_provider", "regtest_node", "solo_pool", "sv1_proxy_pool"):
         (tree / f"{role}.toml").unlink()
     (tree / "shared" / "pool.toml").unlink()
     told = lines(tree, capsys, sysexits.CONFIG)
