@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-from protocols.bitcoin.header import ROLLABLE_VERSION_BITS
 from protocols.sv1.errors import ErrorCode, Rejection
 from protocols.sv1.plain_submit import PlainSubmit
 from protocols.sv1.requests import Submit
@@ -47,13 +46,12 @@ def judge(
     if not work.tip.min_ntime <= share.ntime <= now + MAX_AHEAD:
         raise Rejection(ErrorCode.OTHER, "Ntime out of range")
     prove, extranonce = work.pattern.prover.prove, work.end + extranonce1 + share.extranonce2
-    versions = rolled_versions(work.version, mask, share.version_bits, rolling_allowed=work.rolling_allowed)
+    versions = rolled_versions(work.version, mask, share.version_bits, rollable=work.rollable)
     hashes = [(prove(extranonce, version, share.ntime, share.nonce)[1], version) for version in versions]
     lowest, version = min(hashes, key=lambda pair: int.from_bytes(pair[0], "little"))
     number = int.from_bytes(lowest, "little")
     if number > max(work.target, miner_target):
-        rollable = ROLLABLE_VERSION_BITS if work.rolling_allowed else 0
-        if share.version_bits & ~(rollable | work.version):
+        if share.version_bits & ~(work.rollable | work.version):
             # The miner may well have found a hash, of a version that nobody takes.
             raise Rejection(ErrorCode.OTHER, "Invalid version bits")
         raise Rejection(ErrorCode.LOW_DIFFICULTY, "Above target")
@@ -67,7 +65,7 @@ def judge_plain(
     """The same for a share that nothing is unusual about, and that upstream is to have; None for others."""
     bits, draft = share.version_bits, work.pattern.draft
     # All readings of version bits agree then.
-    if draft.version & mask or bits & ~mask or (bits and not draft.rolling_allowed):
+    if draft.version & mask or bits & ~(mask & draft.rollable):
         return None
     if not work.pattern.tip.min_ntime <= share.ntime <= now:
         return None

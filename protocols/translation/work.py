@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from protocols.bitcoin.coinbase import strip_witness
 from protocols.bitcoin.errors import CoinbaseError
+from protocols.bitcoin.header import ROLLABLE_VERSION_BITS
 from protocols.mining.prover import Prover, ProverMaker, PythonProver
 from protocols.sv1.notifications import NotifyForm
 from protocols.sv2.mining import NewExtendedMiningJob, SetNewPrevHash
@@ -39,10 +40,10 @@ class Draft:
     """What the jobs of many channels have the same of, before they have a tip: all but the end of the first
     coinbase part.
 
-    `maker` makes provers. Immutable.
+    `rollable` has the bits of the version that may be rolled; `maker` makes provers. Immutable.
     """
 
-    __slots__ = ("_last", "coinbase2", "head", "maker", "merkle_path", "rolling_allowed", "version")
+    __slots__ = ("_last", "coinbase2", "head", "maker", "merkle_path", "rollable", "version")
 
     def __init__(
         self,
@@ -51,14 +52,14 @@ class Draft:
         head: bytes,
         coinbase2: bytes,
         *,
-        rolling_allowed: bool = True,
+        rollable: int = ROLLABLE_VERSION_BITS,
         maker: ProverMaker = PythonProver,
     ) -> None:
         self.version = version
         self.merkle_path = merkle_path
         self.head = head
         self.coinbase2 = coinbase2
-        self.rolling_allowed = rolling_allowed
+        self.rollable = rollable
         self.maker = maker
         self._last: Pattern | None = None
 
@@ -114,7 +115,7 @@ class Drafts:
 
     def __init__(self, maker: ProverMaker = PythonProver) -> None:
         self._maker = maker
-        self._drafts: dict[tuple[bytes, bytes, tuple[bytes, ...], int, bool], Draft] = {}
+        self._drafts: dict[tuple[bytes, bytes, tuple[bytes, ...], int, int], Draft] = {}
 
     def take(self, message: NewExtendedMiningJob) -> tuple[Draft, bytes]:
         """The draft of a job, and the end of its first coinbase part; raises UntranslatableJob for a coinbase
@@ -123,7 +124,8 @@ class Drafts:
         prefix, suffix = message.coinbase_tx_prefix, message.coinbase_tx_suffix
         # Behind version, marker and flag.
         cut = max(6, len(prefix) - OWN_END)
-        path, rolling = message.merkle_path, message.version_rolling_allowed
+        path = message.merkle_path
+        rolling = ROLLABLE_VERSION_BITS if message.version_rolling_allowed else 0
         key = (prefix[:cut], suffix, path, message.version, rolling)
         draft = self._drafts.get(key)
         if draft is None:
@@ -134,7 +136,7 @@ class Drafts:
             if len(self._drafts) >= DRAFT_LIMIT:
                 self._drafts.clear()
             draft = self._drafts[key] = Draft(
-                message.version, path, head, coinbase2, rolling_allowed=rolling, maker=self._maker
+                message.version, path, head, coinbase2, rollable=rolling, maker=self._maker
             )
         return draft, prefix[cut:]
 
@@ -165,9 +167,9 @@ class Work:
         return self.pattern.draft.version
 
     @property
-    def rolling_allowed(self) -> bool:
-        """Whether bits of the version may be rolled."""
-        return self.pattern.draft.rolling_allowed
+    def rollable(self) -> int:
+        """The bits of the version that may be rolled."""
+        return self.pattern.draft.rollable
 
     @property
     def coinbase_size(self) -> int:

@@ -382,8 +382,8 @@ class MinerSession:
 
     def _mask_for(self, asked: int) -> int:
         if self._work is None:
-            return granted_mask(asked, 0, rolling_allowed=True, offered=SV1_MASK)
-        return granted_mask(asked, self._work.version, rolling_allowed=self._work.rolling_allowed)
+            return granted_mask(asked, 0, rollable=SV1_MASK)
+        return granted_mask(asked, self._work.version, rollable=self._work.rollable)
 
     def _show(self, text: str) -> None:
         self._write([show_message(text)])

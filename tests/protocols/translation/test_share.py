@@ -21,7 +21,7 @@ EASY = (1 << 256) - 1
 
 def work(target: int = EASY, version: int = 0x20000000, rolling: bool = True) -> Work:
     tip = Tip(b"\x07" * 32, NOW - 100, 0x207FFFFF)
-    draft = Draft(version, (), b"\x01" * 60, b"\x02" * 40, rolling_allowed=rolling)
+    draft = Draft(version, (), b"\x01" * 60, b"\x02" * 40, rollable=0x1FFFFFE0 if rolling else 0)
     return Work(3, draft.on(tip), NOW - 100, b"\xaa", b"\0\0", target)
 
 
