@@ -7,6 +7,7 @@ from pathlib import Path
 
 import orjson
 
+from roles.cli import whereabouts
 from roles.cli.auditing.exchange import compare_side, export_side
 from roles.cli.auditing.findings import Findings, counted
 from roles.cli.auditing.remote import audit_remote
@@ -76,9 +77,11 @@ def run(options: argparse.Namespace, state: Path) -> Findings:
     remote = options.mint if isinstance(options.mint, str) else None
     sides = [side for side in SIDES if getattr(options, side) and not (remote and side == "mint")]
     findings = audit(state, sides or SIDES, required=True)
-    if remote and (connection := open_store(state, "proxy", WalletStore.FILE)) is not None:
-        with connection:
-            asyncio.run(audit_remote(WalletStore(connection), remote, findings))
+    for place in whereabouts.wallets(state) if remote else ():
+        connection = open_store(state, place, WalletStore.FILE)
+        if remote and connection is not None:
+            with connection:
+                asyncio.run(audit_remote(WalletStore(connection), remote, findings))
     if options.against:
         signer = compare_side(state, sides[0], options.against, findings)
         print(f"the summary is signed by {signer.hex()}", file=sys.stderr)

@@ -13,9 +13,12 @@ def home() -> Path:
     return Path(named) if named else Path(__file__).resolve().parents[2]
 
 
-def development_state(chosen: str | None, port_offset: int) -> Path:
-    """Return the state directory of the system with this port offset, as `hashpool up` chooses it."""
+def development_state(chosen: str | None, port_offset: int, profile: str = "sv2") -> Path:
+    """Return the state directory of a system with this port offset, as `hashpool up` chooses it."""
     named = chosen or os.environ.get("HASHPOOL_STATE")
     if named:
         return Path(named).absolute()
-    return home() / ".state" / (f"offset-{port_offset}" if port_offset else "")
+    root = home() / ".state"
+    if profile != "sv2":
+        root /= profile
+    return root / (f"offset-{port_offset}" if port_offset else "")

@@ -14,7 +14,7 @@ from roles.runtime import sysexits
 from roles.runtime.state import state_root
 
 PARTS: Final = {
-    "cashu": ("mint/*.sqlite*", "proxy/*.sqlite*"),
+    "cashu": ("mint/*.sqlite*", "proxy/*.sqlite*", "sv1_proxy-miner/*.sqlite*"),
     "regtest": ("regtest_node",),
     "testnet4": ("testnet4",),
     "logs": ("logs",),

@@ -4,22 +4,26 @@ import argparse
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from roles.cli import db_move
+from roles.cli import db_move, whereabouts
 from roles.cli.checkout import STATE_HELP
+from roles.credit.issuer_key import LEDGER_NAME
 from roles.mint.store import find_store
 from roles.runtime import sysexits
 from roles.runtime.errors import DatabaseUnusable, SecretUnusable
 from roles.runtime.state import state_root
 from roles.runtime.storage import Connection, DatabaseError, Server, open_readonly
+from roles.wallet.wallet import STORE_NAME
 
-STORES: Final = {
-    "wallet": Path("proxy/wallet.sqlite"),
-    "mint": Path("mint/mint.sqlite"),
-    "pool": Path("pool/ledger.sqlite"),
+STORES: Final[dict[str, Callable[[Path], Path]]] = {
+    "wallet": lambda state: state / whereabouts.wallet(state) / STORE_NAME,
+    "mint": lambda state: state / "mint/mint.sqlite",
+    "pool": lambda state: state / whereabouts.issuer(state) / LEDGER_NAME,
 }
+"""Where each store is in a state directory; the pool's is sv1_proxy's where there is no other."""
 
 
 def main(argv: list[str]) -> int:
@@ -39,7 +43,7 @@ def main(argv: list[str]) -> int:
     if argv[:1] == ["move"]:
         return db_move.main(argv[1:])
     given = parser.parse_intermixed_args(argv)
-    path = state_root(given.state) / STORES[given.store]
+    path = STORES[given.store](state_root(given.state))
     place: Path | Server | None = None
     try:
         place = (find_store(path.parent) if given.store == "mint" else None) or path

@@ -9,16 +9,54 @@ from pathlib import Path
 from typing import Any, Final
 
 from roles.cli.supervisor import Member
+from shared_config.roster import directory, package
 
-NEEDS: Final[dict[str, tuple[str, ...]]] = {
-    "regtest_node": (),
-    "mint": (),
-    "template_provider": ("regtest_node",),
-    "pool": ("template_provider", "mint"),
-    "proxy": ("pool", "mint"),
-    "translator": ("proxy",),
-    "cpu_miner": ("translator",),
-}
+
+@dataclass(frozen=True)
+class Profile:
+    """A system that can be started: its daemons, with those that must be ready before each is.
+
+    `issuer` keeps the ledger, `wallet` what miners earn, `server` is what SV1 miners are pointed at.
+    """
+
+    name: str
+    needs: Mapping[str, tuple[str, ...]]
+    issuer: str
+    wallet: str
+    server: str
+
+
+SV2: Final = Profile(
+    "sv2",
+    {
+        "regtest_node": (),
+        "mint": (),
+        "template_provider": ("regtest_node",),
+        "pool": ("template_provider", "mint"),
+        "proxy": ("pool", "mint"),
+        "translator": ("proxy",),
+        "cpu_miner": ("translator",),
+    },
+    issuer="pool",
+    wallet="proxy",
+    server="translator",
+)
+SV1: Final = Profile(
+    "sv1",
+    {
+        "regtest_node": (),
+        "mint": (),
+        "solo_pool": ("regtest_node",),
+        "sv1_proxy_pool": ("solo_pool", "mint"),
+        "sv1_proxy_miner": ("sv1_proxy_pool", "mint"),
+        "cpu_miner": ("sv1_proxy_miner",),
+    },
+    issuer="sv1_proxy_pool",
+    wallet="sv1_proxy_miner",
+    server="sv1_proxy_miner",
+)
+PROFILES: Final = {profile.name: profile for profile in (SV2, SV1)}
+NEEDS: Final = SV2.needs
 """Every daemon of the development system, with those that must be ready before it is started."""
 
 SIDES: Final = {
@@ -30,6 +68,8 @@ SIDES: Final = {
     "translator": "miner",
     "cpu_miner": "miner",
     "solo_pool": "pool",
+    "sv1_proxy_pool": "pool",
+    "sv1_proxy_miner": "miner",
 }
 ADDRESSES: Final[dict[str, tuple[str, ...]]] = {
     "regtest_node": ("rpc_address", "health_address"),
@@ -40,7 +80,14 @@ ADDRESSES: Final[dict[str, tuple[str, ...]]] = {
     "translator": ("listen_address", "health_address"),
     "cpu_miner": ("address", "health_address"),
     "solo_pool": ("listen_address", "health_address"),
+    "sv1_proxy_pool": ("listen_address", "health_address"),
+    "sv1_proxy_miner": ("listen_address", "health_address", "wallet_api.address"),
 }
+PEERS: Final[dict[str, tuple[str, ...]]] = {
+    "sv1_proxy_pool": ("pools.0.address",),
+    "sv1_proxy_miner": ("pools.0.address",),
+}
+"""Addresses of others in daemons' own files."""
 SHARED_ADDRESSES: Final = {
     "pool": ("bitcoin.rpc_url", "mint.url", "mint.issuance_address", "template_provider.address"),
     "miner": ("pool.address", "mint.url", "proxy.address"),
@@ -50,29 +97,36 @@ PORT: Final = re.compile(r":(\d{1,5})(?=/|$)")
 
 @dataclass(frozen=True)
 class PublicHalves:
-    """The keys that daemons know each other by: authority keys as text, the issuer's identity as hex."""
+    """The keys that daemons know each other by: authority keys as text, issuers' identities as hex by role.
 
-    template_provider: str
-    pool: str
+    Empty are those of daemons that have none, or are not of the system.
+    """
+
     mint: str
-    proxy: str
-    issuer: str
+    template_provider: str = ""
+    pool: str = ""
+    proxy: str = ""
+    issuer: str = ""
+    sv1_issuer: str = ""
 
 
 class Fleet:
     """A tree of configuration files with a port offset and a state directory laid over it."""
 
-    def __init__(self, tree: Path, state: Path, offset: int, keys: PublicHalves) -> None:
+    def __init__(
+        self, tree: Path, state: Path, offset: int, keys: PublicHalves, profile: Profile = SV2
+    ) -> None:
         self._tree = tree
         self._state = state
         self._offset = offset
-        self._own = {role: read_toml(tree / f"{role}.toml") for role in NEEDS}
+        self._profile = profile
+        self._own = {role: read_toml(tree / f"{role}.toml") for role in profile.needs}
         self._shared = {side: read_toml(tree / "shared" / f"{side}.toml") for side in SHARED_ADDRESSES}
         self._keys = keys
 
     def members(self) -> list[Member]:
         """Return the daemons in the order in which they are listed to people."""
-        return [self._member(role) for role in NEEDS]
+        return [self._member(role) for role in self._profile.needs]
 
     def health_url(self, role: str) -> str:
         """Return where a daemon tells of its health."""
@@ -89,29 +143,45 @@ class Fleet:
     def _member(self, role: str) -> Member:
         side = SIDES[role]
         command = [
-            sys.executable, "-m", f"roles.{role}",
+            sys.executable, "-m", f"roles.{package(role)}",
             "-c", str(self._tree / f"{role}.toml"),
             "-g", str(self._tree / "shared" / f"{side}.toml"),
             "--state", str(self._state),
         ]  # fmt: skip
         for key, value in self._settings(role, side):
             command += ["--set", f"{key}={value}"]
-        return Member(role, tuple(command), self.health_url(role), NEEDS[role])
+        return Member(role, tuple(command), self.health_url(role), self._profile.needs[role])
 
     def _settings(self, role: str, side: str) -> Iterator[tuple[str, str]]:
+        profile, keys = self._profile, self._keys
         if self._offset:
-            yield from ((key, self.address(role, key)) for key in ADDRESSES[role])
+            for key in (*ADDRESSES[role], *PEERS.get(role, ())):
+                yield key, self.address(role, key)
             yield from ((f"shared.{key}", self.shared_address(side, key)) for key in SHARED_ADDRESSES[side])
-        keys = self._keys
-        if side == "pool":
-            yield "shared.mint.authority_key", keys.mint
-            yield "shared.template_provider.authority_key", keys.template_provider
-        else:
-            yield "shared.pool.authority_key", keys.pool
-            yield "shared.proxy.authority_key", keys.proxy
+        if role == "cpu_miner" and profile is not SV2:
+            yield "address", self.address(profile.server, "listen_address")
+        known = (
+            {"mint": keys.mint, "template_provider": keys.template_provider}
+            if side == "pool"
+            else {"pool": keys.pool, "proxy": keys.proxy}
+        )
+        for peer, key in known.items():
+            if key:
+                yield f"shared.{peer}.authority_key", key
         if role == "mint":
-            script = self._own["mint"]["issuers"][0]["reward_script"]
-            yield "issuers", f'[{{identity = "{keys.issuer}", reward_script = "{script}"}}]'
+            yield "issuers", f"[{self._issuer()}]"
+
+    def _issuer(self) -> str:
+        """The issuer of the system as the mint's file names it."""
+        if self._profile is SV1:
+            return f'{{identity = "{self._keys.sv1_issuer}", reward = "payments"}}'
+        script = self._own["mint"]["issuers"][0]["reward_script"]
+        return f'{{identity = "{self._keys.issuer}", reward_script = "{script}"}}'
+
+
+def state_of(role: str, state: Path) -> Path:
+    """Return the directory of a daemon inside the one that all share."""
+    return state / directory(role)
 
 
 def health_address(tree: Path, role: str, offset: int) -> str:
@@ -126,10 +196,11 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def find(table: Mapping[str, Any], dotted: str) -> Any:
-    """Return the value of a dotted key."""
+    """Return the value of a dotted key; a number stands for an element of an array."""
+    found: Any = table
     for part in dotted.split("."):
-        table = table[part]
-    return table
+        found = found[int(part)] if isinstance(found, list) else found[part]
+    return found
 
 
 def shifted(address: str, offset: int) -> str:

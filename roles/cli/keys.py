@@ -14,12 +14,13 @@ import orjson
 from protocols.bitcoin import secp256k1
 from protocols.noise.authority import encode_public, public_of
 from roles.cli.checkout import STATE_HELP
-from roles.cli.fleet import PublicHalves
+from roles.cli.fleet import SV2, Profile, PublicHalves
 from roles.credit import issuer_key
 from roles.runtime import authority
 from roles.runtime.errors import OperatorError
 from roles.runtime.secret import SecretFile
 from roles.runtime.state import role_state, state_root
+from shared_config.roster import directory
 
 SEED_FILE: Final = "seed.key"
 WORDS_FILE: Final = "seed.words"
@@ -56,11 +57,15 @@ def authority_half(role: str, table: str, goes_into: str) -> Shower:
     return show
 
 
-def issuer_half(state: Path) -> PublicHalf:
-    """Return the pool's issuer identity, made when there is none."""
-    secret = issuer_key.issuer_secret(role_state(state, "pool"))
-    text = secp256k1.public_key(secret).hex()
-    return PublicHalf("pool", "identity", text, "[[issuers]]", "identity", "mint.toml, at the mint")
+def issuer_half(role: str) -> Shower:
+    """Return what shows an issuer's identity, which is made when there is none."""
+
+    def show(state: Path) -> PublicHalf:
+        secret = issuer_key.issuer_secret(role_state(state, directory(role)))
+        text = secp256k1.public_key(secret).hex()
+        return PublicHalf(role, "identity", text, "[[issuers]]", "identity", "mint.toml, at the mint")
+
+    return show
 
 
 HALVES: Final[dict[str, tuple[Shower, ...]]] = {
@@ -69,28 +74,40 @@ HALVES: Final[dict[str, tuple[Shower, ...]]] = {
     ),
     "pool": (
         authority_half("pool", "[pool]", "shared/miner.toml, at every miner: publish it"),
-        issuer_half,
+        issuer_half("pool"),
     ),
     "mint": (authority_half("mint", "[mint]", "shared/pool.toml, at the pool"),),
     "proxy": (authority_half("proxy", "[proxy]", "shared/miner.toml, at translators and SV2 miners"),),
+    "sv1_proxy_pool": (issuer_half("sv1_proxy_pool"),),
+    "sv1_proxy_miner": (),
 }
 FILES: Final[dict[str, tuple[str, ...]]] = {
     "template_provider": (authority.FILE_NAME,),
     "pool": (authority.FILE_NAME, issuer_key.FILE_NAME),
     "mint": (authority.FILE_NAME, SEED_FILE),
     "proxy": (authority.FILE_NAME, WORDS_FILE),
+    "sv1_proxy_pool": (issuer_key.FILE_NAME,),
+    "sv1_proxy_miner": (WORDS_FILE,),
 }
+WALLETS: Final = ("proxy", "sv1_proxy_miner")
+ALONE: Final = ("sv1_proxy_pool", "sv1_proxy_miner")
+"""Those that take the place of all SV2 daemons: they have keys only where they are asked for or have run."""
 
 
-def public_halves(state: Path) -> PublicHalves:
-    """Return the keys that daemons know each other by, made where there are none; raises OperatorError."""
-    texts = {(half.role, half.kind): half.text for role in HALVES for half in show_role(state, role)}
+def public_halves(state: Path, profile: Profile = SV2) -> PublicHalves:
+    """Return the keys that daemons of a system know each other by, made where there are none.
+
+    Raises OperatorError.
+    """
+    roles = [role for role in HALVES if role in profile.needs]
+    texts = {(half.role, half.kind): half.text for role in roles for half in show_role(state, role)}
     return PublicHalves(
-        template_provider=texts["template_provider", "authority"],
-        pool=texts["pool", "authority"],
         mint=texts["mint", "authority"],
-        proxy=texts["proxy", "authority"],
-        issuer=texts["pool", "identity"],
+        template_provider=texts.get(("template_provider", "authority"), ""),
+        pool=texts.get(("pool", "authority"), ""),
+        proxy=texts.get(("proxy", "authority"), ""),
+        issuer=texts.get(("pool", "identity"), ""),
+        sv1_issuer=texts.get(("sv1_proxy_pool", "identity"), ""),
     )
 
 
@@ -101,17 +118,17 @@ def show_role(state: Path, role: str) -> list[PublicHalf]:
 
 def make(state: Path, role: str) -> list[Path]:
     """Make what keys and seeds a role lacks and return the new files; raises OperatorError."""
-    directory = role_state(state, role)
-    lacking = [directory / name for name in FILES[role] if SecretFile(directory / name).load() is None]
+    place = role_state(state, directory(role))
+    lacking = [place / name for name in FILES[role] if SecretFile(place / name).load() is None]
     show_role(state, role)
     if role == "mint":
-        SecretFile(directory / SEED_FILE, store=directory / "mint.sqlite").load_or_create_bytes(
+        SecretFile(place / SEED_FILE, store=place / "mint.sqlite").load_or_create_bytes(
             32, lambda: secrets.token_bytes(32)
         )
-    if role == "proxy":
+    if role in WALLETS:
         from roles.wallet.seed import ENTROPY_SIZE, words_from_entropy
 
-        SecretFile(directory / WORDS_FILE, store=directory / "wallet.sqlite").load_or_create(
+        SecretFile(place / WORDS_FILE, store=place / "wallet.sqlite").load_or_create(
             lambda: words_from_entropy(secrets.token_bytes(ENTROPY_SIZE))
         )
     return lacking
@@ -120,7 +137,7 @@ def make(state: Path, role: str) -> list[Path]:
 def missing(state: Path, role: str) -> list[Path]:
     """Return the files of keys with a public half that a role does not have yet."""
     names = (authority.FILE_NAME, issuer_key.FILE_NAME)
-    wanted = [state / role / name for name in FILES[role] if name in names]
+    wanted = [state / directory(role) / name for name in FILES[role] if name in names]
     return [path for path in wanted if SecretFile(path).load() is None]
 
 
@@ -141,7 +158,8 @@ def main(argv: list[str]) -> int:
     state = state_root(given.state)
     os.umask(0o077)
     try:
-        return act(given.action, [given.role] if given.role else list(HALVES), state, given.json)
+        roles = [role for role in HALVES if role not in ALONE or (state / directory(role)).exists()]
+        return act(given.action, [given.role] if given.role else roles, state, given.json)
     except OperatorError as error:
         print(f"hashpool keys: {error}", file=sys.stderr)
         return error.exit_code

@@ -3,12 +3,55 @@
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from roles.cli.auditing.sides import audit
+from roles.cli.fleet import SV1, SV2, Profile
 from roles.cli.gauges import Gauges
 from roles.cli.panel import Fact
 from roles.cli.stores import MintStore, PoolStore, WalletStore, open_store
+from shared_config.roster import directory, package
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """Which metrics of which daemons tell what people see: a daemon's role, and what its metrics begin with.
+
+    `judge` is who says of miners' shares what has become of them, `server` who serves SV1 miners, `finder`
+    who gives blocks to the node where the ledger does not know of them.
+    """
+
+    judge: str
+    accepted: str
+    rejected: str
+    hashrate: str
+    miners: tuple[str, str]
+    server: str
+    wallet: str
+    finder: str = ""
+
+
+OUTLOOKS: Final = {
+    SV2.name: Outlook(
+        judge="pool",
+        accepted="hashpool_pool_shares_accepted_total",
+        rejected="hashpool_pool_shares_rejected_total",
+        hashrate="hashpool_pool_hashrate",
+        miners=("proxy", "hashpool_proxy_channels"),
+        server="translator",
+        wallet="proxy",
+    ),
+    SV1.name: Outlook(
+        judge="sv1_proxy_pool",
+        accepted="hashpool_sv1_proxy_shares_credited_total",
+        rejected="hashpool_sv1_proxy_shares_refused_total",
+        hashrate="hashpool_sv1_proxy_hashrate",
+        miners=("sv1_proxy_miner", "hashpool_sv1_proxy_miners"),
+        server="sv1_proxy_miner",
+        wallet="sv1_proxy_miner",
+        finder="solo_pool",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -20,21 +63,22 @@ class Baseline:
     blocks: int
 
     @classmethod
-    def take(cls, state: Path) -> "Baseline":
+    def take(cls, state: Path, profile: Profile = SV2) -> "Baseline":
         """Read the stores of a state directory, which may be empty."""
-        connection = open_store(state, "pool", PoolStore.FILE)
+        connection = open_store(state, directory(profile.issuer), PoolStore.FILE)
         if connection is None:
             return cls(0, 0, 0)
         with connection:
             pool = PoolStore(connection)
-            return cls(pool.last_seq(), pool.unattributed(), len(pool.blocks()))
+            blocks = 0 if OUTLOOKS[profile.name].finder else len(pool.blocks())
+            return cls(pool.last_seq(), pool.unattributed(), blocks)
 
 
-def settled(state: Path) -> bool:
+def settled(state: Path, profile: Profile = SV2) -> bool:
     """Whether every attributed share has been confirmed by the mint and minted into the wallet."""
-    wallet = open_store(state, "proxy", WalletStore.FILE)
+    wallet = open_store(state, directory(profile.wallet), WalletStore.FILE)
     mint = open_store(state, "mint", MintStore.FILE)
-    pool = open_store(state, "pool", PoolStore.FILE)
+    pool = open_store(state, directory(profile.issuer), PoolStore.FILE)
     if wallet is None or mint is None or pool is None:
         return False
     with wallet, mint, pool:
@@ -45,25 +89,27 @@ def settled(state: Path) -> bool:
         )
 
 
-def report(state: Path, baseline: Baseline, gauges: Gauges) -> dict[str, Any]:
+def report(state: Path, baseline: Baseline, gauges: Gauges, profile: Profile = SV2) -> dict[str, Any]:
     """Return the figures of the run and the audit of the whole store."""
+    outlook = OUTLOOKS[profile.name]
     shares: dict[bytes, int] = {}
     accepted = pending = issued = minted = balance = 0
     unit, found, in_chain, height = "", 0, 0, 0
     minted_at: dict[bytes, int] = {}
-    if (wallet := open_store(state, "proxy", WalletStore.FILE)) is not None:
+    if (wallet := open_store(state, directory(profile.wallet), WalletStore.FILE)) is not None:
         with wallet:
             balance, unit = WalletStore(wallet).balance()
             minted_at = WalletStore(wallet).minted_at()
-    if (pool := open_store(state, "pool", PoolStore.FILE)) is not None:
+    if (pool := open_store(state, directory(profile.issuer), PoolStore.FILE)) is not None:
         with pool:
             ledger = PoolStore(pool)
             shares = ledger.times_after(baseline.seq)
             accepted = len(shares) + ledger.unattributed() - baseline.unattributed
-            blocks = ledger.blocks()[baseline.blocks :]
-            found, in_chain = len(blocks), sum(block.in_chain for block in blocks)
+            known = [] if outlook.finder else ledger.blocks()
+            found = len(known) - baseline.blocks
+            in_chain = sum(block.in_chain for block in known[baseline.blocks :])
             height = int(gauges.value("regtest_node", "hashpool_node_height")) or max(
-                (block.height for block in ledger.blocks() if block.in_chain), default=0
+                (block.height for block in known if block.in_chain), default=0
             )
     if (mint := open_store(state, "mint", MintStore.FILE)) is not None:
         with mint:
@@ -72,14 +118,16 @@ def report(state: Path, baseline: Baseline, gauges: Gauges) -> dict[str, Any]:
             }
             issued, pending = len(quotes), len(shares) - len(quotes)
             minted = sum(quote.amount for share_hash, quote in quotes.items() if share_hash in minted_at)
+    if outlook.finder:
+        found = int(gauges.grown(outlook.finder, f"hashpool_{outlook.finder}_solutions_total"))
+        in_chain = int(gauges.grown(outlook.finder, f"hashpool_{outlook.finder}_blocks_built_on_total"))
+    fates = f"hashpool_{package(outlook.server)}_shares_total"
     findings = audit(state)
     return {
         "shares": {
             "accepted": accepted,
-            "rejected": int(
-                gauges.grown("translator", "hashpool_translator_shares_total", result="rejected")
-            ),
-            "unknown": int(gauges.grown("translator", "hashpool_translator_shares_total", result="unknown")),
+            "rejected": int(gauges.grown(outlook.server, fates, result="rejected")),
+            "unknown": int(gauges.grown(outlook.server, fates, result="unknown")),
         },
         "quotes": {"issued": issued, "pending": pending},
         "tokens": {"minted": minted, "balance": balance, "unit": unit},
@@ -100,20 +148,25 @@ def latency(ledgered: dict[bytes, int], minted_at: dict[bytes, int]) -> dict[str
     return {"p50": round(cuts[49], 1), "p99": round(cuts[98], 1)}
 
 
-def facts(gauges: Gauges) -> list[Fact]:
+def facts(gauges: Gauges, outlook: Outlook = OUTLOOKS[SV2.name]) -> list[Fact]:
     """Return the figures of the live summary; shares and blocks are those of this run."""
-    accepted = gauges.grown("pool", "hashpool_pool_shares_accepted_total")
-    rejected = gauges.grown("pool", "hashpool_pool_shares_rejected_total")
-    waiting = gauges.value("proxy", "hashpool_wallet_pending_ehash")
+    accepted = gauges.grown(outlook.judge, outlook.accepted)
+    rejected = gauges.grown(outlook.judge, outlook.rejected)
+    waiting = gauges.value(outlook.wallet, "hashpool_wallet_pending_ehash")
+    blocks = (
+        gauges.grown(outlook.finder, f"hashpool_{outlook.finder}_solutions_total")
+        if outlook.finder
+        else gauges.grown("pool", "hashpool_pool_blocks_found_total")
+    )
     return [
-        Fact("hashrate", f"{with_prefix(gauges.value('pool', 'hashpool_pool_hashrate'))}H/s"),
-        Fact("miners", f"{gauges.value('proxy', 'hashpool_proxy_channels'):,.0f}"),
+        Fact("hashrate", f"{with_prefix(gauges.value(outlook.judge, outlook.hashrate))}H/s"),
+        Fact("miners", f"{gauges.value(*outlook.miners):,.0f}"),
         Fact("shares", f"{accepted:,.0f}", f"{rejected:,.0f} rejected" if rejected else ""),
-        Fact("blocks", f"{gauges.grown('pool', 'hashpool_pool_blocks_found_total'):,.0f}"),
+        Fact("blocks", f"{blocks:,.0f}"),
         Fact("height", f"{gauges.value('regtest_node', 'hashpool_node_height'):,.0f}"),
         Fact(
             "balance",
-            f"{gauges.value('proxy', 'hashpool_wallet_balance_ehash'):,.0f} ehash",
+            f"{gauges.value(outlook.wallet, 'hashpool_wallet_balance_ehash'):,.0f} ehash",
             f"{waiting:,.0f} more on the way" if waiting else "",
         ),
     ]

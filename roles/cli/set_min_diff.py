@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+from roles.cli import whereabouts
 from roles.cli.checkout import STATE_HELP, home
 from roles.cli.stores import PoolStore, open_store
 from roles.runtime import sysexits
@@ -55,7 +56,7 @@ def main(argv: list[str]) -> int:
 
 def counted_in(state: Path) -> int | None:
     """Return the bits that the newest share of the pool's ledger counts in, if there is one."""
-    connection = open_store(state, "pool", PoolStore.FILE)
+    connection = open_store(state, whereabouts.issuer(state), PoolStore.FILE)
     if connection is None:
         return None
     with connection:

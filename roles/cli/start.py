@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from roles.cli.checkout import STATE_HELP, development_state, home
-from roles.cli.fleet import NEEDS, Fleet
+from roles.cli.fleet import PROFILES, SV1, SV2, Fleet
 from roles.cli.keys import public_halves
 from roles.runtime.errors import OperatorError
 
@@ -14,16 +14,24 @@ from roles.runtime.errors import OperatorError
 def main(argv: list[str]) -> int:
     """Become the daemon; returns an exit code only when that is not possible."""
     parser = argparse.ArgumentParser(prog="hashpool start", description=__doc__)
-    parser.add_argument("role", choices=tuple(NEEDS))
+    parser.add_argument("role", choices=tuple(dict.fromkeys((*SV2.needs, *SV1.needs))))
+    parser.add_argument(
+        "--profile", choices=tuple(PROFILES), help="the system that it is of, where it may be of both"
+    )
     parser.add_argument("--port-offset", type=int, default=0, metavar="N", help="move every port by N")
     parser.add_argument("--state", metavar="DIR", help=STATE_HELP)
     parser.add_argument(
         "--config", type=Path, default=home() / "config", metavar="DIR", help="by default config"
     )
     given = parser.parse_args(argv)
-    state = development_state(given.state, given.port_offset)
+    profile = PROFILES[given.profile or (SV2 if given.role in SV2.needs else SV1).name]
+    if given.role not in profile.needs:
+        parser.error(f"{given.role} is no daemon of {profile.name}")
+    state = development_state(given.state, given.port_offset, profile.name)
     try:
-        fleet = Fleet(given.config.absolute(), state, given.port_offset, public_halves(state))
+        fleet = Fleet(
+            given.config.absolute(), state, given.port_offset, public_halves(state, profile), profile
+        )
     except OperatorError as error:
         print(f"hashpool start: {error}", file=sys.stderr)
         return error.exit_code

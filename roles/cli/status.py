@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from roles.cli.checkout import home
-from roles.cli.fleet import NEEDS, health_address
+from roles.cli.fleet import PROFILES, SV2, health_address
 
 TIMEOUT_S = 2.0
 
@@ -72,9 +72,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--config", type=Path, default=home() / "config", metavar="DIR", help="configuration files"
     )
+    parser.add_argument(
+        "--profile", choices=tuple(PROFILES), default=SV2.name, help="that of the `up` asked for"
+    )
     parser.add_argument("--json", action="store_true", help="print one object on one line")
     options = parser.parse_args(argv)
-    addresses = {role: health_address(options.config, role, options.port_offset) for role in NEEDS}
+    needs = PROFILES[options.profile].needs
+    addresses = {role: health_address(options.config, role, options.port_offset) for role in needs}
     answers = asyncio.run(ask_all(addresses))
     if options.json:
         told = {

@@ -16,13 +16,13 @@ from typing import Final
 import aiohttp
 import orjson
 
-from roles.cli.checkout import home
+from roles.cli.checkout import development_state, home
 from roles.cli.claim import AlreadyRunning, Claim
-from roles.cli.fleet import Fleet
+from roles.cli.fleet import PROFILES, SV2, Fleet, Profile
 from roles.cli.gauges import Gauges
 from roles.cli.keys import public_halves
 from roles.cli.panel import Signpost
-from roles.cli.run_report import Baseline, facts, outcome, report, settled
+from roles.cli.run_report import OUTLOOKS, Baseline, facts, outcome, report, settled
 from roles.cli.supervisor import StartFailed, State, Supervisor
 from roles.cli.terminal import REFRESH_S, LogFiles, Terminal
 
@@ -44,6 +44,7 @@ class Options:
     offset: int
     state: Path
     tree: Path
+    profile: Profile
 
 
 def parse(argv: list[str]) -> Options:
@@ -59,10 +60,15 @@ def parse(argv: list[str]) -> Options:
     parser.add_argument("--json", action="store_true", help="print one object on the last line of stdout")
     parser.add_argument("--port-offset", type=int, default=0, metavar="N", help="move every port by N")
     parser.add_argument(
+        "--profile",
+        choices=tuple(PROFILES),
+        default=SV2.name,
+        help="the system: sv2, or sv1 with sv1_proxy alone at an SV1 pool",
+    )
+    parser.add_argument(
         "--state",
-        type=Path,
         metavar="DIR",
-        help="where everything is kept: by default $HASHPOOL_STATE, else .state (.state/offset-N)",
+        help="where everything is kept: by default $HASHPOOL_STATE, else .state, .state/sv1, .state/offset-N",
     )
     parser.add_argument(
         "--config", type=Path, metavar="DIR", help="the tree of configuration files: by default config"
@@ -75,10 +81,10 @@ def parse(argv: list[str]) -> Options:
         parser.error("--port-offset takes -2300 to 30000")
     if given.backtrace:
         os.environ["HASHPOOL_BACKTRACE"] = "1"
-    named = given.state or (Path(os.environ["HASHPOOL_STATE"]) if "HASHPOOL_STATE" in os.environ else None)
-    state = named or home() / ".state" / (f"offset-{given.port_offset}" if given.port_offset else "")
+    profile = PROFILES[given.profile]
+    state = development_state(given.state, given.port_offset, profile.name)
     tree = given.config or home() / "config"
-    return Options(given.seconds, given.json, given.port_offset, state.absolute(), tree.absolute())
+    return Options(given.seconds, given.json, given.port_offset, state, tree.absolute(), profile)
 
 
 def main(argv: list[str]) -> int:
@@ -99,7 +105,9 @@ class Run:
     def __init__(self, options: Options, started: float) -> None:
         self._options = options
         self._started = started
-        self._fleet = Fleet(options.tree, options.state, options.offset, public_halves(options.state))
+        profile = options.profile
+        keys = public_halves(options.state, profile)
+        self._fleet = Fleet(options.tree, options.state, options.offset, keys, profile)
         members = self._fleet.members()
         roles = [member.role for member in members]
         logs = options.state / "logs"
@@ -107,11 +115,12 @@ class Run:
         self._supervisor = Supervisor(members, self._terminal.say, os.environ)
         self._gauges = Gauges()
         self._stopping = asyncio.Event()
-        self._baseline = Baseline.take(options.state)
+        self._outlook = OUTLOOKS[profile.name]
+        self._baseline = Baseline.take(options.state, profile)
         self._ready_s = 0.0
 
     def _signpost(self, logs: Path) -> Signpost:
-        miners = miner_address(self._fleet.address("translator", "listen_address"))
+        miners = miner_address(self._fleet.address(self._options.profile.server, "listen_address"))
         elsewhere = "" if logs.parent == home() / ".state" else f" --state {shortest(logs.parent)}"
         tokens = f"./hashpool wallet list{elsewhere}"
         return Signpost(f"stratum+tcp://{miners}", tokens, shortest(logs))
@@ -195,7 +204,9 @@ class Run:
     async def _watch(self, session: aiohttp.ClientSession) -> None:
         while True:
             await self._look(session)
-            self._terminal.show(list(self._supervisor.lives.values()), lambda: facts(self._gauges))
+            self._terminal.show(
+                list(self._supervisor.lives.values()), lambda: facts(self._gauges, self._outlook)
+            )
             await asyncio.sleep(REFRESH_S)
 
     async def _look(self, session: aiohttp.ClientSession) -> None:
@@ -209,14 +220,14 @@ class Run:
         await self._supervisor.stop([MINER])
         if self._supervisor.all_ready.is_set():
             for _ in range(round(SETTLE_S / SETTLE_POLL_S)):
-                if self._supervisor.is_stopping() or settled(self._options.state):
+                if self._supervisor.is_stopping() or settled(self._options.state, self._options.profile):
                     break
                 await asyncio.sleep(SETTLE_POLL_S)
         await self._look(session)
         await self._supervisor.stop()
 
     def _conclude(self) -> int:
-        result = report(self._options.state, self._baseline, self._gauges)
+        result = report(self._options.state, self._baseline, self._gauges, self._options.profile)
         install_s = float(os.environ.get("HASHPOOL_INSTALL_S", "0"))
         whole = {"install_s": install_s, "ready_s": round(self._ready_s, 2)} | result
         audit = whole["audit"]

@@ -115,11 +115,11 @@ def is_current(connection: Connection) -> bool:
 
 def opened_store(state: Path, options: argparse.Namespace) -> ReadOnlyConnection:
     """A wallet's store, to be read; raises OperatorError."""
-    path = state / role_of(options) / STORE_NAME
+    path = state / role_of(options, state) / STORE_NAME
     if not path.exists():
         made = (
             "hashpool wallet key makes it"
-            if role_of(options) == OWN
+            if role_of(options, state) == OWN
             else "the proxy makes it when it first runs"
         )
         raise OperatorError(f"there is no wallet at {path}", hint=made, exit_code=sysexits.NO_INPUT)
@@ -211,7 +211,7 @@ def claim(state: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 def backup(state: Path, options: argparse.Namespace) -> dict[str, Any]:
     """The seed words; raises OperatorError."""
-    file = SecretFile(state / role_of(options) / SEED_FILE)
+    file = SecretFile(state / role_of(options, state) / SEED_FILE)
     words = file.load()
     if words is None:
         raise OperatorError(f"there are no seed words at {file.path}", exit_code=sysexits.NO_INPUT)
@@ -223,7 +223,7 @@ def restore_into(state: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Restore a wallet into a state directory; raises OperatorError and WalletError."""
     words = read_text(options.words, "seed words: ", silent=True)
     seed = seed_from_words(words)
-    directory = role_state(state, role_of(options))
+    directory = role_state(state, role_of(options, state))
     mint = mint_of(options)
     kept = SecretFile(directory / SEED_FILE)
     known = kept.load()

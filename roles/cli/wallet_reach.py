@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 
+from roles.cli import whereabouts
 from roles.cli.checkout import home
 from roles.cli.fleet import read_toml
 from roles.runtime import sysexits
@@ -25,18 +26,17 @@ from roles.wallet.seed import ENTROPY_SIZE, SEED_FILE, seed_from_words, words_fr
 from roles.wallet.wallet import STORE_NAME, Wallet, open_store, open_wallet
 from roles.wallet.window import SOCKET_NAME
 
-ROLE: Final = "proxy"
 OWN: Final = "wallet"
-"""The sub-directory of the state for a person's own wallet; `proxy` is that of the proxy's."""
+"""The sub-directory of the state for a person's own wallet."""
 PATIENCE: Final = (0.5, 1.0, 2.0, 4.0)
 """Pauses in seconds before a mint that did not answer is asked again."""
 _STARTING_S: Final = 5.0
 """How long a daemon that has the store may take until its socket is there."""
 
 
-def role_of(options: argparse.Namespace) -> str:
-    """Whose wallet it is, as a sub-directory of the state."""
-    return OWN if getattr(options, "own", True) else ROLE
+def role_of(options: argparse.Namespace, state: Path) -> str:
+    """Whose wallet it is, as a sub-directory of the state: a person's own, or the daemon's that has one."""
+    return OWN if getattr(options, "own", True) else whereabouts.wallet(state)
 
 
 def mint_of(options: argparse.Namespace) -> str:
@@ -47,16 +47,16 @@ def mint_of(options: argparse.Namespace) -> str:
 
 def order(state: Path, options: argparse.Namespace, wanted: dict[str, Any]) -> dict[str, Any]:
     """Have a wallet carry an order out; raises OperatorError and WalletError."""
-    role = role_of(options)
-    if role == ROLE and not (state / role / STORE_NAME).exists():
+    role = role_of(options, state)
+    if role != OWN and not (state / role / STORE_NAME).exists():
         raise OperatorError(
             f"there is no wallet at {state / role}",
             hint="the proxy makes it when it first runs; --own is your own wallet",
             exit_code=sysexits.NO_INPUT,
         )
-    if role == ROLE:
+    if role != OWN:
         with contextlib.suppress(DaemonSilent):
-            return _asked(state, wanted)
+            return _asked(state / role, wanted)
     try:
         return asyncio.run(_carried_out(state, role, mint_of(options), wanted))
     except DatabaseInUse:
@@ -66,15 +66,15 @@ def order(state: Path, options: argparse.Namespace, wanted: dict[str, Any]) -> d
     deadline = time.monotonic() + _STARTING_S
     while True:
         try:
-            return _asked(state, wanted)
+            return _asked(state / role, wanted)
         except DaemonSilent:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
 
 
-def _asked(state: Path, wanted: dict[str, Any]) -> dict[str, Any]:
-    answer = ask(state / ROLE / SOCKET_NAME, wanted, timeout_s=None, tell=say)
+def _asked(directory: Path, wanted: dict[str, Any]) -> dict[str, Any]:
+    answer = ask(directory / SOCKET_NAME, wanted, timeout_s=None, tell=say)
     assert isinstance(answer, dict)
     return answer
 

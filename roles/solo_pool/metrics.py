@@ -22,6 +22,11 @@ class SoloPoolMetrics(Collector):
         yield CounterMetricFamily(
             "hashpool_solo_pool_turned_away", "miners refused for want of work", value=self._pool.turned_away
         )
+        yield CounterMetricFamily(
+            "hashpool_solo_pool_blocks_built_on",
+            "blocks of this pool that the node has had templates upon",
+            value=self._pool.built_on,
+        )
         yield GaugeMetricFamily("hashpool_solo_pool_miners", "miners served", value=len(self._pool))
         yield GaugeMetricFamily(
             "hashpool_solo_pool_figures_remembered",

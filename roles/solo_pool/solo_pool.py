@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -26,6 +27,8 @@ from roles.templates.draft import Draft
 from roles.templates.submission import Submitter
 
 SESSION_ID_BYTES: Final = 16
+GIVEN_KEPT: Final = 256
+"""Blocks given to the node of which it is not known yet whether they were the tip."""
 RENEWED_AT_ONCE: Final = 250
 """Miners that are given other work before others have their turn."""
 
@@ -57,6 +60,9 @@ class SoloPool:
         self.totals = Tally(rate=WorkRate(self._loop.time()))
         self.roll = MinerRoll(remembered)
         self.turned_away = 0
+        self.built_on = 0
+        """Blocks of this pool that were the tip of the node's chain."""
+        self._given: OrderedDict[bytes, None] = OrderedDict()
         self.is_away = is_away
         self._workshop = workshop
         self._rewards = rewards
@@ -100,6 +106,9 @@ class SoloPool:
 
     async def take(self, draft: Draft) -> None:
         """Give all miners a draft to work on, if it is worth while."""
+        if self._given and draft.previous in self._given:
+            del self._given[draft.previous]
+            self.built_on += 1
         is_new_tip = self._workshop.take(draft)
         if is_new_tip is None:
             return
@@ -179,6 +188,9 @@ class SoloPool:
 
     def submit(self, block: Block, peer: str, told: Callable[[str | None], None]) -> None:
         """Give a block to the node."""
+        self._given[block.hash] = None
+        if len(self._given) > GIVEN_KEPT:
+            self._given.popitem(last=False)
         task = self._loop.create_task(self._submitter.submit(block, peer, told))
         self._submitting.add(task)
         task.add_done_callback(self._submitting.discard)

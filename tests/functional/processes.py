@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from roles.cli.fleet import ADDRESSES, SHARED_ADDRESSES, SIDES
+from roles.cli.fleet import ADDRESSES, PEERS, SHARED_ADDRESSES, SIDES
+from shared_config.roster import directory, package
 from tests.functional import secrecy
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -32,6 +33,8 @@ _SERVED_BY: Final = {
     "proxy.address": ("proxy", "listen_address", "{}"),
 }
 """Keys of the shared files, and which daemon listens there."""
+_UPSTREAMS: Final = {"sv1_proxy_pool": "solo_pool", "sv1_proxy_miner": "sv1_proxy_pool"}
+"""SV1 servers that daemons mine at."""
 
 
 def free_ports() -> Iterator[int]:
@@ -65,7 +68,14 @@ Launch = Callable[[str, list[str], Path, Mapping[str, str]], Process]
 
 def launch(role: str, arguments: list[str], log: Path, environment: Mapping[str, str]) -> Process:
     """A daemon as a process of its own, in a session of its own; its end is asked for with ours."""
-    command = [sys.executable, "-m", f"roles.{role}", *arguments, "--die-with-parent", str(os.getpid())]
+    command = [
+        sys.executable,
+        "-m",
+        f"roles.{package(role)}",
+        *arguments,
+        "--die-with-parent",
+        str(os.getpid()),
+    ]
     with log.open("ab") as file:
         return subprocess.Popen(
             command,
@@ -121,6 +131,8 @@ class Site:
         for key in SHARED_ADDRESSES[SIDES[role]]:
             server, server_key, form = _SERVED_BY[key]
             chosen[f"shared.{key}"] = form.format(self.address(server, server_key))
+        for key in PEERS.get(role, ()):
+            chosen[key] = self.address(_UPSTREAMS[role], "listen_address")
         daemon = Daemon(self, role, name or role, chosen | given)
         self.daemons.append(daemon)
         return daemon
@@ -146,7 +158,7 @@ class Daemon:
     @property
     def state(self) -> Path:
         """Its own directory."""
-        return self.site.state / self.role
+        return self.site.state / directory(self.role)
 
     @property
     def log(self) -> str:

@@ -3,6 +3,7 @@
 import secrets
 from pathlib import Path
 
+from roles.cli import whereabouts
 from roles.cli.auditing.findings import Findings
 from roles.cli.auditing.summary import Summary, SummaryError, compare, export, load, summarise
 from roles.cli.stores import MintStore, PoolStore, open_store
@@ -16,13 +17,13 @@ def export_side(state: Path, side: str, file: Path) -> Summary:
     The pool signs as the issuer, the mint with its authority key. Raises SummaryError if there is no ledger.
     """
     if side == "pool":
-        connection = open_store(state, "pool", PoolStore.FILE)
+        connection = open_store(state, whereabouts.issuer(state), PoolStore.FILE)
         if connection is None:
             raise SummaryError(f"{state} holds no ledger")
         with connection:
             pool = PoolStore(connection)
             summary = summarise(side, pool.identity, pool.store_id, pool.links())
-        secret = issuer_secret(state / "pool")
+        secret = issuer_secret(state / whereabouts.issuer(state))
     else:
         connection = open_store(state, "mint", MintStore.FILE)
         if connection is None:
@@ -57,7 +58,7 @@ def compare_side(state: Path, side: str, file: Path, findings: Findings) -> byte
             raise SummaryError("the summary is not signed by the issuer that it speaks of")
         connection = open_store(state, "mint", MintStore.FILE)
     else:
-        connection = open_store(state, "pool", PoolStore.FILE)
+        connection = open_store(state, whereabouts.issuer(state), PoolStore.FILE)
     if connection is None:
         raise SummaryError(f"{state} holds no store of the {side}")
     with connection:

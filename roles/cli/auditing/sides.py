@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
+from roles.cli import whereabouts
 from roles.cli.auditing.credits import Refusals, audit_credits
 from roles.cli.auditing.findings import TOGETHER, Findings
 from roles.cli.auditing.ledger import LedgerRow, audit_ledger
@@ -25,7 +26,6 @@ from roles.runtime.secret import SecretFile
 from roles.wallet.seed import SEED_FILE
 
 SIDES: Final = ("pool", "mint", "wallet")
-ROLES: Final = {"pool": "pool", "mint": "mint", "wallet": "proxy"}
 
 
 class SideMissing(Exception):
@@ -41,32 +41,37 @@ def audit(state: Path, sides: Collection[str] = SIDES, *, required: bool = False
     """
     findings = Findings()
     with ExitStack() as opened:
-        wallet = mint = pool = None
-        if "wallet" in sides and (store := open_store(state, "proxy", WalletStore.FILE)):
-            wallet = WalletStore(opened.enter_context(store))
+        wallets: dict[str, WalletStore] = {}
+        pools: list[PoolStore] = []
+        mint = None
+        for place in whereabouts.wallets(state) if "wallet" in sides else ():
+            if store := open_store(state, place, WalletStore.FILE):
+                wallets[place] = WalletStore(opened.enter_context(store))
         if "mint" in sides and (store := open_store(state, "mint", MintStore.FILE)):
             mint = MintStore(opened.enter_context(store))
-        if "pool" in sides and (store := open_store(state, "pool", PoolStore.FILE)):
-            pool = PoolStore(opened.enter_context(store))
-        present = {"pool": pool, "mint": mint, "wallet": wallet}
-        absent = [side for side in sides if present[side] is None]
+        for place in whereabouts.issuers(state) if "pool" in sides else ():
+            if store := open_store(state, place, PoolStore.FILE):
+                pools.append(PoolStore(opened.enter_context(store)))
+        present = {"pool": bool(pools), "mint": mint is not None, "wallet": bool(wallets)}
+        absent = [side for side in sides if not present[side]]
         if absent and required:
             raise SideMissing(f"{state} holds no store of the {' and the '.join(absent)}")
-        ledger = audit_pool(pool, findings) if pool else None
+        ledgers = [audit_pool(pool, findings) for pool in pools]
         quotes, refusals = audit_mint(mint, findings) if mint else (None, {})
-        if pool and mint and ledger is not None and quotes is not None:
-            findings.verdict = TOGETHER
-            source = (pool.identity, pool.store_id)
-            refused = refusals.get(source, {})
-            audit_handover(ledger, quotes, source, mint.acked(*source), findings, refused=refused)
-        if wallet:
-            audit_wallet(wallet, mint, quotes, seed_words(state), findings)
+        if mint and quotes is not None:
+            for pool, ledger in zip(pools, ledgers, strict=True):
+                findings.verdict = TOGETHER
+                source = (pool.identity, pool.store_id)
+                refused = refusals.get(source, {})
+                audit_handover(ledger, quotes, source, mint.acked(*source), findings, refused=refused)
+        for place, wallet in wallets.items():
+            audit_wallet(wallet, mint, quotes, seed_words(state / place), findings)
     return findings
 
 
-def seed_words(state: Path) -> str:
-    """Return the wallet's seed words; raises OperatorError."""
-    path = state / "proxy" / SEED_FILE
+def seed_words(directory: Path) -> str:
+    """Return the seed words of the wallet in a directory; raises OperatorError."""
+    path = directory / SEED_FILE
     words = SecretFile(path).load()
     if words is None:
         raise OperatorError(

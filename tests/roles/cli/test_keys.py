@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from roles.cli import keys
+from roles.cli.fleet import SV1
 from roles.runtime import sysexits
 from shared_config.loader import load
 from shared_config.roster import models
@@ -71,6 +72,18 @@ def test_json_holds_the_same_keys_by_role(tmp_path: Path, capsys: pytest.Capture
         "mint": {"authority": halves.mint},
         "proxy": {"authority": halves.proxy},
     }
+
+
+def test_sv1_proxy_has_keys_where_it_is_asked_for_and_nowhere_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, "init", "sv1_proxy_pool") == sysexits.OK
+    shown = tomllib.loads(capsys.readouterr().out)
+    assert shown == {"issuers": [{"identity": keys.public_halves(tmp_path, SV1).sv1_issuer}]}
+    assert (tmp_path / "sv1_proxy-pool" / "identity.key").stat().st_mode & 0o777 == 0o600
+    assert run(tmp_path, "init", "sv1_proxy_miner") == sysexits.OK
+    assert (tmp_path / "sv1_proxy-miner" / "seed.words").exists()
+    assert not (tmp_path / "pool").exists()
 
 
 def test_showing_makes_no_keys_but_says_how(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
