@@ -25,7 +25,7 @@ def _listen_address(value: Any) -> Address:
     return value if isinstance(value, Address) else Address.parse(_text(value))
 
 
-def _peer_address(value: Any) -> Address:
+def peer_address(value: Any) -> Address:
     address = _listen_address(value)
     if address.port == 0:
         raise ValueError("the port of a peer cannot be 0")
@@ -111,7 +111,7 @@ def _ip_network(value: Any) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 
 ListenAddress = Annotated[Address, BeforeValidator(_listen_address)]
 """``host:port`` to listen on; port 0 takes any free one."""
-PeerAddress = Annotated[Address, BeforeValidator(_peer_address)]
+PeerAddress = Annotated[Address, BeforeValidator(peer_address)]
 """``host:port`` of another daemon."""
 HttpUrl = Annotated[str, BeforeValidator(_url)]
 """An http or https URL without credentials and without a slash at its end."""

@@ -4,23 +4,30 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from roles.stratum.submissions import Settle, Verdict
 
-__all__ = ["ClientMetrics"]
+__all__ = ["ClientMetrics", "ConnectionMetrics"]
 
 
-class ClientMetrics:
-    """What the client counts, registered under `hashpool_upstream_*`; one instance per client."""
+class ConnectionMetrics:
+    """What every client counts, whatever it speaks, registered under `hashpool_upstream_*`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.connected = Gauge(
             "hashpool_upstream_connected", "1 while set up with the upstream", registry=registry
         )
-        self.channels = Gauge("hashpool_upstream_channels", "channels open upstream", registry=registry)
         self.connects = Counter(
             "hashpool_upstream_connects", "connections set up with the upstream", registry=registry
         )
         self.failures = Counter(
             "hashpool_upstream_failures", "connections failed or lost, by cause", ["cause"], registry=registry
         )
+
+
+class ClientMetrics(ConnectionMetrics):
+    """What the SV2 client counts; one instance per client."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry)
+        self.channels = Gauge("hashpool_upstream_channels", "channels open upstream", registry=registry)
         self.refusals = Counter(
             "hashpool_upstream_channel_refusals",
             "channels refused or closed by the upstream",

@@ -30,18 +30,18 @@ from protocols.sv2.codec import MINING, Catalogue
 from roles.runtime.backoff import Backoff
 from roles.stratum.client_metrics import ClientMetrics
 from roles.stratum.errors import ChannelsFull, UpstreamUnusable
+from roles.stratum.mining_opener import (
+    GRANT_CHANCES,
+    ClientTiming,
+    Demands,
+    MiningLink,
+    MiningOpener,
+    Server,
+)
 from roles.stratum.mining_session import MiningSession
 from roles.stratum.preference import Preference, drop
 from roles.stratum.pulse import Habits
-from roles.stratum.upstream import (
-    GRANT_CHANCES,
-    LOSSES,
-    ClientTiming,
-    Demands,
-    Link,
-    Server,
-    Upstream,
-)
+from roles.stratum.upstream import LOSSES, Link, Upstream
 from roles.stratum.upstream_channel import ChannelOwner, OpenTerms, UpstreamChannel
 from roles.stratum.upstream_meters import UpstreamMeters, UpstreamState
 
@@ -55,11 +55,12 @@ LOOK_S = 0.02
 class _Around:
     """What a session knows of the upstream that it is at, and of others."""
 
-    upstream: Upstream
-    preference: Preference
+    upstream: Upstream[MiningLink]
+    server: Server
+    preference: Preference[MiningLink]
 
     def adapt(self, terms: OpenTerms, extensions: frozenset[int]) -> OpenTerms:
-        return self.upstream.server.adapt(terms, extensions)
+        return self.server.adapt(terms, extensions)
 
     def has_others(self) -> bool:
         return self.preference.has_others(self.upstream)
@@ -83,7 +84,7 @@ class _Around:
 class _Stay:
     """A session at an upstream, and its reader."""
 
-    link: Link
+    link: Link[MiningLink]
     session: MiningSession
     reading: asyncio.Task[None]
 
@@ -131,16 +132,16 @@ class MiningClient:
         self._channels: dict[UpstreamChannel, None] = {}
         self._forgets = self._forget
         self._session: MiningSession | None = None
-        self._upstream: Upstream | None = None
-        self._before: Upstream | None = None
+        self._upstream: Upstream[MiningLink] | None = None
+        self._before: Upstream[MiningLink] | None = None
         self.failovers = 0
         """Times that another upstream than before was turned to."""
         demands, pauses = Demands(extensions, insist, flags), backoff or Backoff(first_s=0.1, limit_s=1.0)
         self._preference = Preference(
             [
                 Upstream(
-                    server,
-                    demands,
+                    server.label,
+                    MiningOpener(server, demands, self._timing).open,
                     backoff=pauses.another(),
                     timing=self._timing,
                     metrics=self._metrics,
@@ -177,7 +178,7 @@ class MiningClient:
         return "" if self._session else self._preference.failure
 
     @property
-    def upstreams(self) -> Sequence[Upstream]:
+    def upstreams(self) -> Sequence[Upstream[MiningLink]]:
         """All of them, the best first."""
         return self._preference.upstreams
 
@@ -208,7 +209,7 @@ class MiningClient:
         if self._on_change:
             self._on_change(False)
 
-    async def _mine(self, link: Link) -> None:
+    async def _mine(self, link: Link[MiningLink]) -> None:
         """Mine there, and wherever is better from then on, until the connection is lost."""
         stay = self._begin(link)
         try:
@@ -217,7 +218,7 @@ class MiningClient:
                 stay.session.want(channel)
             while not stay.reading.done():
                 search = asyncio.ensure_future(self._preference.better(stay.link.upstream))
-                found: Link | None = None
+                found: Link[MiningLink] | None = None
                 try:
                     await asyncio.wait({stay.reading, search}, return_when=asyncio.FIRST_COMPLETED)
                     if not stay.reading.done():
@@ -230,14 +231,14 @@ class MiningClient:
         finally:
             await self._end(stay)
 
-    def _begin(self, link: Link) -> _Stay:
+    def _begin(self, link: Link[MiningLink]) -> _Stay:
         session = MiningSession(
-            link.connection,
-            link.extensions,
+            link.opened.connection,
+            link.opened.extensions,
             self._catalogue,
             self._timing.session,
             self._metrics,
-            around=_Around(link.upstream, self._preference),
+            around=_Around(link.upstream, link.opened.server, self._preference),
         )
         return _Stay(link, session, asyncio.ensure_future(self._read(link, session)))
 
@@ -248,7 +249,7 @@ class MiningClient:
         # A reader that was cancelled before its first turn has ended nothing.
         self._leave(stay.link, stay.session)
 
-    async def _read(self, link: Link, session: MiningSession) -> None:
+    async def _read(self, link: Link[MiningLink], session: MiningSession) -> None:
         """Serve a session to its end, of which everybody hears in the same turn of the loop."""
         since = asyncio.get_running_loop().time()
         try:
@@ -261,9 +262,9 @@ class MiningClient:
         finally:
             self._leave(link, session)
 
-    def _leave(self, link: Link, session: MiningSession) -> bool:
+    def _leave(self, link: Link[MiningLink], session: MiningSession) -> bool:
         """A connection is over; returns whether it was the one that is mined on."""
-        link.connection.close()
+        link.close()
         is_present = self._session is session
         if is_present:
             self._session = self._upstream = None
@@ -281,7 +282,7 @@ class MiningClient:
         if self._on_change:
             self._on_change(True)
 
-    async def _move(self, old: _Stay, link: Link) -> _Stay:
+    async def _move(self, old: _Stay, link: Link[MiningLink]) -> _Stay:
         """Take all channels to a better upstream, or none if it opens none; returns where they are."""
         new = self._begin(link)
         try:

@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, Generic
 
-from roles.stratum.upstream import LOSSES, ClientTiming, Link, Upstream
+from roles.stratum.upstream import LOSSES, C, Link, PreferenceTiming, Upstream
 from roles.stratum.upstream_meters import UpstreamState
 
 __all__ = ["Preference"]
@@ -13,10 +13,10 @@ __all__ = ["Preference"]
 _QUICKEST_CHECK_S = 0.05
 
 
-class Preference:
+class Preference(Generic[C]):
     """The upstreams of one client, the best first."""
 
-    def __init__(self, upstreams: Sequence[Upstream], timing: ClientTiming) -> None:
+    def __init__(self, upstreams: Sequence[Upstream[C]], timing: PreferenceTiming) -> None:
         self.upstreams = tuple(upstreams)
         self._timing = timing
 
@@ -27,11 +27,11 @@ class Preference:
             return self.upstreams[0].failure
         return "; ".join(f"{each.name}: {each.failure}" for each in self.upstreams if each.failure)
 
-    def has_others(self, than: Upstream) -> bool:
+    def has_others(self, than: Upstream[C]) -> bool:
         """Whether there is one to turn to that does not grant too little."""
         return any(each is not than and not each.is_passed_over for each in self.upstreams)
 
-    def pass_over(self, upstream: Upstream) -> bool:
+    def pass_over(self, upstream: Upstream[C]) -> bool:
         """Try this one last, because it grants too little; False where it is the last that is left."""
         upstream.pass_over()
         return any(
@@ -39,7 +39,7 @@ class Preference:
             for each in self.upstreams
         )
 
-    async def first(self, failed: Callable[[], None]) -> Link:
+    async def first(self, failed: Callable[[], None]) -> Link[C]:
         """Wait for the first upstream to be there; `failed` is called after each attempt that fails.
 
         A worse one is tried when all better ones have failed once, or have not answered for the head start.
@@ -51,11 +51,11 @@ class Preference:
 
     async def _attempt(
         self,
-        order: Sequence[Upstream],
+        order: Sequence[Upstream[C]],
         gates: Sequence[asyncio.Event],
         place: int,
         failed: Callable[[], None],
-    ) -> Link:
+    ) -> Link[C]:
         upstream = order[place]
         patience = None if upstream.is_passed_over else self._timing.head_start * place
         if place:
@@ -70,14 +70,14 @@ class Preference:
 
         return await upstream.reach(gates[place].set, fail)
 
-    async def better(self, than: Upstream) -> Link:
+    async def better(self, than: Upstream[C]) -> Link[C]:
         """Wait for an upstream that comes before `than` and has been there for long enough."""
         rivals, period = self.upstreams[: self.upstreams.index(than)], self._timing.failback
         if not rivals or period is None:
             await asyncio.get_running_loop().create_future()
         return await _earliest([self._prove(each, period or 0.0) for each in rivals])
 
-    async def _prove(self, upstream: Upstream, period: float) -> Link:
+    async def _prove(self, upstream: Upstream[C], period: float) -> Link[C]:
         """A link with an upstream that could be set up whenever it was asked during its period.
 
         It is asked now and then instead of being kept connected, because servers cut who opens no channel.
@@ -102,14 +102,14 @@ class Preference:
                     return link
                 upstream.failure = "is back, and has to prove itself"
                 upstream.enter(UpstreamState.PROVING)
-                link.connection.close()
+                link.close()
             await asyncio.sleep(pace)
 
 
-async def _earliest(candidates: Sequence[Coroutine[Any, Any, Link]]) -> Link:
+async def _earliest(candidates: Sequence[Coroutine[Any, Any, Link[C]]]) -> Link[C]:
     """The link that is there first, of several at once the best; the others are closed."""
     tasks = [asyncio.ensure_future(candidate) for candidate in candidates]
-    winner: Link | None = None
+    winner: Link[C] | None = None
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         winner = next(task for task in tasks if task.done()).result()
@@ -118,11 +118,11 @@ async def _earliest(candidates: Sequence[Coroutine[Any, Any, Link]]) -> Link:
         await drop(tasks, winner)
 
 
-async def drop(searches: Sequence["asyncio.Task[Link]"], kept: Link | None = None) -> None:
+async def drop(searches: Sequence["asyncio.Task[Link[C]]"], kept: Link[C] | None = None) -> None:
     """End searches for a link, and close what they have found unless that is kept."""
     for search in searches:
         search.cancel()
     await asyncio.wait(searches)
     for search in searches:
         if not search.cancelled() and search.exception() is None and search.result() is not kept:
-            search.result().connection.close()
+            search.result().close()
