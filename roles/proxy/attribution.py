@@ -1,6 +1,5 @@
 """Whose work a channel does: the locking key that goes upstream with it, and whether the wallet holds it."""
 
-import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -16,12 +15,11 @@ from roles.runtime.ban_list import BanList
 from roles.runtime.errors import StorageError
 from roles.stratum.upstream_channel import OpenTerms
 from roles.wallet.errors import IdentityLimitError
+from roles.wallet.key_desk import KeyDesk
 from roles.wallet.wallet import Wallet
 
 USER_BYTES = 255
 """What a user identity holds at most."""
-LOOKUPS = 32
-"""Names that the wallet is asked for at once: what comes of one commit is then done in one short turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +71,13 @@ class Registrar:
 
     def __init__(self, wallet: Wallet, default_identity: str, bans: BanList | None = None) -> None:
         self._bans = bans
-        self._wallet = wallet
-        self._default = default_identity
-        self._room = asyncio.Semaphore(LOOKUPS)
+        self._desk = KeyDesk(wallet, default_identity)
 
     def admit(self, user_identity: str, attribution: Attribution) -> None:
         """Raises BannedByOperator for a miner whose name or key is turned away."""
-        if self._bans is not None and self._bans.bars_miner(user_identity or self._default, attribution.key):
+        if self._bans is not None and self._bans.bars_miner(
+            user_identity or self._desk.default, attribution.key
+        ):
             raise BannedByOperator("the operator turns this miner away")
 
     async def attribute(self, user_identity: str, tlvs: Iterable[Tlv]) -> Attribution:
@@ -101,13 +99,9 @@ class Registrar:
         elif not is_point(key):
             raise InvalidUserIdentity("the channel's locking key is not a point of the curve")
         try:
-            async with self._room:
-                if key is not None:
-                    owner = await self._wallet.owner_of(key)
-                    return Attribution(key, owner.key_index if owner else None)
-                own = await self._wallet.key_for(user_identity or self._default)
+            owner = await self._desk.owner(user_identity, key)
         except IdentityLimitError as error:
             raise CapacityExhausted(str(error)) from error
         except StorageError as error:
             raise StoreFailed(f"the wallet's store: {error}") from error
-        return Attribution(own.public_key, own.key_index)
+        return Attribution(owner.key, owner.key_index)

@@ -8,10 +8,10 @@ from prometheus_client import CollectorRegistry, Gauge
 from protocols.ehash.errors import KeyTextError
 from protocols.ehash.key_text import parse_identity
 from roles.runtime.readiness import Readiness
+from roles.wallet.household import MINT
 
 log = logging.getLogger(__name__)
 
-CONDITION = "mint"
 SHOWN = 200
 """Characters that people are shown of what a pool says."""
 
@@ -57,7 +57,7 @@ class PoolsMint:
             log.warning(
                 "the pool has another mint than the wallet", extra={"pool": shown, "wallet": self._url}
             )
-        self._readiness.note(CONDITION, text)
+        self._readiness.note(MINT, text)
 
     def notice(self, key_index: int, share_hash: bytes, amount: int, unit: str) -> None:
         """A quote of the pool's mint for a key of the wallet."""

@@ -17,29 +17,20 @@ from roles.proxy.downstream_channel import Edge, Line
 from roles.proxy.figures import Figures
 from roles.proxy.meters import Meters
 from roles.proxy.modes import Aggregated, Mode, PerMiner
-from roles.proxy.pools_mint import CONDITION as MINT_CONDITION
 from roles.proxy.pools_mint import PoolsMint
 from roles.proxy.slices import Slices
 from roles.proxy.upstreams import open_upstreams
-from roles.proxy.wallet_api import WalletApi
 from roles.proxy.watch import UpstreamWatch
 from roles.runtime.authority import authority_secret
 from roles.runtime.ban_list import BanList, open_bans, watch_over
 from roles.runtime.daemon import Daemon
-from roles.runtime.errors import SecretUnusable
 from roles.runtime.peer_server import SERVER_LIMITS, ServerLimits, ServerMetrics
 from roles.runtime.peer_stream import StreamLimits
-from roles.runtime.secret import SecretFile
 from roles.runtime.store_watch import watch_store
 from roles.runtime.sv2_connection import Sv2Connection, serve
 from roles.stratum.client_messages import CLIENT_FRAMES
 from roles.stratum.worker_metrics import WorkerMetrics
-from roles.wallet.desk import Desk
-from roles.wallet.errors import SeedError
-from roles.wallet.mint_client import MintClient, open_session
-from roles.wallet.seed import ENTROPY_SIZE, SEED_FILE, seed_from_words, words_from_entropy
-from roles.wallet.wallet import STORE_NAME, Settings, Wallet, open_store, open_wallet
-from roles.wallet.window import Window
+from roles.wallet.household import keep_wallet
 from shared_config.miner_side import MinerSide
 from shared_config.proxy import ProxySettings
 
@@ -64,14 +55,7 @@ UNIT_BITS = 32
 async def service(daemon: ProxyDaemon) -> None:
     """Run the proxy until it is told to stop."""
     async with AsyncExitStack() as stack:
-        wallet = await _open_wallet(daemon, stack)
-        window = Window(daemon.state, Desk(wallet))
-        await window.start()
-        stack.push_async_callback(window.close)
-        if daemon.config.wallet_api.address is not None:
-            api = WalletApi(wallet, daemon.config.wallet_api, daemon.state, daemon.metrics)
-            await api.start(daemon.config.wallet_api.address)
-            stack.push_async_callback(api.close)
+        wallet = await keep_wallet(daemon, daemon.config, daemon.shared.mint.url, stack)
         watch = UpstreamWatch(daemon.readiness, daemon.shared.hold_s, wallet.look_up_soon)
         stack.callback(watch.close)
         client = open_upstreams(daemon, watch)
@@ -173,46 +157,3 @@ async def _aggregate(daemon: ProxyDaemon, edge: Edge, registrar: Registrar) -> A
     rule = CreditRule(UNIT_BITS, wanted.floor_hashes)
     terms = AggregateTerms(wanted.shares_per_minute, rule, user)
     return Aggregate(edge, await registrar.attribute(user, ()), terms)
-
-
-async def _open_wallet(daemon: ProxyDaemon, stack: AsyncExitStack) -> Wallet:
-    file = SecretFile(daemon.state / SEED_FILE, store=daemon.state / STORE_NAME)
-    words = file.load_or_create(lambda: words_from_entropy(secrets.token_bytes(ENTROPY_SIZE)))
-    try:
-        seed = await asyncio.to_thread(seed_from_words, words)
-    except SeedError as error:
-        raise SecretUnusable(
-            f"{daemon.state / SEED_FILE}: {error}", hint="restore it from a backup"
-        ) from error
-    database = await stack.enter_async_context(open_store(daemon.state, daemon.metrics))
-    session = await stack.enter_async_context(open_session())
-    daemon.readiness.declare(MINT_CONDITION)
-
-    def watch_mint(failure: str | None) -> None:
-        if failure is None:
-            daemon.readiness.met(MINT_CONDITION)
-        else:
-            daemon.readiness.unmet(MINT_CONDITION, failure)
-
-    wanted = daemon.config.wallet
-    wallet = open_wallet(
-        database,
-        MintClient(daemon.shared.mint.url, session, timeout=wanted.request_s, waits=(0.2,)),
-        seed,
-        metrics=daemon.metrics,
-        clock_ms=lambda: time.time_ns() // 1_000_000,
-        settings=Settings(
-            max_identities=daemon.config.identities,
-            worker_metrics=wanted.worker_metrics,
-            batch=wanted.batch_quotes,
-            linger=wanted.batch_delay_ms / 1000,
-            lookup_interval=wanted.recovery_s,
-        ),
-        watch=watch_mint,
-    )
-    if not await wallet.is_of_its_seed():
-        raise SecretUnusable(
-            f"{file.path} holds other words than those that {database.name} was begun with",
-            hint="put back the words that belong to it, or move it away and run hashpool wallet restore",
-        )
-    return wallet

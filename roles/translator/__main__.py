@@ -3,11 +3,12 @@
 import sys
 
 from roles.runtime.daemon import DaemonSpec, run
-from roles.translator.service import examine, service
+from roles.stratum.miner_ports import examine_ports
+from roles.translator.service import service
 from shared_config.miner_side import MinerSide
 from shared_config.translator import TranslatorSettings
 
-SPEC = DaemonSpec("translator", TranslatorSettings, MinerSide, service, examine)
+SPEC = DaemonSpec("translator", TranslatorSettings, MinerSide, service, examine_ports)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -21,8 +21,8 @@ from roles.stratum.lodger import LodgingTerms
 from roles.stratum.miner_session import SessionLimits
 from roles.stratum.mining_client import MiningClient, Server
 from roles.stratum.mining_setup import ClientIdentity
+from roles.stratum.reception_metrics import ReceptionMetrics
 from roles.stratum.worker_metrics import WorkerMetrics
-from roles.translator.metrics import TranslatorMetrics
 from roles.translator.translator import Translator
 from shared_config.address import Address
 from tests.roles.translator.fake_miners import Bitaxe, Cgminer, FakeMiner, Minerd, NerdMiner
@@ -53,7 +53,7 @@ class House:
             limits=SessionLimits(**{"verdict_s": 2.0, **limits}),
             **keeping,
         )
-        self.registry.register(TranslatorMetrics(self.translator))
+        self.registry.register(ReceptionMetrics("hashpool_translator", self.translator))
         workers = WorkerMetrics("hashpool_translator", self.translator.workers, time.monotonic, 100)
         self.registry.register(workers)
         self.server = serve(

@@ -11,7 +11,8 @@ import pytest
 from roles.runtime.api import Api
 from roles.runtime.readiness import Readiness
 from roles.runtime.redaction import Shown, shown
-from roles.translator.api import Overview
+from roles.stratum.reception_pages import ReceptionPages
+from roles.stratum.upstream_overview import upstreams
 from tests.openapi import check_all
 from tests.roles.translator.fake_miners import FakeMiner
 
@@ -24,7 +25,11 @@ class Reader:
 
     def __init__(self, house: Any, show_peer: Callable[[str], str | None] = str) -> None:
         self._api = Api("translator")
-        Overview(house.translator, house.client, Readiness(), show_peer).serve(self._api)
+        told = partial(upstreams, house.client)
+        pages = ReceptionPages(
+            "translator", house.translator, Readiness(), show_peer, told, purpose="The proxy."
+        )
+        pages.serve(self._api)
 
     async def ask(self, path: str) -> tuple[int, str]:
         path, _, query = path.partition("?")

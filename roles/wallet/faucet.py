@@ -28,13 +28,15 @@ class Faucet:
         settings: FaucetSettings,
         registry: CollectorRegistry,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        prefix: str = "hashpool_proxy",
     ) -> None:
         self._wallet = wallet
         self._settings = settings
         self._clock = clock
         self._clients: OrderedDict[str, list[float]] = OrderedDict()
         self._gifts = Counter(
-            "hashpool_proxy_faucet_gifts",
+            f"{prefix}_faucet_gifts",
             "Requests to the faucet, by what came of them.",
             ["result"],
             registry=registry,

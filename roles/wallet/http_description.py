@@ -5,7 +5,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from roles.proxy.wallet_forms import (
+from roles.wallet.http_forms import (
     Balance,
     Fault,
     Gift,

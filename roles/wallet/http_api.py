@@ -17,17 +17,16 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, ValidationError
 
-from roles.proxy import wallet_description
-from roles.proxy.faucet import Faucet
-from roles.proxy.wallet_forms import ReceiveForm, TokenForm
 from roles.runtime.errors import HttpRefusal
 from roles.runtime.http import HttpBounds, HttpServer, json_reply
 from roles.runtime.http_pace import Pace
 from roles.runtime.secret import SecretFile
 from roles.runtime.storage import Connection
-from roles.wallet import history, purse
+from roles.wallet import history, http_description, purse
 from roles.wallet.desk import Desk, balance
 from roles.wallet.errors import MintError, MintWaitsError, WalletError
+from roles.wallet.faucet import Faucet
+from roles.wallet.http_forms import ReceiveForm, TokenForm
 from roles.wallet.wallet import Wallet
 from shared_config.address import Address
 from shared_config.wallet_api import WalletApiSettings
@@ -42,10 +41,16 @@ Act = Callable[[web.Request], Awaitable[dict[str, Any]]]
 
 
 class WalletApi:
-    """Serves one wallet; its secret is made on first start."""
+    """Serves one wallet; its secret is made on first start. `prefix` is that of its metrics' names."""
 
     def __init__(
-        self, wallet: Wallet, settings: WalletApiSettings, state: Path, registry: CollectorRegistry
+        self,
+        wallet: Wallet,
+        settings: WalletApiSettings,
+        state: Path,
+        registry: CollectorRegistry,
+        *,
+        prefix: str = "hashpool_proxy",
     ) -> None:
         self._wallet = wallet
         self._desk = Desk(wallet)
@@ -54,7 +59,7 @@ class WalletApi:
         self._secret = secret.load_or_create_bytes(
             _SECRET_SIZE, lambda: secrets.token_bytes(_SECRET_SIZE)
         ).hex()
-        self._faucet = Faucet(wallet, settings.faucet, registry)
+        self._faucet = Faucet(wallet, settings.faucet, registry, prefix=prefix)
         bounds = HttpBounds(
             connections=100,
             body_bytes=_BODY,
@@ -133,7 +138,7 @@ class WalletApi:
 
     async def _describe(self, request: web.Request) -> web.StreamResponse:
         self._check_origin(request)
-        return json_reply(wallet_description.describe())
+        return json_reply(http_description.describe())
 
 
 def _make_secret() -> bytes:

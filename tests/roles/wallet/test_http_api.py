@@ -9,8 +9,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from roles.proxy import wallet_description
-from roles.proxy.wallet_api import KEY_FILE, WalletApi
+from roles.wallet import http_description
+from roles.wallet.http_api import KEY_FILE, WalletApi
 from roles.wallet.wallet import Wallet
 from shared_config.address import Address
 from shared_config.wallet_api import FaucetSettings, WalletApiSettings
@@ -20,7 +20,7 @@ from tests.roles.wallet.fake_mint import UNIT
 
 __all__ = ["clock", "home", "mint", "tell"]
 
-DOCUMENT = wallet_description.describe()
+DOCUMENT = http_description.describe()
 FAUCET = FaucetSettings(enabled=True, amount=4, client_gifts=2, daily_total=12)
 
 
@@ -171,7 +171,7 @@ async def test_the_description_names_every_path_and_every_answer_is_like_it(open
     client = await open_api(faucet=FAUCET)
     status, told = await client.ask("GET", "/v1/openapi.json", Authorization="")
     assert status == 200
-    assert told == wallet_description.describe()
+    assert told == http_description.describe()
     served = {(path, method) for path, methods in told["paths"].items() for method in methods}
     for path, method in served:
         status, _ = await client.ask(method.upper(), path, {"amount": 1, "token": "x"})
