@@ -15,6 +15,21 @@ T = TypeVar("T")
 _Work = tuple[Callable[[], Any], "asyncio.Future[Any]"]
 
 
+def fulfil(future: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:
+    """Give an outcome to whoever awaits it, and may have gone."""
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)
+    elif isinstance(error, StopIteration):
+        # A future refuses it, because it would end the awaiting coroutine silently.
+        wrapped = RuntimeError("what was to be done raised StopIteration")
+        wrapped.__cause__ = error
+        future.set_exception(wrapped)
+    else:
+        future.set_exception(error)
+
+
 class Crew:
     """`threads` threads that are started with the first work; used from one event loop at a time.
 
@@ -28,7 +43,7 @@ class Crew:
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._finished: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
         self._lock = threading.Lock()
-        self._waking = False
+        self._woken: asyncio.AbstractEventLoop | None = None
         self.pending = 0
 
     async def run(self, work: Callable[[], T]) -> T:
@@ -77,24 +92,21 @@ class Crew:
             self._hand_over(future, result, error)
 
     def _hand_over(self, future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+        loop = future.get_loop()
         with self._lock:
             self._finished.append((future, result, error))
-            if self._waking:
+            if self._woken is loop:
                 return
-            self._waking = True
-        # A loop that has been closed took its futures with it.
+            self._woken = loop
+        # A loop that has been closed took its futures with it; the next one clears up.
         with contextlib.suppress(RuntimeError):
-            future.get_loop().call_soon_threadsafe(self._deliver)
+            loop.call_soon_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
         with self._lock:
             finished, self._finished = self._finished, []
-            self._waking = False
+            self._woken = None
         self.pending -= len(finished)
         for future, result, error in finished:
-            if future.done():
-                continue
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
+            if not future.get_loop().is_closed():
+                fulfil(future, result, error)

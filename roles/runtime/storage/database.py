@@ -7,12 +7,14 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from roles.runtime.crew import fulfil
 from roles.runtime.errors import BackupFailed, DatabaseUnusable, StorageClosed
 from roles.runtime.storage.connection import Connection
 from roles.runtime.storage.migration import Migration
@@ -50,21 +52,7 @@ class Work:
 
 def filling(future: asyncio.Future[Any]) -> Done:
     """Hands an outcome to a caller who waits, and may have gone."""
-
-    def done(result: Any, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(result)
-        elif isinstance(error, StopIteration):
-            # A future refuses it, because it would end the awaiting coroutine silently.
-            wrapped = RuntimeError("a write raised StopIteration")
-            wrapped.__cause__ = error
-            future.set_exception(wrapped)
-        else:
-            future.set_exception(error)
-
-    return done
+    return partial(fulfil, future)
 
 
 def deliver(batch: Sequence[Work]) -> None:

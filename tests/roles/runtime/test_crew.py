@@ -28,6 +28,19 @@ async def test_what_work_raises_is_raised_where_it_is_awaited() -> None:
     crew.close()
 
 
+async def test_work_that_raises_what_a_future_refuses_keeps_no_result_of_the_same_turn_back() -> None:
+    crew, done = Crew("test", 1), threading.Event()
+    refused, other = crew.submit(lambda: next(iter(()))), crew.submit(lambda: 7)
+    crew.submit(done.set)
+    # The loop stands still meanwhile: what comes first is delivered with what follows.
+    assert done.wait(10)
+    async with asyncio.timeout(10):
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await refused
+        assert await other == 7
+    crew.close()
+
+
 async def test_work_whose_caller_has_left_is_counted_until_it_is_done() -> None:
     crew, go_on = Crew("test", 1), threading.Event()
     tasks = [asyncio.ensure_future(crew.run(go_on.wait)) for _ in range(3)]
@@ -64,4 +77,25 @@ def test_results_for_a_loop_that_is_closed_are_dropped() -> None:
 
     asyncio.run(leave())
     go_on.set()
+    crew.close()
+
+
+@pytest.mark.parametrize("is_told", [True, False], ids=["after", "before"])
+def test_the_next_loop_is_served_when_one_was_closed_as_results_came(is_told: bool) -> None:
+    crew, begun, go_on = Crew("test", 1), threading.Event(), threading.Event()
+
+    async def leave() -> "asyncio.Future[bool]":
+        return crew.submit(partial(_hold, begun, go_on))
+
+    loop = asyncio.new_event_loop()
+    left = loop.run_until_complete(leave())
+    assert begun.wait(10)
+    if not is_told:
+        loop.close()
+    go_on.set()
+    crew.close(finish=True)
+    loop.close()
+    assert asyncio.run(asyncio.wait_for(crew.run(lambda: 7), 10)) == 7
+    assert crew.pending == 0
+    assert not left.done()
     crew.close()
