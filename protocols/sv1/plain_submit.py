@@ -24,6 +24,7 @@ class PlainSubmit(NamedTuple):
     ntime: int
     nonce: int
     version_bits: int
+    user: str
 
 
 def read_plain_submit(line: bytes, extranonce2_size: int) -> PlainSubmit | None:
@@ -56,4 +57,4 @@ def read_plain_submit(line: bytes, extranonce2_size: int) -> PlainSubmit | None:
     else:
         return None
     # Its own constructor takes three times as long.
-    return tuple.__new__(PlainSubmit, (number, job_id, raw[:extranonce2_size], *numbers))
+    return tuple.__new__(PlainSubmit, (number, job_id, raw[:extranonce2_size], *numbers, user))

@@ -14,8 +14,8 @@ MAX_AHEAD = 7200
 
 
 class JudgedShare(NamedTuple):
-    """A share that its miner is owed an answer for: header version, hash (internal order), and the
-    extranonce to submit upstream.
+    """A share that its miner is owed an answer for: header version, hash (internal order), the extranonce to
+    submit upstream, and the header itself, 80 bytes.
 
     `forward` is False for a share that meets the miner's own target only; upstream would refuse it.
     """
@@ -24,6 +24,7 @@ class JudgedShare(NamedTuple):
     share_hash: bytes
     extranonce: bytes
     forward: bool
+    header: bytes
 
 
 def judge(
@@ -47,8 +48,8 @@ def judge(
         raise Rejection(ErrorCode.OTHER, "Ntime out of range")
     prove, extranonce = work.pattern.prover.prove, work.end + extranonce1 + share.extranonce2
     versions = rolled_versions(work.version, mask, share.version_bits, rollable=work.rollable)
-    hashes = [(prove(extranonce, version, share.ntime, share.nonce)[1], version) for version in versions]
-    lowest, version = min(hashes, key=lambda pair: int.from_bytes(pair[0], "little"))
+    proofs = [(*prove(extranonce, version, share.ntime, share.nonce), version) for version in versions]
+    header, lowest, version = min(proofs, key=lambda proof: int.from_bytes(proof[1], "little"))
     number = int.from_bytes(lowest, "little")
     if number > max(work.target, miner_target):
         if share.version_bits & ~(work.rollable | work.version):
@@ -56,7 +57,7 @@ def judge(
             raise Rejection(ErrorCode.OTHER, "Invalid version bits")
         raise Rejection(ErrorCode.LOW_DIFFICULTY, "Above target")
     extranonce = work.padding + extranonce1 + share.extranonce2
-    return JudgedShare(version, lowest, extranonce, number <= work.target)
+    return JudgedShare(version, lowest, extranonce, number <= work.target, header)
 
 
 def judge_plain(
@@ -70,8 +71,8 @@ def judge_plain(
     if not work.pattern.tip.min_ntime <= share.ntime <= now:
         return None
     version, rolled = draft.version | bits, extranonce1 + share.extranonce2
-    _, share_hash = work.pattern.prover.prove(work.end + rolled, version, share.ntime, share.nonce)
+    header, share_hash = work.pattern.prover.prove(work.end + rolled, version, share.ntime, share.nonce)
     if int.from_bytes(share_hash, "little") > work.target:
         return None
     # Its own constructor takes three times as long.
-    return tuple.__new__(JudgedShare, (version, share_hash, work.padding + rolled, True))
+    return tuple.__new__(JudgedShare, (version, share_hash, work.padding + rolled, True, header))

@@ -29,11 +29,11 @@ from protocols.sv2.tlv import Tlv, find_tlv
 from roles.pool.books import Prefixes
 from roles.pool.figures import Figures
 from roles.pool.miner_channel import MinerChannel
-from roles.pool.recollection import Difficulties
 from roles.pool.revival import Revived
 from roles.pool.terms import Terms
 from roles.pool.workshop import Workshop
 from roles.runtime.ban_list import BanList
+from roles.stratum.difficulties import Difficulties
 
 OpenRequest = OpenStandardMiningChannel | OpenExtendedMiningChannel
 

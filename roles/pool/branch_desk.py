@@ -19,11 +19,11 @@ from roles.pool.claims import KeptClaims
 from roles.pool.inquiry import Inquiries
 from roles.pool.intercom import Garbled, Intercom, Word
 from roles.pool.prefixes import PrefixBook
-from roles.pool.recollection import Difficulties
 from roles.pool.remote_books import STOCK
 from roles.pool.resume_store import Raw, Result
 from roles.runtime import crash
 from roles.runtime.errors import StorageError
+from roles.stratum.difficulties import Difficulties
 from shared_config.address import Address
 
 MAX_STRETCHES = 10_000

@@ -5,17 +5,16 @@ from collections.abc import Coroutine
 
 from prometheus_client import CollectorRegistry
 
-from protocols.ehash.amount import Valuation
 from protocols.mining.credit_target import CreditRule
 from protocols.mining.vardiff import FASTEST
+from roles.credit.disk import DiskWatch
+from roles.credit.issuance import valuation_of
 from roles.pool.admission import Admission
 from roles.pool.books import Books
-from roles.pool.disk import DiskWatch
 from roles.pool.figures import Figures
 from roles.pool.floor import Floor
 from roles.pool.meters import Meters
 from roles.pool.notices import Notices
-from roles.pool.recollection import Difficulties
 from roles.pool.resumptions import Resumptions
 from roles.pool.revival import Revival
 from roles.pool.session import Session
@@ -28,6 +27,7 @@ from roles.runtime.peer_server import SERVER_LIMITS, PeerServer, ServerLimits, S
 from roles.runtime.peer_stream import StreamLimits
 from roles.runtime.sv2_connection import ServedConnection, Sv2Connection, serve
 from roles.stratum.client_messages import CLIENT_FRAMES
+from roles.stratum.difficulties import Difficulties
 from shared_config.address import Address
 from shared_config.pool import PoolSettings
 from shared_config.pool_side import PoolSide
@@ -75,7 +75,9 @@ class FrontEnd:
         self._registry = registry
         self._supply = supply
         self.notices = Notices(identity, meters)
-        self._disk = DiskWatch(daemon.state, config.limits.disk_reserve_bytes, meters, daemon.readiness)
+        self._disk = DiskWatch(
+            daemon.state, config.limits.disk_reserve_bytes, meters.disk_free, daemon.readiness
+        )
         self.difficulties = Difficulties(config.limits.remembered_difficulties)
         meters.remembered.set_function(lambda: float(len(self.difficulties)))
         meters.figures.set_function(lambda: float(len(self.figures.roll)))
@@ -145,7 +147,7 @@ def terms_of(config: PoolSettings, shared: PoolSide) -> Terms:
     """The terms that the configuration sets for miners."""
     return Terms(
         rule=CreditRule(shared.ehash.minimum_difficulty, config.vardiff.floor_hashes),
-        valuation=Valuation[shared.ehash.valuation.upper()],
+        valuation=valuation_of(shared.ehash),
         mint_url=shared.mint.url,
         shares_per_minute=config.vardiff.shares_per_minute,
         keyless=shared.ehash.keyless == "accept",

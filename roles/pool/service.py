@@ -13,14 +13,9 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry
 
-from protocols.bitcoin.secp256k1 import public_key
-from protocols.ehash.messages import ISSUANCE
 from protocols.noise.authority import encode_public, public_of
 from protocols.sv2.template_distribution import SubmitSolution
-from roles.credit.issuer import Issuer, IssuerMetrics
-from roles.credit.issuer_key import LEDGER_NAME, issuer_secret
-from roles.credit.ledger import Ledger, LedgerMetrics
-from roles.credit.shift_roll import Pricing
+from roles.credit.issuance import Issuance, open_issuance
 from roles.node_client.client import NodeClient
 from roles.pool.api import Hall, Overview
 from roles.pool.blocks import BlockDesk
@@ -28,7 +23,7 @@ from roles.pool.books import Books
 from roles.pool.branch_desk import KeptBooks
 from roles.pool.branches import Branches, BranchMetrics
 from roles.pool.claims import KeptClaims
-from roles.pool.front_end import FrontEnd, PoolDaemon, terms_of
+from roles.pool.front_end import FrontEnd, PoolDaemon
 from roles.pool.intercom import Assignment
 from roles.pool.meters import Meters
 from roles.pool.prefixes import PrefixBook
@@ -36,15 +31,13 @@ from roles.pool.records import fresh_number, open_records
 from roles.pool.resume_store import DIRECTORY
 from roles.pool.salvage import Salvage
 from roles.pool.schema import MIGRATIONS
-from roles.pool.supply import Supply, dialler, reward_script
+from roles.pool.supply import Supply, reward_script
 from roles.pool.tallies import Tallies
 from roles.pool.template_link import Origin, TemplateLink
 from roles.runtime.authority import authority_secret
 from roles.runtime.errors import PortInUse
 from roles.runtime.listen import listen
 from roles.runtime.peer_server import PeerServer
-from roles.runtime.peer_stream import StreamLimits
-from roles.runtime.storage import Database
 from roles.runtime.store_watch import watch_store
 from roles.runtime.sv2_connection import ServedConnection
 from shared_config.address import Address
@@ -95,36 +88,17 @@ async def service(daemon: PoolDaemon) -> None:
 
 @asynccontextmanager
 async def _open(daemon: PoolDaemon, script: bytes) -> AsyncIterator["Pool"]:
-    identity = issuer_secret(daemon.state)
     registry = CollectorRegistry()
-    database = Database.open(daemon.state / LEDGER_NAME, MIGRATIONS, metrics=registry)
-    try:
-        terms = terms_of(daemon.config, daemon.shared)
-        ledger = await Ledger.open(
-            database,
-            public_key(identity),
-            Pricing(terms.rule.minimum, terms.valuation),
-            rule=daemon.shared.shift_rule,
-            metrics=LedgerMetrics(registry),
-        )
+    async with (
+        open_issuance(daemon.state, daemon.shared, MIGRATIONS, registry) as issuance,
+        NodeClient.of(daemon.shared.bitcoin, daemon.state.parent) as node,
+    ):
         if daemon.config.processes > 1:
-            ledger.gather_s, ledger.at_once = GATHER_S, AT_ONCE
-        prefixes = await PrefixBook.open(database, daemon.config.server_id)
-        async with NodeClient.of(daemon.shared.bitcoin, daemon.state.parent) as node:
-            pool = Pool(
-                daemon,
-                registry,
-                database,
-                ledger,
-                node,
-                script=script,
-                identity=identity,
-                prefixes=prefixes,
-            )
-            await pool.blocks.load()
-            yield pool
-    finally:
-        await asyncio.to_thread(database.close)
+            issuance.ledger.gather_s, issuance.ledger.at_once = GATHER_S, AT_ONCE
+        prefixes = await PrefixBook.open(issuance.database, daemon.config.server_id)
+        pool = Pool(daemon, registry, issuance, node, script=script, prefixes=prefixes)
+        await pool.blocks.load()
+        yield pool
 
 
 class Pool:
@@ -134,15 +108,14 @@ class Pool:
         self,
         daemon: PoolDaemon,
         registry: CollectorRegistry,
-        database: Database,
-        ledger: Ledger,
+        issuance: Issuance,
         node: NodeClient,
         *,
         script: bytes,
-        identity: bytes,
         prefixes: PrefixBook,
     ) -> None:
         config, shared = daemon.config, daemon.shared
+        database, ledger = issuance.database, issuance.ledger
         self._daemon = daemon
         self._database = database
         self._prefixes = prefixes
@@ -155,7 +128,7 @@ class Pool:
         self._salvage_until = 0.0
         # Prefixes rest and blocks are looked at before miners hear of a new tip.
         self._supply.listeners.append(self._work_changed)
-        public = public_key(identity)
+        public = issuance.public
         self._records = open_records(config, daemon.state, fresh_number(), self._supply.workshop, meters)
         self.claims = KeptClaims(
             self._records,
@@ -192,15 +165,7 @@ class Pool:
         hall = Hall(0, self._front.figures, daemon.show_peer)
         figures, processes = self._front.figures, self.branches.pages
         Overview(hall, figures, tallies, daemon.readiness, processes).serve(daemon.api)
-        mint = shared.mint
-        self._issuer = Issuer(
-            ledger,
-            identity,
-            mint.authority_key or b"",
-            dialler(mint.issuance_address, mint.authority_key, ISSUANCE, StreamLimits().unread),
-            listener=self.branches,
-            metrics=IssuerMetrics(registry),
-        )
+        self._issuer = issuance.issuer(shared, self.branches, registry)
         daemon.metrics.register(tallies)
 
     def activities(self) -> tuple[Coroutine[None, None, None], ...]:

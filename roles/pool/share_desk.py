@@ -20,9 +20,9 @@ from protocols.sv2.layout import Message
 from protocols.sv2.mining import SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard
 from protocols.sv2.share_frame import ExtendedShare
 from protocols.sv2.tlv import Tlv, find_tlv
+from roles.credit.disk import DiskWatch
 from roles.credit.ledger_rows import Entry, Fate, Outcome
 from roles.pool.books import BlockBook, ShareBook
-from roles.pool.disk import DiskWatch
 from roles.pool.meters import Meters
 from roles.pool.miner_channel import MinerChannel
 from roles.pool.recollection import ShareKeys

@@ -1,21 +1,18 @@
 """Where work comes from: the link to the template provider, and the workshop behind it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from protocols.bitcoin.descriptor import script_from_text
 from protocols.bitcoin.errors import CoinbaseError
 from protocols.mining.job import coinbase_tag
-from protocols.sv2.codec import TEMPLATE_DISTRIBUTION, Catalogue
-from protocols.sv2.limits import FrameLimits
+from protocols.sv2.codec import TEMPLATE_DISTRIBUTION
 from roles.pool.errors import RewardUnusable
 from roles.pool.meters import Meters
 from roles.pool.template_link import TemplateLink
 from roles.pool.workshop import Workshop
-from roles.runtime.peer_stream import StreamLimits
+from roles.runtime.neighbour import dialler
 from roles.runtime.readiness import Readiness
-from roles.runtime.sv2_connection import Sv2Connection, connect
-from shared_config.address import Address
 from shared_config.pool import PoolSettings
 from shared_config.pool_side import PoolSide
 
@@ -51,25 +48,6 @@ class Supply:
         for listener in self.listeners:
             listener(is_new_tip)
         self.has_work.set()
-
-
-def dialler(
-    address: Address, authority: bytes | None, catalogue: Catalogue, unread: int
-) -> Callable[[], Awaitable[Sv2Connection]]:
-    """What connects to a neighbour on the pool's side."""
-    limit, limits = FrameLimits(catalogue), StreamLimits(unread=unread)
-
-    async def dial() -> Sv2Connection:
-        return await connect(
-            address,
-            authority,
-            limit=limit,
-            limits=limits,
-            # The configuration insists on a key unless the peer is on this machine.
-            allow_unauthenticated=address.is_loopback,
-        )
-
-    return dial
 
 
 def reward_script(config: PoolSettings, shared: PoolSide) -> bytes:

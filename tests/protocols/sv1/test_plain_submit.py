@@ -17,7 +17,7 @@ def line(params: Any = PARAMS, id: Any = 7, method: str = "mining.submit", **mor
 
 
 def test_a_plain_submit_is_read() -> None:
-    expected = PlainSubmit(7, "1f", bytes(range(1, 9)), 0x65A1B2C3, 0xDEADBEEF, 0)
+    expected = PlainSubmit(7, "1f", bytes(range(1, 9)), 0x65A1B2C3, 0xDEADBEEF, 0, "rig.1")
     assert read_plain_submit(line(), 8) == expected
     assert read_plain_submit(line([*PARAMS, ""]), 8) == expected
     assert read_plain_submit(line([*PARAMS, "00006000"]), 8) == expected._replace(version_bits=0x6000)
@@ -81,5 +81,5 @@ def test_what_is_read_both_ways_is_the_same(rest: list[Any], id: Any) -> None:
         assert isinstance(call, Call)
         read = read_submit(call.params)
         assert call.id == b"%d" % plain.id
-        fields = (read.job_id, read.extranonce2, read.ntime, read.nonce, read.version_bits)
+        fields = (read.job_id, read.extranonce2, read.ntime, read.nonce, read.version_bits, read.user)
         assert fields == plain[1:]

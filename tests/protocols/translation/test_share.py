@@ -183,7 +183,8 @@ def test_upstream_codes_become_texts_that_firmware_counts_by(code: str, wire: in
 
 def plain(**changed: Any) -> PlainSubmit:
     submit = share(**changed)
-    return PlainSubmit(1, submit.job_id, submit.extranonce2, submit.ntime, submit.nonce, submit.version_bits)
+    numbers = submit.ntime, submit.nonce, submit.version_bits
+    return PlainSubmit(1, submit.job_id, submit.extranonce2, *numbers, submit.user)
 
 
 def judged_plain(submit: PlainSubmit, of: Work, mask: int = 0x1FFFE000, now: int = NOW) -> JudgedShare | None:

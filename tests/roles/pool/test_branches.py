@@ -25,12 +25,12 @@ from roles.pool.branch_desk import BranchDesk, KeptBooks
 from roles.pool.found_block import FoundBlock
 from roles.pool.intercom import Garbled, Intercom, Word
 from roles.pool.prefixes import PrefixBook
-from roles.pool.recollection import Difficulties
 from roles.pool.remote_books import STOCK, EntriesFault, RemoteLedger, RemotePrefixes
 from roles.pool.schema import MIGRATIONS
 from roles.pool.tallies import Tallies, snapshot
 from roles.runtime.errors import CommitFailed
 from roles.runtime.storage import Database, Done
+from roles.stratum.difficulties import Difficulties
 from tests.roles.pool.neighbours import soon
 
 KEY, OTHER_KEY = public_key(b"\x01" * 32), public_key(b"\x02" * 32)

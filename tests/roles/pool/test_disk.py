@@ -6,7 +6,7 @@ import pytest
 
 from protocols.sv2.mining import SubmitSharesError, SubmitSharesSuccess
 from protocols.sv2.template_distribution import SubmitSolution
-from roles.pool import disk
+from roles.credit import disk
 from tests.roles.pool.house import House
 from tests.roles.pool.neighbours import KEY, soon
 

@@ -11,7 +11,8 @@ from protocols.sv2.codec import encode
 from protocols.sv2.mining import SetTarget, SubmitSharesError, SubmitSharesSuccess
 from protocols.sv2.tlv import Tlv
 from roles.pool.meters import Meters
-from roles.pool.recollection import Difficulties, ShareKeys
+from roles.pool.recollection import ShareKeys
+from roles.stratum.difficulties import Difficulties
 from tests.roles.pool.house import Channel, House, Miner
 from tests.roles.pool.neighbours import soon
 

@@ -9,7 +9,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from roles.pool.meters import Meters
+from prometheus_client import Gauge
+
 from roles.runtime.readiness import Readiness
 
 CONDITION = "disk"
@@ -27,13 +28,13 @@ def free_bytes(path: Path) -> int:
 
 
 class DiskWatch:
-    """Looks once a second how much is free; a disk that cannot be asked has no room."""
+    """Looks once a second how much is free, and sets `gauge`; a disk that cannot be asked has no room."""
 
     def __init__(
         self,
         path: Path,
         reserve: int,
-        meters: Meters,
+        gauge: Gauge,
         readiness: Readiness,
         *,
         free: Callable[[Path], int] | None = None,
@@ -41,7 +42,7 @@ class DiskWatch:
         self._path = path
         self._reserve = reserve
         self._free = free or free_bytes
-        self._meters = meters
+        self._gauge = gauge
         self._readiness = readiness
         self.is_low = False
         """Whether nothing new should be stored."""
@@ -61,7 +62,7 @@ class DiskWatch:
             return -1
 
     def _judge(self, free: int) -> None:
-        self._meters.disk_free.set(max(0, free))
+        self._gauge.set(max(0, free))
         wanted = self._reserve * ENOUGH if self.is_low else self._reserve
         was_low, self.is_low = self.is_low, free < wanted
         if not self.is_low:
