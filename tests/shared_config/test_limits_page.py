@@ -45,7 +45,7 @@ def test_every_metric_on_the_page_exists() -> None:
     for name in set(re.findall(r"`hashpool_([a-z0-9_]+)", PAGE)):
         listener = name.removesuffix("_connections_ended")
         told = name.removeprefix("wallet_").removesuffix("_count")
-        of_all = told.removeprefix("translator_")
+        of_all = told.removeprefix("translator_").removeprefix("proxy_")
         texts = (f'"{listener}"', f'"{told}"', f'"hashpool_{told}"', f'"{of_all}"', f"{{prefix}}_{of_all}")
         assert any(text in source for text in texts), name
 
