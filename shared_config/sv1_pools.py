@@ -102,7 +102,7 @@ class Sv1UpstreamLimits(Settings):
     """How long a pool that is left for a better one may still answer shares."""
     connections: int = Field(default=16, ge=1, le=1_024)
     """To one pool at once: a further one is opened when the extranonce of those before is used up."""
-    seats_per_connection: int = Field(default=65_536, ge=1, le=1_000_000)
+    miners_per_connection: int = Field(default=65_536, ge=1, le=1_000_000)
     names: int = Field(default=10_000, ge=1, le=1_000_000)
     """Workers that one connection has let in by the pool."""
     open_submits: int = Field(default=10_000, ge=1, le=1_000_000)

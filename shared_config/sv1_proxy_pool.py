@@ -53,7 +53,7 @@ class Sv1ProxyPoolSettings(Sv1ProxySettings):
         """We have an account at every pool, and know the mint by its key."""
         yield from super().review(shared)
         for place, pool in enumerate(self.pools):
-            if not pool.user:
+            if pool.user is None:
                 reason = "is missing: the account at the pool that all shares are for"
                 yield Finding(f"pools.{place}.user", reason, wanted=True)
             elif "{worker}" in pool.user:

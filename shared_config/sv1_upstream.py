@@ -1,13 +1,51 @@
-"""What both instances of sv1_proxy have: SV1 pools upstream, and SV1 miners that share their extranonce."""
+"""SV1 pools as upstreams: where they are, who we are there, and when another one is turned to."""
 
+import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import Field
 
 from shared_config.settings import Finding, Settings
-from shared_config.sv1_pools import Sv1PoolSettings, Sv1UpstreamLimits, review_pools
 from shared_config.sv1_server import Sv1ServerSettings
+from shared_config.values import FilePath, PeerAddress, SecondsOrForever
+
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+
+
+class Sv1PoolSettings(Settings):
+    """An SV1 pool."""
+
+    address: PeerAddress
+    name: str = Field(default="", max_length=64)
+    """For people and metrics; the address if it is empty."""
+    user: str | None = Field(default=None, min_length=1, max_length=255)
+    """Our account there."""
+    password: str = Field(default="x", max_length=255)
+    """What the pool wants to hear; never a secret worth keeping, as it goes over the wire."""
+    tls: bool = False
+    """Speak TLS, and insist on a certificate that is good for the host."""
+    tls_ca_file: FilePath | None = None
+    """Who may vouch for the certificate instead of those whom the system trusts; PEM."""
+    tls_fingerprint: str | None = None
+    """SHA-256 of the one certificate that is accepted, 64 hex digits, whoever vouches for it."""
+
+    @property
+    def label(self) -> str:
+        """What it is called."""
+        return self.name or str(self.address)
+
+    def review(self, here: str) -> Iterator[Finding]:
+        """TLS is told of only where it is spoken."""
+        if not self.label.isprintable():
+            yield Finding(f"{here}.name", "must be printable")
+        if not self.tls and (self.tls_ca_file is not None or self.tls_fingerprint is not None):
+            yield Finding(f"{here}.tls", "is off, and how to check a certificate is told", "write tls = true")
+        if self.tls_fingerprint is not None:
+            if self.tls_ca_file is not None:
+                yield Finding(f"{here}.tls_fingerprint", "and tls_ca_file exclude each other")
+            if not _FINGERPRINT.fullmatch(self.tls_fingerprint.replace(":", "").lower()):
+                yield Finding(f"{here}.tls_fingerprint", "must be 64 hex digits")
 
 
 class SliceSettings(Settings):
@@ -21,15 +59,58 @@ class SliceSettings(Settings):
     """Miners roll 4 of 6 and 7 bytes, 2 of 4 and 5, which some hardware refuses."""
 
 
+class UpstreamTimes(Settings):
+    """How long we wait for pools, in seconds."""
+
+    setup_s: float = Field(default=10.0, ge=0.5, le=120)
+    """From the dial to the first work."""
+    stall_s: float = Field(default=10.0, ge=0.5, le=600)
+    """A share that has waited for so long has us ask whether the pool lives, and leave it after as long
+    again.
+    """
+    silence_s: float = Field(default=300.0, ge=10, le=3_600)
+    """A pool that says nothing at all for so long is left."""
+    failback_s: SecondsOrForever = 120.0
+    """How long a better pool has to be back until it is mined at again; None: not while another one lasts."""
+
+
+class UpstreamLimits(Settings):
+    """Bounds on what a pool can make grow."""
+
+    line_bytes: int = Field(default=65_536, ge=4_096, le=1 << 20)
+    """A pool that sends a longer line is left."""
+    connections: int = Field(default=64, ge=1, le=10_000)
+    """To the pool in use: further ones are opened when the extranonces of those there are are used up."""
+    names: int = Field(default=10_000, ge=1, le=1_000_000)
+    """Of miners, that are authorized on one connection."""
+    open_submits: int = Field(default=10_000, ge=1, le=1_000_000)
+    """Shares of one connection that wait for their verdict."""
+
+
 class Sv1ProxySettings(Sv1ServerSettings):
     """What both instances of sv1_proxy have."""
 
     pools: tuple[Sv1PoolSettings, ...] = Field(default=(), strict=False, max_length=16)
     """In order of preference: each is turned to while those before it are away."""
+    suggest_difficulty: float | None = Field(default=None, gt=0, le=1e15)
+    """What pools are asked for, in SV1's difficulty; they need not follow."""
     slices: SliceSettings = SliceSettings()
-    upstream: Sv1UpstreamLimits = Sv1UpstreamLimits()
+    upstream: UpstreamTimes = UpstreamTimes()
+    upstream_limits: UpstreamLimits = UpstreamLimits()
 
     def review(self, shared: Any) -> Iterator[Finding]:
         """There is a pool to mine at, and none stands there twice."""
         yield from super().review(shared)
-        yield from review_pools("pools", self.pools)
+        if not self.pools:
+            yield Finding("pools", "is missing: there is no pool to mine at", "write [[pools]]", wanted=True)
+        labels: dict[str, str] = {}
+        addresses: dict[tuple[str, str | None], str] = {}
+        for place, pool in enumerate(self.pools):
+            here = f"pools.{place}"
+            yield from pool.review(here)
+            if other := addresses.get((str(pool.address), pool.user)):
+                yield Finding(f"{here}.address", f"is also that of {other}, with the same user")
+            elif other := labels.get(pool.label):
+                yield Finding(f"{here}.name", f"is also that of {other}")
+            labels.setdefault(pool.label, here)
+            addresses.setdefault((str(pool.address), pool.user), here)

@@ -84,8 +84,8 @@ ADDRESSES: Final[dict[str, tuple[str, ...]]] = {
     "sv1_proxy_miner": ("listen_address", "health_address", "wallet_api.address"),
 }
 PEERS: Final[dict[str, tuple[str, ...]]] = {
-    "sv1_proxy_pool": ("pools.0.url",),
-    "sv1_proxy_miner": ("pools.0.url",),
+    "sv1_proxy_pool": ("pools.0.address",),
+    "sv1_proxy_miner": ("pools.0.address",),
 }
 """Addresses of others in daemons' own files."""
 SHARED_ADDRESSES: Final = {

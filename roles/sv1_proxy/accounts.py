@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from protocols.ehash.key_text import encode_key
 from roles.stratum.miner_identity import USER_BYTES, MinerIdentity
-from shared_config.sv1_pools import Sv1PoolSettings
+from shared_config.sv1_upstream import Sv1PoolSettings
 
 __all__ = ["Accounts", "Name"]
 
