@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import queue
 import threading
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -47,7 +48,22 @@ class Work:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         self.error = error
+        if error is not None:
+            let_go(error)
         return True
+
+
+def let_go(error: BaseException) -> None:
+    """Free what the functions that an error has left still hold, in the thread that it was raised in.
+
+    A cursor that another thread frees would reset its statement, which is used again here meanwhile.
+    """
+    seen: list[BaseException] = []
+    left: BaseException | None = error
+    while left is not None and left not in seen:
+        traceback.clear_frames(left.__traceback__)
+        seen.append(left)
+        left = left.__cause__ or left.__context__
 
 
 def filling(future: asyncio.Future[Any]) -> Done:

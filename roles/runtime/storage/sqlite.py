@@ -24,7 +24,7 @@ from roles.runtime.crew import Crew
 from roles.runtime.errors import CommitFailed, DatabaseInUse, DatabaseUnusable, ReadFailed
 from roles.runtime.storage import backup
 from roles.runtime.storage.connection import Connection as Face
-from roles.runtime.storage.database import Database, Meter, Work, deliver
+from roles.runtime.storage.database import Database, Meter, Work, deliver, let_go
 from roles.runtime.storage.migration import RECORDS, Migration, missing, record
 
 T = TypeVar("T")
@@ -131,7 +131,8 @@ class SqliteDatabase(Database):
                 # Some errors of the disk have ended the snapshot already.
                 if self._reader.in_transaction:
                     self._reader.execute("ROLLBACK")
-        except sqlite3.Error as error:
+        except Exception as error:
+            let_go(error)
             if not _is_disk_fault(error):
                 raise
             raise ReadFailed(f"{self.path} cannot be read: {error}") from error

@@ -355,3 +355,36 @@ def test_a_store_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
         open_readonly(tmp_path / "b.sqlite")
     with pytest.raises(DatabaseUnusable, match="cannot be opened"):
         open_readonly(tmp_path / "none.sqlite")
+
+
+async def test_what_a_failed_write_or_read_has_held_is_freed_by_the_thread_that_ran_it(
+    tmp_path: Path,
+) -> None:
+    freed: list[int] = []
+    ran: list[int] = []
+
+    class Held:
+        """Stands for a cursor: another thread that frees one resets a statement in use."""
+
+        def __del__(self) -> None:
+            freed.append(threading.get_ident())
+
+    def inner(_: Connection) -> None:
+        held = Held()
+        raise KeyError(id(held))
+
+    def outer(connection: Connection) -> None:
+        ran.append(threading.get_ident())
+        held = Held()
+        try:
+            inner(connection)
+        except KeyError as error:
+            raise ValueError(id(held)) from error
+
+    async with Database.open(tmp_path / "a.sqlite", MIGRATIONS) as database:
+        for work in (database.write, database.read):
+            with pytest.raises(ValueError, match=r"[0-9]") as kept:
+                await work(outer)
+            assert freed == [ran[-1]] * 2, kept
+            freed.clear()
+    assert threading.get_ident() not in ran
