@@ -7,6 +7,7 @@ no other proof is asked for. One line of JSON goes in, one comes back: ``{"answe
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import logging
 import os
@@ -47,21 +48,13 @@ class LocalServer:
 
     async def start(self) -> bool:
         """Listen; False when another process answers there already. Raises DaemonSilent if it cannot be."""
-        if _answers(self.path):
-            return False
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            with contextlib.suppress(FileNotFoundError):
-                self.path.unlink()
-            with _reachable(self.path) as name:
-                listener.bind(name)
-            # Nobody can connect before `listen`.
-            self.path.chmod(0o600)
-            listener.listen(_CONNECTIONS)
-            listener.setblocking(False)
+            with _alone(self.path.parent):
+                listener = None if _answers(self.path) else _listen(self.path)
         except OSError as error:
-            listener.close()
             raise DaemonSilent(f"{self.path} cannot be a socket: {error}") from error
+        if listener is None:
+            return False
         self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=self._line_bytes)
         return True
 
@@ -146,6 +139,33 @@ def _tell(writer: asyncio.StreamWriter, text: str) -> None:
     if writer.transport.is_closing():
         raise ConnectionResetError("nobody listens")
     writer.write(json.dumps({"told": text}).encode() + b"\n")
+
+
+@contextlib.contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Two processes that begin at once would take each other's new socket for one that was left behind."""
+    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _listen(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path.unlink(missing_ok=True)
+        with _reachable(path) as name:
+            listener.bind(name)
+        # Nobody can connect before `listen`.
+        path.chmod(0o600)
+        listener.listen(_CONNECTIONS)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def _answers(path: Path) -> bool:

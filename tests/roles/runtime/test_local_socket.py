@@ -2,11 +2,13 @@ import asyncio
 import json
 import socket
 import stat
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from roles.runtime import local_socket
 from roles.runtime.errors import CommitFailed, DaemonRefused, DaemonSilent, OperatorError
 from roles.runtime.local_socket import LocalServer, Tell, ask
 
@@ -134,3 +136,26 @@ async def test_a_path_longer_than_sockets_may_have_works_too(tmp_path: Path) -> 
     assert await server.start()
     assert await put(server, 3) == {"heard": 3}
     await server.close()
+
+
+async def test_of_two_daemons_that_begin_at_once_one_listens_and_the_other_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (LocalServer(tmp_path / "control.sock", answer) for _ in range(2))
+    started: list[bool] = []
+    other = threading.Thread(target=lambda: started.append(asyncio.run(second.start())))
+    listen = local_socket._listen
+
+    def listen_slowly(path: Path) -> socket.socket:
+        monkeypatch.undo()
+        other.start()
+        # It would have found nobody, and taken the place, by now.
+        other.join(0.2)
+        return listen(path)
+
+    monkeypatch.setattr(local_socket, "_listen", listen_slowly)
+    assert await first.start()
+    await asyncio.to_thread(other.join)
+    assert started == [False]
+    assert await put(first, "hello") == {"heard": "hello"}
+    await first.close()
