@@ -7,6 +7,7 @@ because a real node remembers, too, when the mint has been killed.
 """
 
 import asyncio
+import fcntl
 import json
 import logging
 from collections import OrderedDict
@@ -161,32 +162,53 @@ class FakeBackend:
 
 
 class _Journal:
-    """Payments in a file, one a line, the last line of a hash counts."""
+    """Payments in a file, one a line, the last line of a hash counts. Processes of one mint have one node, so
+    what others have written is read before anything is looked for.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._payments: OrderedDict[bytes, _Payment] = OrderedDict()
         self._lines = 0
-        if path.exists():
-            lines = path.read_text().splitlines()
-            self._lines = len(lines)
-            for line in lines:
-                item = json.loads(line)
-                payment = _Payment(item["settled_at"], item["fails"], item["fee_msat"])
-                self._remember(bytes.fromhex(item["hash"]), payment)
+        self._read_to = 0
+        self._catch_up()
 
     def find(self, payment_hash: bytes) -> _Payment | None:
+        self._catch_up()
         return self._payments.get(payment_hash)
 
     def keep(self, payment_hash: bytes, payment: _Payment) -> None:
-        self._remember(payment_hash, payment)
-        self._lines += 1
-        if self._lines > 2 * KEPT:
-            self._path.write_text("".join(_line(*item) for item in self._payments.items()))
-            self._lines = len(self._payments)
+        with self._path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            self._catch_up()
+            self._remember(payment_hash, payment)
+            if self._lines >= 2 * KEPT:
+                file.truncate(0)
+                file.writelines(_line(*item).encode() for item in self._payments.items())
+                self._lines = len(self._payments)
+            else:
+                file.write(_line(payment_hash, payment).encode())
+                self._lines += 1
+            file.flush()
+            self._read_to = file.tell()
+
+    def _catch_up(self) -> None:
+        """Read what has been added; a file that has become shorter was written anew, with all that counts."""
+        size = self._path.stat().st_size if self._path.exists() else 0
+        if size == self._read_to:
             return
-        with self._path.open("a") as file:
-            file.write(_line(payment_hash, payment))
+        if size < self._read_to:
+            self._read_to = self._lines = 0
+        with self._path.open("rb") as file:
+            file.seek(self._read_to)
+            # Somebody may be writing the last line.
+            whole, _, _ = file.read().rpartition(b"\n")
+        for line in whole.splitlines():
+            item = json.loads(line)
+            payment = _Payment(item["settled_at"], item["fails"], item["fee_msat"])
+            self._remember(bytes.fromhex(item["hash"]), payment)
+            self._lines += 1
+        self._read_to += len(whole) + 1 if whole else 0
 
     def _remember(self, payment_hash: bytes, payment: _Payment) -> None:
         self._payments[payment_hash] = payment

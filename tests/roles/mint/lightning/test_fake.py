@@ -114,3 +114,16 @@ async def test_old_payments_are_forgotten(tmp_path: Path, monkeypatch: pytest.Mo
     assert len((tmp_path / "fake.jsonl").read_text().splitlines()) <= 6
     assert (await node.find_payment(decode(requests[0]).payment_hash)).outcome == "unknown"
     assert (await node.find_payment(decode(requests[-1]).payment_hash)).outcome == "paid"
+
+
+async def test_processes_of_one_mint_know_of_each_others_payments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fake_module, "KEPT", 2)
+    nodes = [open_fake(tmp_path, FakeLightning()) for _ in range(2)]
+    for number in range(9):
+        request = foreign_invoice(10_000, number=number)
+        paid = await nodes[number % 2].pay(request, 10_000, 1_000)
+        assert await nodes[1 - number % 2].find_payment(decode(request).payment_hash) == paid
+        assert (await nodes[1 - number % 2].pay(request, 10_000, 1_000)) == paid
+    assert len((tmp_path / "fake.jsonl").read_text().splitlines()) <= 4
