@@ -106,17 +106,13 @@ class Cashier:
         for melt_no in found:
             self._look_after(melt_no, is_new=False)
 
-    def pay(self, melt_no: int) -> None:
+    def pay(self, melt_no: int) -> asyncio.Task[Fate]:
         """Pay for a melt whose tokens have just been put up."""
-        self._look_after(melt_no, is_new=True)
+        return self._look_after(melt_no, is_new=True)
 
-    async def outcome(self, melt_no: int, wait_s: float) -> Fate | None:
-        """What became of a melt, None when that is not known by then."""
-        task = self._tasks.get(melt_no)
-        if task is None:
-            return None
-        done, _ = await asyncio.wait([task], timeout=wait_s)
-        return task.result() if done and not task.cancelled() else None
+    def awaited(self, melt_no: int) -> asyncio.Task[Fate] | None:
+        """What ends when the fate of a melt is known and settled, None when nobody here looks after it."""
+        return self._tasks.get(melt_no)
 
     async def paid_own(self, quote: MeltQuote, points: Sequence[bytes]) -> None:
         """An invoice of the mint itself has been paid by tokens: nobody else should pay it."""
@@ -154,11 +150,12 @@ class Cashier:
         """The largest amount that all of these outputs (B_, keyset) can get; 1 where there are none."""
         return min((1 << self._book.get(each).denominations - 1 for _, each in blanks), default=1)
 
-    def _look_after(self, melt_no: int, *, is_new: bool) -> None:
-        if melt_no not in self._tasks:
-            task = asyncio.create_task(self._see_through(melt_no, is_new=is_new))
-            self._tasks[melt_no] = task
+    def _look_after(self, melt_no: int, *, is_new: bool) -> asyncio.Task[Fate]:
+        task = self._tasks.get(melt_no)
+        if task is None:
+            task = self._tasks[melt_no] = asyncio.create_task(self._see_through(melt_no, is_new=is_new))
             task.add_done_callback(lambda done: self._done(melt_no, done))
+        return task
 
     def _done(self, melt_no: int, task: asyncio.Task[Fate]) -> None:
         self._tasks.pop(melt_no, None)

@@ -1,8 +1,8 @@
 """Melts as wallets ask for them (NUT-05, NUT-08): quotes, and tokens put up for a payment.
 
-What has been put up is the cashier's (`roles.mint.melting.cashier`), who pays and settles. A request that
-fails is first looked for among those that were carried out, as at the teller's: the same request again finds
-its own melt, whether it is pending still or paid.
+What has been put up is the cashier's (`roles.mint.melting.cashier`), who pays and settles. A request is first
+looked for among those that were begun: the same one again finds its own melt, whether it is pending still or
+paid.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from roles.mint import signatory
 from roles.mint.errors import CountersBrokenError
 from roles.mint.halts import WATCHDOG, Halts
 from roles.mint.keysets import KeysetBook
+from roles.mint.lightning.backend import Fate
 from roles.mint.lightning.errors import InvoiceRefused
 from roles.mint.lightning.method import METHOD, MSAT, UNIT, check_amount, check_unit
 from roles.mint.lightning.timed import TimedBackend
@@ -121,32 +122,38 @@ class MeltDesk:
         """
         request = MeltRequest.from_json(body, self._sizes)
         respond_async = respond_async or request.prefer_async
-        try:
-            quote = await self._begin(request)
-        except CashuError:
-            found = await self._database.read(lambda c: rows.of_request(c, request.digest))
-            if found is None:
+        paying: asyncio.Task[Fate] | None = None
+        asked, found = await self._database.read(
+            lambda c: (rows.find(c, METHOD, request.quote_id), rows.of_request(c, request.digest))
+        )
+        if found is None:
+            try:
+                paying = await self._begin(request, asked)
+            except CountersBrokenError as error:
+                await self._halts.stop(WATCHDOG, str(error), "stop")
                 raise
-            quote = found
-        except CountersBrokenError as error:
-            await self._halts.stop(WATCHDOG, str(error), "stop")
-            raise
-        if quote.state == "PENDING" and not respond_async:
-            fate = await self._cashier.outcome(quote.melt_no, self._settings.respond_s)
-            quote = await self.quote(quote.quote_id)
-            if quote.state == "UNPAID":
-                reason = "" if fate is None else f": {fate.reason or fate.outcome}"
-                raise PaymentFailedError(f"the payment failed{reason}")
-        return quote
+            found = await self._begun(request)
+        if found is not None and found.state == "PENDING" and not respond_async:
+            paying = self._cashier.awaited(found.melt_no) or paying
+            if paying is not None:
+                await asyncio.wait([paying], timeout=self._settings.respond_s)
+            # By now it may be pending for somebody else.
+            found = await self._begun(request)
+        if found is None:
+            raise _failure(paying)
+        return found
 
     async def states(self, quote_ids: Sequence[str]) -> Mapping[str, Mapping[str, object]]:
         """Those of the melt quotes that there are, as wallets see them, by id."""
         found = await self._database.read(lambda c: rows.known(c, METHOD, quote_ids))
         return {quote.quote_id: quote.to_json() for quote in found}
 
-    async def _begin(self, request: MeltRequest) -> MeltQuote:
-        """Check a request and put its tokens up; or, for an invoice of this mint, pay it."""
-        quote = await self.quote(request.quote_id)
+    async def _begun(self, request: MeltRequest) -> MeltQuote | None:
+        """The melt that this very request has put tokens up for, None when they are not any more."""
+        return await self._database.read(lambda c: rows.of_request(c, request.digest))
+
+    async def _begin(self, request: MeltRequest, quote: MeltQuote) -> asyncio.Task[Fate] | None:
+        """Check a request, put its tokens up and have it paid; or pay an invoice of this mint at once."""
         if quote.state == "PENDING":
             raise QuotePendingError("the melt quote is being paid")
         if quote.state == "PAID":
@@ -166,21 +173,19 @@ class MeltDesk:
         # A wallet that hangs up must not leave tokens put up that nobody pays with.
         put_up = self._pay_own if quote.mint_quote_no is not None else self._put_up
         try:
-            await asyncio.shield(asyncio.create_task(put_up(request, quote, stake, points, now)))
+            return await asyncio.shield(asyncio.create_task(put_up(request, quote, stake, points, now)))
         except IntegrityError as error:
             raise QuotePendingError("the invoice is being paid") from error
-        return await self.quote(quote.quote_id)
 
     async def _put_up(
         self, request: MeltRequest, quote: MeltQuote, stake: Stake, points: list[bytes], now: int
-    ) -> None:
+    ) -> asyncio.Task[Fate] | None:
         is_new = await self._database.write(
             lambda c: pledges.pledge(c, request, quote, stake, points, book=self._book, now=now)
         )
         crash.at("mint.melt-pledged")
         self._cashier.changed(quote.quote_id, points)
-        if is_new:
-            self._cashier.pay(quote.melt_no)
+        return self._cashier.pay(quote.melt_no) if is_new else None
 
     async def _pay_own(
         self, request: MeltRequest, quote: MeltQuote, stake: Stake, points: list[bytes], now: int
@@ -195,6 +200,14 @@ class MeltDesk:
         )
         crash.at("mint.melt-own-durable")
         await self._cashier.paid_own(quote, points)
+
+
+def _failure(paying: asyncio.Task[Fate] | None) -> PaymentFailedError:
+    is_known = paying is not None and paying.done() and not paying.cancelled() and not paying.exception()
+    if paying is None or not is_known:
+        return PaymentFailedError("the payment failed")
+    fate = paying.result()
+    return PaymentFailedError(f"the payment failed: {fate.reason or fate.outcome}")
 
 
 def _check_own(own: rows.OwnInvoice, request: str, now: int) -> None:

@@ -3,6 +3,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -46,6 +47,7 @@ from roles.mint.errors import CountersBrokenError
 from roles.mint.halts import method_scope
 from roles.mint.lightning.method import METHOD
 from roles.mint.melting.quote import MeltQuote
+from roles.mint.melting.request import MeltRequest
 from roles.mint.request import Sizes
 from roles.mint.watchdog import Watchdog
 from shared_config.mint import WatchdogSettings
@@ -263,6 +265,55 @@ async def test_a_failed_payment_gives_the_tokens_back_and_may_be_tried_again(ban
     await check_books(bank)
     other = await bank.melt_quote(foreign_invoice(8_000, number=2))
     assert (await bank.desk.melt(bank.melt(other, proofs, basket))).state == "PAID"
+
+
+async def test_a_payment_that_failed_before_anybody_could_look_is_told_as_failed(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quote = await bank.melt_quote(foreign_invoice(8_000, "fake: failed"))
+    desk, put_up = bank.desk, bank.desk._put_up
+
+    async def put_up_and_wait(*given: Any) -> Any:
+        paying = await put_up(*given)
+        assert paying is not None
+        await asyncio.wait([paying])
+        return paying
+
+    monkeypatch.setattr(desk, "_put_up", put_up_and_wait)
+    for respond_async in (False, True):
+        with pytest.raises(PaymentFailedError, match="says that it fails"):
+            await desk.melt(bank.melt(quote, await bank.tokens(8, 2)), respond_async=respond_async)
+
+
+async def test_who_has_failed_is_not_told_that_another_wallets_payment_for_the_quote_is_pending(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quote = await bank.melt_quote(foreign_invoice(8_000, "fake: pending 5 failed"))
+    mine, others = await bank.tokens(8, 2), await bank.tokens(8, 2)
+    cashier, begun = bank.lightning.cashier, bank.desk._begun
+    first = bank.melt(quote, mine)
+    looks = 0
+
+    async def look(request: MeltRequest) -> MeltQuote | None:
+        nonlocal looks
+        if request.inputs[0].secret == mine[0].secret:
+            looks += 1
+            if looks == 2:
+                await settled(bank, quote.quote_id)
+                assert (
+                    await bank.desk.melt(bank.melt(quote, others) | {"prefer_async": True})
+                ).state == "PENDING"
+        return await begun(request)
+
+    monkeypatch.setattr(bank.desk, "_begun", look)
+    melting = asyncio.create_task(bank.desk.melt(first))
+    while await bank.states(mine) != ["PENDING", "PENDING"] or not bank.node._journal._payments:
+        await asyncio.sleep(0.01)
+    bank.house.clock.now += 6
+    with pytest.raises(PaymentFailedError):
+        await melting
+    assert cashier.awaited((await bank.desk.quote(quote.quote_id)).melt_no) is not None
+    assert await bank.states(mine + others) == ["UNSPENT", "UNSPENT", "PENDING", "PENDING"]
 
 
 async def test_a_payment_that_fails_after_a_while_gives_the_tokens_back_as_soon_as_it_has(bank: Bank) -> None:
