@@ -1,8 +1,8 @@
 """Nothing that is worth money stands in what daemons tell: looked for when a functional test ends.
 
-What is secret is read from the stores and key files that the daemons leave behind (every column is, unless it
-is known to be public), and from what test clients have noted. What was told is their logs, over all their
-lives, and their last metrics and readiness.
+What is secret is read from the stores (files and PostgreSQL databases) and key files that the daemons leave
+behind (every column is, unless it is known to be public), and from what test clients have noted. What was
+told is their logs, over all their lives, and their last metrics and readiness.
 """
 
 import contextlib
@@ -11,9 +11,11 @@ import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
+from roles.mint.store import find_store
 from roles.runtime.errors import OperatorError
-from roles.runtime.storage import Connection, open_readonly
+from roles.runtime.storage import Connection, Server, open_readonly
 
 PUBLIC: Final = frozenset(
     {
@@ -66,6 +68,8 @@ ROLES: Final = ("mint", "proxy", "wallet")
 PROBE: Final = 24
 """Characters of a secret that are looked for: a part of it would be too much, too."""
 
+_SQLITE_TABLES: Final = "SELECT name FROM sqlite_schema WHERE type = 'table'"
+_POSTGRESQL_TABLES: Final = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
 _RUN: Final = re.compile(rf"[0-9A-Za-z+/=_-]{{{PROBE},}}")
 _TOKEN: Final = re.compile(r"cashu[AB][0-9A-Za-z_=-]{20,}")
 _KEY_FILES: Final = ("*.key", "*.token", "*.words", ".cookie", "*.pem")
@@ -107,13 +111,19 @@ def of_state(state: Path) -> dict[str, str]:
         for path in state.glob(f"{role}/*.sqlite"):
             # A test may have damaged it on purpose.
             with contextlib.suppress(OperatorError), open_readonly(path) as connection:
-                found |= _of_store(connection)
+                found |= _of_store(connection, _SQLITE_TABLES)
+    server = find_store(state / "mint")
+    if isinstance(server, Server):
+        password = urlsplit(server.dsn).password or ""
+        found |= dict.fromkeys({password, unquote(password)} - {""}, "the store's password")
+        with open_readonly(server) as connection:
+            found |= _of_store(connection, _POSTGRESQL_TABLES)
     return found
 
 
 def leaks(told: Mapping[str, str], secrets: Mapping[str, str]) -> list[str]:
     """Which secrets stand in texts, by the names of both; never the secrets themselves."""
-    spaced = [probe for probe in secrets if " " in probe]
+    whole = [probe for probe in secrets if not _RUN.fullmatch(probe)]
     found = set()
     for where, text in told.items():
         if _TOKEN.search(text):
@@ -123,7 +133,7 @@ def leaks(told: Mapping[str, str], secrets: Mapping[str, str]) -> list[str]:
                 name = secrets.get(run[start : start + PROBE])
                 if name is not None:
                     found.add(f"{name} in {where}")
-        found |= {f"{secrets[probe]} in {where}" for probe in spaced if probe in text}
+        found |= {f"{secrets[probe]} in {where}" for probe in whole if probe in text}
     return sorted(found)
 
 
@@ -151,9 +161,9 @@ def logs(directory: Path) -> dict[str, str]:
     return {path.name: path.read_text(errors="replace") for path in directory.rglob("*") if path.is_file()}
 
 
-def _of_store(connection: Connection) -> dict[str, str]:
+def _of_store(connection: Connection, listing: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+    tables = connection.execute(listing).fetchall()
     for (table,) in [tuple(row) for row in tables]:
         cursor = connection.execute(f"SELECT * FROM {table}")
         names = [column[0] for column in cursor.description]

@@ -14,8 +14,10 @@ from roles.wallet.schema import MIGRATIONS
 from tests.functional import secrecy
 from tests.functional.development import Development
 from tests.functional.mint_peer import Issuer, Wallet
+from tests.functional.mint_row import mint_row
 from tests.functional.processes import Daemon, Site
 from tests.functional.sv2_peer import Server
+from tests.postgres_server import PASSWORD
 
 pytestmark = pytest.mark.functional
 
@@ -63,6 +65,26 @@ async def test_whatever_is_worth_money_is_found_in_what_a_mint_tells(site: Site)
         assert all(each.endswith(" in a log") for each in found)
         assert not any(text in each for each in found), "a report tells no secret itself"
     assert secrecy.leaks(secrecy.logs(site.logs), secrets) == []
+
+
+async def test_what_a_mint_keeps_in_postgresql_is_known_as_well(tmp_path: Path) -> None:
+    with mint_row(tmp_path, "postgresql", 1) as row:
+        await row.start()
+        async with aiohttp.ClientSession() as session:
+            wallet = await row.wallet(session)
+            share = await row.credit(row.issuers[0], 4, wallet.key)
+            basket = wallet.basket(4)
+            claim = wallet.claim(wallet.quote(share), basket)
+            answer = await row.insist(session, "/v1/mint/ehash", claim)
+        secrets = secrecy.of_state(row.site.state)
+    (signature,) = answer["signatures"]
+    for text, name in (
+        (basket.outputs[0].blinded.hex(), "promise.blinded"),
+        (signature["C_"], "promise.signature"),
+        (PASSWORD, "the store's password"),
+    ):
+        assert secrecy.leaks({"a log": f"x={text}"}, secrets) == [f"{name} in a log"]
+    assert share.header.hex()[: secrecy.PROBE] not in secrets
 
 
 async def test_a_site_whose_daemon_logs_a_secret_fails_its_test(tmp_path: Path) -> None:
