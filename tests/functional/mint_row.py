@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 import aiohttp
 
 from protocols.bitcoin.secp256k1 import public_key
+from protocols.cashu.errors import PaymentFailedError
 from protocols.ehash.messages import CreditResults
 from roles.cli.auditing.sides import audit
 from roles.runtime.errors import ConnectionLost
@@ -26,16 +27,28 @@ PAUSE_S: Final = 0.02
 UNLIMITED: Final = {"http__requests_per_s": "0", "http__connections": "10000"}
 
 
+def is_pending(answer: Any) -> bool:
+    """Whether it is a melt whose payment takes its time."""
+    return isinstance(answer, dict) and answer.get("state") == "PENDING"
+
+
 class MintRow:
     """One mint of one or more processes; `issuers` are the secrets of those that it knows."""
 
-    def __init__(self, site: Site, postgres: PostgresServer | None, processes: int, issuers: int = 1) -> None:
+    def __init__(
+        self,
+        site: Site,
+        postgres: PostgresServer | None,
+        processes: int,
+        issuers: int = 1,
+        settings: Mapping[str, str] = UNLIMITED,
+    ) -> None:
         self.site = site
         self.postgres = postgres
         self.issuers = [bytes(30) + b"\x61" + bytes((number + 1,)) for number in range(issuers)]
         development = Development(site, issuers=tuple(public_key(each) for each in self.issuers))
         self.authority = development.keys.mint
-        chosen = dict(UNLIMITED)
+        chosen = {**UNLIMITED, **settings}
         if postgres is not None:
             site.state.mkdir(parents=True, exist_ok=True)
             file = site.state / "mint.dsn"
@@ -71,17 +84,27 @@ class MintRow:
         """A wallet that knows the keys."""
         return await Wallet(session, self.url(self.mints[0]), public_key(self.issuers[issuer])).begin()
 
+    async def ask(self, session: aiohttp.ClientSession, path: str, body: object) -> Any:
+        """The answer to a request that the next process must grant at once."""
+        async with session.post(self.url(next(self._turns)) + path, data=json.dumps(body).encode()) as reply:
+            assert reply.status == 200, (path, reply.status, await reply.text())
+            return await reply.json()
+
     async def insist(self, session: aiohttp.ClientSession, path: str, body: object) -> Any:
-        """The answer to a request that is sent again, to the next process, until it is granted."""
+        """The answer to a request that is sent again, to the next process, until it is granted; a payment
+        that was never sent, because its mint was killed before, is asked for anew.
+        """
         sent = json.dumps(body).encode()
         while True:
             try:
                 async with session.post(self.url(next(self._turns)) + path, data=sent) as reply:
-                    if reply.status == 200:
-                        return await reply.json()
-                    text = await reply.text()
-                    assert reply.status == 503, text
-                    assert "Retry-After" in reply.headers, text
+                    answer = await reply.json()
+                    if reply.status == 200 and not is_pending(answer):
+                        return answer
+                    if reply.status == 503:
+                        assert "Retry-After" in reply.headers, answer
+                    elif reply.status != 200:
+                        assert answer["code"] == PaymentFailedError.code, (path, answer)
             except (aiohttp.ClientError, TimeoutError, OSError):
                 pass
             await asyncio.sleep(PAUSE_S)
@@ -111,11 +134,17 @@ class MintRow:
 
 
 @contextmanager
-def mint_row(directory: Path, engine: Engine, processes: int, issuers: int = 1) -> Iterator[MintRow]:
-    """A row on a store of an engine; neither outlives the context."""
+def mint_row(
+    directory: Path,
+    engine: Engine,
+    processes: int,
+    issuers: int = 1,
+    settings: Mapping[str, str] = UNLIMITED,
+) -> Iterator[MintRow]:
+    """A row on a store of an engine, with settings besides; neither outlives the context."""
     if engine == "sqlite":
         with Site(directory, nursery.launch) as site:
-            yield MintRow(site, None, 1, issuers)
+            yield MintRow(site, None, 1, issuers, settings)
         return
     with PostgresServer() as postgres, Site(directory, nursery.launch) as site:
-        yield MintRow(site, postgres, processes, issuers)
+        yield MintRow(site, postgres, processes, issuers, settings)

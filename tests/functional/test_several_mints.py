@@ -1,5 +1,5 @@
-"""Many clients at once, on one mint process with SQLite and on two with PostgreSQL: every token is spent
-once, and whoever insists on a request gets its signatures, whatever is killed meanwhile.
+"""Many clients at once, on one mint process with SQLite and on two with PostgreSQL: none is refused what is
+its own, and whoever insists on a request gets its signatures, whatever is killed meanwhile.
 """
 
 import asyncio
@@ -7,26 +7,30 @@ import json
 import os
 import random
 import signal
-from dataclasses import dataclass, field
+import time
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 import pytest
 
-from protocols.cashu.curve import secret_point
 from protocols.cashu.models import Proof
-from tests.functional.mint_peer import Basket, Wallet
+from tests.functional.mint_clients import MinerClient, SatClient
+from tests.functional.mint_peer import Wallet
 from tests.functional.mint_row import Engine, MintRow, mint_row
+from tests.functional.sat_wallet import SatWallet, Send
 
 LONG: Final = bool(os.environ.get("HASHPOOL_TEST_LONG"))
 pytestmark = [pytest.mark.functional, pytest.mark.timeout(7200 if LONG else 180)]
 
-CROWD: Final = 200
-ROUNDS: Final = 1000 if LONG else 3
 KILLS: Final = 300 if LONG else 6
-CLIENTS: Final = 6
-SPENT: Final = {11001, 11002}
+STEADY_S: Final = 600 if LONG else 1
+CLIENTS: Final = 16
+QUICK: Final = {"bolt11__call_s": "1", "bolt11__pay_s": "1"}
+"""How long a payment that a killed process may have sent is waited for."""
 
 
 def open_session() -> aiohttp.ClientSession:
@@ -35,18 +39,44 @@ def open_session() -> aiohttp.ClientSession:
     )
 
 
+async def clients_of(
+    row: MintRow, session: aiohttp.ClientSession, send: Send, chance: random.Random, number: int
+) -> list[SatClient | MinerClient]:
+    """One that mines, and others with sats."""
+    sats = [
+        SatClient(await SatWallet.begin(row, session, send), random.Random(chance.random()))
+        for _ in range(number - 1)
+    ]
+    return [MinerClient(row, await row.wallet(session), send), *sats]
+
+
+def drawn() -> random.Random:
+    seed = random.SystemRandom().getrandbits(32)
+    print(f"seed {seed}")
+    return random.Random(seed)
+
+
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
-async def test_of_200_swaps_of_one_token_at_once_exactly_one_succeeds(tmp_path: Path, engine: Engine) -> None:
+async def test_of_the_requests_of_sixteen_clients_none_fails(tmp_path: Path, engine: Engine) -> None:
+    chance = drawn()
     with mint_row(tmp_path, engine, 2) as row:
         await row.start()
         async with open_session() as session:
-            wallet = await row.wallet(session)
-            left: list[Proof] = []
-            for _ in range(ROUNDS):
-                if not left:
-                    left = await fresh_tokens(row, session, wallet, [1] * min(ROUNDS, 100))
-                await race(row, session, wallet, left.pop())
+            clients = await clients_of(row, session, partial(row.ask, session), chance, CLIENTS)
+            over = asyncio.Event()
+            asyncio.get_running_loop().call_later(STEADY_S, over.set)
+            async with asyncio.TaskGroup() as working:
+                for client in clients:
+                    working.create_task(client.work(over))
+            for client in clients:
+                assert set(await client.states()) <= {"UNSPENT"}
         row.audit()
+    print(f"{STEADY_S} s of {CLIENTS} clients on {engine}: {told(clients)}")
+
+
+def told(clients: Sequence[SatClient | MinerClient]) -> dict[str, int]:
+    """What they have done together."""
+    return dict(sum((client.done for client in clients), Counter[str]()))
 
 
 async def fresh_tokens(
@@ -58,68 +88,25 @@ async def fresh_tokens(
     return wallet.open(basket, await row.insist(session, "/v1/mint/ehash", body))
 
 
-async def race(row: MintRow, session: aiohttp.ClientSession, wallet: Wallet, proof: Proof) -> None:
-    async def swap(number: int, body: bytes) -> tuple[int, Any]:
-        url = row.url(row.mints[number % len(row.mints)])
-        while True:
-            async with session.post(f"{url}/v1/swap", data=body) as reply:
-                if reply.status != 503:
-                    return reply.status, await reply.json()
-            await asyncio.sleep(0.05)
-
-    bodies = [json.dumps(wallet.swap([proof], wallet.basket(1))).encode() for _ in range(CROWD)]
-    answers = await asyncio.gather(*(swap(number, body) for number, body in enumerate(bodies)))
-    granted = [number for number, (status, _) in enumerate(answers) if status == 200]
-    assert len(granted) == 1, granted
-    codes = {answer["code"] for status, answer in answers if status != 200}
-    assert codes <= SPENT, codes
-    # The identical request is no second swap.
-    again = await swap(granted[0] + 1, bodies[granted[0]])
-    assert again == (200, answers[granted[0]][1])
-
-
-@dataclass
-class Client:
-    """Swaps what it has, again and again, and remembers what it was answered."""
-
-    row: MintRow
-    session: aiohttp.ClientSession
-    wallet: Wallet
-    tokens: list[Proof]
-    answered: list[tuple[object, Any]] = field(default_factory=list)
-
-    async def work(self, over: asyncio.Event) -> None:
-        shapes = [(4, 4), (8,), (4, 2, 1, 1)]
-        number = 0
-        while not over.is_set():
-            basket: Basket = self.wallet.basket(*shapes[number % len(shapes)])
-            number += 1
-            body = self.wallet.swap(self.tokens, basket)
-            answer = await self.row.insist(self.session, "/v1/swap", body)
-            self.tokens = self.wallet.open(basket, answer)
-            self.answered.append((body, answer))
-
-
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
 async def test_kills_at_random_moments_under_load_lose_and_double_nothing(
     tmp_path: Path, engine: Engine
 ) -> None:
-    seed = random.SystemRandom().getrandbits(32)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
-    with mint_row(tmp_path, engine, 2) as row:
+    chance = drawn()
+    began = time.monotonic()
+    with mint_row(tmp_path, engine, 2, settings=QUICK) as row:
         await row.start()
         async with open_session() as session:
-            wallet = await row.wallet(session)
-            clients = [
-                Client(row, session, wallet, await fresh_tokens(row, session, wallet, [8]))
-                for _ in range(CLIENTS)
-            ]
+            send = partial(row.insist, session)
+            clients = await clients_of(row, session, send, chance, CLIENTS // 2)
             over = asyncio.Event()
             working = [asyncio.create_task(client.work(over)) for client in clients]
             for number in range(KILLS):
                 await asyncio.sleep(chance.uniform(0.02, 0.4))
                 await kill_something(row, chance, number)
+                if number % 50 == 49:
+                    seconds = time.monotonic() - began
+                    print(f"{number + 1} kills in {seconds:.0f} s: {told(clients)}", flush=True)
             for mint in row.mints:
                 # One that found no server when it started has said so and ended.
                 if not mint.is_running:
@@ -130,14 +117,14 @@ async def test_kills_at_random_moments_under_load_lose_and_double_nothing(
                 await asyncio.gather(*working)
             for client in clients:
                 assert client.answered
-                for body, answer in client.answered[-10:]:
-                    assert await row.insist(session, "/v1/swap", body) == answer
-            held = [proof for client in clients for proof in client.tokens]
-            assert sum(proof.amount for proof in held) == 8 * CLIENTS
-            points = [secret_point(proof.secret).hex() for proof in held]
-            states = (await row.insist(session, "/v1/checkstate", {"Ys": points}))["states"]
-            assert {state["state"] for state in states} == {"UNSPENT"}
+                for path, body, answer in client.answered:
+                    assert await send(path, body) == answer
+                assert set(await client.states()) <= {"UNSPENT"}
         row.audit()
+        journal = (row.mints[0].state / "fake_lightning.jsonl").read_text().splitlines()
+    paid = [json.loads(line)["hash"] for line in journal]
+    assert len(set(paid)) == len(paid) == told(clients)["melt"], "each payment is sent once"
+    print(f"{KILLS} kills on {engine}: {told(clients)}")
 
 
 async def kill_something(row: MintRow, chance: random.Random, number: int) -> None:
