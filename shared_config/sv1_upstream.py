@@ -62,29 +62,48 @@ class SliceSettings(Settings):
 class UpstreamTimes(Settings):
     """How long we wait for pools, in seconds."""
 
-    setup_s: float = Field(default=10.0, ge=0.5, le=120)
-    """From the dial to the first work."""
-    stall_s: float = Field(default=10.0, ge=0.5, le=600)
-    """A share that has waited for so long has us ask whether the pool lives, and leave it after as long
-    again.
+    connect_s: float = Field(default=10.0, ge=0.1, le=120)
+    setup_s: float = Field(default=15.0, ge=0.5, le=120)
+    """From the connection to the first work."""
+    head_start_s: float = Field(default=3.0, ge=0, le=120)
+    """How much later the next pool is tried while one does not answer."""
+    stall_s: float = Field(default=90.0, ge=0.1, le=3_600)
+    """A pool that says nothing for so long is asked, and left after as long again."""
+    work_s: float = Field(default=600.0, ge=1, le=86_400)
+    """One that gives no new work for so long is left."""
+    answer_s: float = Field(default=60.0, ge=0.1, le=3_600)
+    """A share that a pool has not answered for so long is given up; where there is another pool, one that
+    has answered none meanwhile is left.
     """
-    silence_s: float = Field(default=300.0, ge=10, le=3_600)
-    """A pool that says nothing at all for so long is left."""
+    resume_s: float = Field(default=120.0, ge=0, le=3_600)
+    """How long after a loss the pool is asked to let us go on with the session."""
     failback_s: SecondsOrForever = 120.0
     """How long a better pool has to be back until it is mined at again; None: not while another one lasts."""
+    check_s: float = Field(default=15.0, ge=0.01, le=3_600)
+    """How often it is looked at meanwhile."""
+    farewell_s: float = Field(default=5.0, ge=0, le=60)
+    """How long a pool that is left for a better one may still answer shares."""
 
 
 class UpstreamLimits(Settings):
     """Bounds on what a pool can make grow."""
 
-    line_bytes: int = Field(default=65_536, ge=4_096, le=1 << 20)
+    line_bytes: int = Field(default=65_536, ge=4_096, le=1 << 24)
     """A pool that sends a longer line is left."""
     connections: int = Field(default=64, ge=1, le=10_000)
     """To the pool in use: further ones are opened when the extranonces of those there are are used up."""
+    seats_per_connection: int = Field(default=1_000_000, ge=1, le=1 << 32)
+    """Beyond, a further connection is opened, however many extranonces are left."""
     names: int = Field(default=10_000, ge=1, le=1_000_000)
     """Of miners, that are authorized on one connection."""
     open_submits: int = Field(default=10_000, ge=1, le=1_000_000)
-    """Shares of one connection that wait for their verdict."""
+    """Shares of one connection that wait for their verdict; of more nobody knows what becomes."""
+    jobs: int = Field(default=256, ge=1, le=65_536)
+    """Of one tip that are remembered, so that shares for them can be sent."""
+    notifies_per_s: float = Field(default=2.0, gt=0, le=1_000)
+    """Jobs that are passed on to miners, after eight at once; of more the newest is."""
+    redirects: int = Field(default=3, ge=0, le=100)
+    """In a row that are followed, within the pool's domain only."""
 
 
 class Sv1ProxySettings(Sv1ServerSettings):

@@ -7,7 +7,6 @@ without the miner.
 
 from collections.abc import Container
 from dataclasses import dataclass
-from typing import Final
 
 from protocols.translation.errors import ExtranonceTooSmall, SlicesExhausted
 
@@ -33,26 +32,6 @@ class Layout:
                 f"upstream grants {granted} bytes of extranonce, {self.needed} are needed"
             )
         return bytes(granted - self.needed)
-
-
-LAYOUTS: Final = (Layout(8), Layout(4), Layout(4, 2), Layout(2, 2), Layout(2, 1))
-"""For miners, the most roomy first: firmware rolls 2, 4 or 8 bytes without tripping."""
-
-
-def layout_of(granted: int, *, is_proxy: bool = False) -> Layout:
-    """What a miner gets of an extranonce2 of so many bytes; raises ExtranonceTooSmall for fewer than three.
-
-    A further proxy of ours gets all but a small slice, to be split once more.
-    """
-    if is_proxy:
-        slice_size = 2 if granted >= 6 else 1
-        if granted < slice_size + 2:
-            raise ExtranonceTooSmall(f"upstream grants {granted} bytes of extranonce, 3 are needed")
-        return Layout(granted - slice_size, slice_size)
-    for layout in LAYOUTS:
-        if layout.needed <= granted:
-            return layout
-    raise ExtranonceTooSmall(f"upstream grants {granted} bytes of extranonce, 3 are needed")
 
 
 class Slices:

@@ -28,11 +28,16 @@ class Seats:
         self._held: dict[int, set[int]] = {}
         self._within: dict[tuple[int, int], Counter[int]] = {}
         self._cooling: list[tuple[int, int]] = []
-        self._count = 0
+        self._layouts: Counter[Layout] = Counter()
 
     def __len__(self) -> int:
         """Those that are taken, without those that only cool down."""
-        return self._count
+        return self._layouts.total()
+
+    @property
+    def needed(self) -> int:
+        """The bytes that an upstream must grant for all who are here, 0 for nobody."""
+        return max((layout.needed for layout in self._layouts), default=0)
 
     def take(self, layout: Layout) -> bytes:
         """A slice for a miner; raises SlicesExhausted."""
@@ -46,7 +51,7 @@ class Seats:
             if not step:
                 self._next[size, level] = (value + 1) % space
                 self._hold(value, level)
-                self._count += 1
+                self._layouts[layout] += 1
                 return value.to_bytes(size, "big")
             value, left = (value + step) % space, left - step
         raise SlicesExhausted(f"no extranonce1 of {size} bytes is free")
@@ -54,7 +59,9 @@ class Seats:
     def give_back(self, layout: Layout, extranonce1: bytes) -> None:
         """The miner is gone; its part is free when the tip has changed."""
         self._cooling.append((int.from_bytes(extranonce1, "big"), layout.extranonce2_size))
-        self._count -= 1
+        self._layouts[layout] -= 1
+        if not self._layouts[layout]:
+            del self._layouts[layout]
 
     def new_tip(self) -> None:
         """No work done so far counts any more."""

@@ -5,12 +5,14 @@ import contextlib
 import errno
 import os
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from roles.runtime.errors import ConnectFailed
 from roles.runtime.keep_alive import keep_alive
 from roles.runtime.peer_stream import PeerStream, StreamOwner
+from roles.runtime.tls_client import TlsClient, tls_reason
 from shared_config.address import Address
 
 CONNECT_S = 10.0
@@ -40,8 +42,10 @@ class _Opening:
             self.settled.set_result(None)
 
 
-async def dial(address: Address, make: Callable[[StreamOwner], S], timeout: float) -> S:
-    """Connect within `timeout` seconds and return the stream once it is open.
+async def dial(
+    address: Address, make: Callable[[StreamOwner], S], timeout: float, tls: TlsClient | None = None
+) -> S:
+    """Connect within `timeout` seconds, by TLS if that is given, and return the stream once it is open.
 
     Raises ConnectFailed, whose code is ``unreachable``, ``timeout`` or why the stream ended.
     """
@@ -50,20 +54,35 @@ async def dial(address: Address, make: Callable[[StreamOwner], S], timeout: floa
     try:
         async with asyncio.timeout(timeout):
             sock = await reach(address)
-            await asyncio.get_running_loop().create_connection(lambda: stream, sock=sock)
+            await _hand_over(sock, stream, tls)
             await opening.settled
     except TimeoutError:
         stream.abort("no answer in time", code="timeout")
         raise ConnectFailed(f"{address} does not answer within {timeout:g} s", code="timeout") from None
+    except ssl.SSLError as error:
+        text = f"TLS with {address} failed: {tls_reason(error)}"
+        raise ConnectFailed(text, code="tls-failed") from error
     except OSError as error:
         raise ConnectFailed(f"cannot reach {address}: {_reason(error)}", code="unreachable") from error
     except asyncio.CancelledError:
         stream.abort("no longer wanted", code="closed")
         raise
-    if not opening.is_open:
+    if tls is not None and opening.is_open and not tls.is_satisfied(stream.peer_certificate):
+        stream.abort("another certificate than it should have", code="wrong-certificate")
+    if not opening.is_open or stream.reason:
         code, text = stream.reason or ("lost", "the peer closed the connection")
         raise ConnectFailed(f"no connection with {address}: {text}", code=code)
     return stream
+
+
+async def _hand_over(sock: socket.socket, stream: PeerStream[Any], tls: TlsClient | None) -> None:
+    loop = asyncio.get_running_loop()
+    if tls is None:
+        await loop.create_connection(lambda: stream, sock=sock)
+    else:
+        await loop.create_connection(
+            lambda: stream, sock=sock, ssl=tls.context, server_hostname=tls.server_name
+        )
 
 
 def _reason(error: OSError) -> str:

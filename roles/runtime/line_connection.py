@@ -27,6 +27,7 @@ from roles.runtime.errors import ConnectionLost, TlsFailed
 from roles.runtime.listen import listen
 from roles.runtime.peer_server import PeerServer, ServerLimits, ServerMetrics
 from roles.runtime.peer_stream import PeerStream, StreamLimits, StreamOwner
+from roles.runtime.tls_client import TlsClient
 from roles.runtime.tls_identity import TlsIdentity
 from roles.runtime.tls_layer import CLIENT_HELLO, TlsLayer
 from shared_config.address import Address
@@ -220,10 +221,14 @@ async def connect(
     timeout: float = CONNECT_S,
     line_limit: int = UPSTREAM_LIMIT,
     limits: StreamLimits | None = None,
+    tls: TlsClient | None = None,
 ) -> LineConnection:
-    """Connect within `timeout` seconds; raises ConnectFailed with code ``unreachable`` or ``timeout``."""
+    """Connect within `timeout` seconds, by TLS if that is given.
+
+    Raises ConnectFailed with code ``unreachable``, ``timeout``, ``tls-failed`` or ``wrong-certificate``.
+    """
     bounds = limits or StreamLimits()
-    return await dial(address, lambda owner: LineConnection(owner, bounds, line_limit), timeout)
+    return await dial(address, lambda owner: LineConnection(owner, bounds, line_limit), timeout, tls)
 
 
 def serve(

@@ -96,6 +96,12 @@ class PeerStream(asyncio.Protocol, Generic[T]):
 
     # What a consumer uses
 
+    @property
+    def peer_certificate(self) -> bytes | None:
+        """What the peer has shown by TLS, in DER, where we have dialled it that way."""
+        layer = self._transport.get_extra_info("ssl_object") if self._transport else None
+        return layer.getpeercert(binary_form=True) if layer else None
+
     async def receive(self) -> T:
         """Return the next item."""
         item, cost = (self._queue or await self._wait_for_items()).popleft()

@@ -2,13 +2,23 @@
 
 ::
 
-    StratumError ├── ChannelNotOpen      a share for an upstream channel that is not open at the moment ├──
-    SubmissionsFull     a channel has as many unanswered shares as it may have ├── ChannelsFull        the
-    upstream connection has as many channels as it may have └── UpstreamUnusable    the upstream is
-    reachable, but not to be mined on as configured; reported, then retried
+    StratumError
+    ├── ChannelNotOpen      a share for an upstream channel that is not open at the moment
+    ├── SubmissionsFull     a channel has as many unanswered shares as it may have
+    ├── ChannelsFull        the upstream connection has as many channels as it may have
+    ├── NamesFull           an SV1 pool was told of as many workers as it may be on one connection
+    └── UpstreamUnusable    the upstream is reachable, but not to be mined on as configured; reported, then
+                            retried
 """
 
-__all__ = ["ChannelNotOpen", "ChannelsFull", "StratumError", "SubmissionsFull", "UpstreamUnusable"]
+__all__ = [
+    "ChannelNotOpen",
+    "ChannelsFull",
+    "NamesFull",
+    "StratumError",
+    "SubmissionsFull",
+    "UpstreamUnusable",
+]
 
 
 class StratumError(Exception):
@@ -25,6 +35,10 @@ class SubmissionsFull(StratumError):
 
 class ChannelsFull(StratumError):
     """No further channel on this connection."""
+
+
+class NamesFull(StratumError):
+    """No further worker on this connection with an SV1 pool."""
 
 
 class UpstreamUnusable(StratumError):

@@ -32,7 +32,7 @@ from roles.stratum.client_metrics import ClientMetrics
 from roles.stratum.connection import FrameConnection, Plain
 from roles.stratum.errors import UpstreamUnusable
 from roles.stratum.keepsake import Tie
-from roles.stratum.pulse import NOBODY, Habits, Pulse
+from roles.stratum.pulse import NOBODY, QUESTION, Habits, Pulse
 from roles.stratum.upstream_channel import OpenSuccess, OpenTerms, UpstreamChannel
 
 __all__ = ["MiningSession", "SessionTiming"]
@@ -431,8 +431,8 @@ class MiningSession:
         elif is_idle and has_others:
             self._fail("the upstream gives no work")
         else:
-            if self._open and NOBODY not in self._open and (question := self._pulse.question(now)):
-                self.transmit(encode(question))
+            if self._open and NOBODY not in self._open and self._pulse.asks(now):
+                self.transmit(encode(QUESTION))
             for channel in busy:
                 if expired := channel.submissions.expire(now - timing.verdict):
                     self._metrics.mismatches.inc()

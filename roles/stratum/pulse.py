@@ -1,17 +1,22 @@
 """Whether an upstream that says nothing still lives.
 
 SV2 has no ping. But a server owes an error to an update of a channel that there is not: that is asked when
-nothing has been heard for a while. Who has answered once, and then says nothing at all, is gone. Who never
-answers is not asked again, because some hang up on what they do not expect.
+nothing has been heard for a while; an SV1 pool is asked to let our name in once more. Who has answered once,
+and then says nothing at all, is gone. Who never answers is not asked again, because some hang up on what they
+do not expect.
 """
+
+from typing import Final
 
 from protocols.bitcoin.target import MAX_TARGET
 from protocols.sv2.mining import UpdateChannel
 
-__all__ = ["NOBODY", "Habits", "Pulse"]
+__all__ = ["NOBODY", "QUESTION", "Habits", "Pulse"]
 
 NOBODY = 0xFFFFFFFF
 """The channel that is asked about."""
+QUESTION: Final = UpdateChannel(NOBODY, 0.0, MAX_TARGET)
+"""What an SV2 server is asked."""
 
 
 class Habits:
@@ -45,13 +50,13 @@ class Pulse:
         """How long nothing has come."""
         return now - self._heard
 
-    def question(self, now: float) -> UpdateChannel | None:
-        """What to ask now: once to learn whether it answers, from then on when nothing has been heard."""
+    def asks(self, now: float) -> bool:
+        """Whether to ask now: once to learn whether it answers, from then on when nothing has been heard."""
         answers = self._habits.answers
         if self._is_asked or answers is False or (answers and now - self._heard < self._stall):
-            return None
+            return False
         self._is_asked, self._asked = True, now
-        return UpdateChannel(NOBODY, 0.0, MAX_TARGET)
+        return True
 
     def answered(self) -> None:
         """The answer has come."""

@@ -48,8 +48,8 @@ class TrunkLines(Protocol):
     def __iter__(self) -> Iterator[Trunk]:
         """Those that there are, the first one first."""
 
-    def more(self) -> None:
-        """All seats are taken: open a further one, if that may be, unless one is being opened."""
+    def more(self) -> Trunk | None:
+        """A further one, if that may be, because all seats are taken; it need not be connected yet."""
 
 
 class Relay(Reception[G], Generic[G]):
@@ -135,12 +135,13 @@ class Relay(Reception[G], Generic[G]):
     # What miners ask
 
     def seat(self, guest: Guest) -> Seat:
-        """A seat on the first trunk that has one; raises Rejection where there is none."""
+        """A seat on the first trunk that has one, connected ones first; raises Rejection without any."""
         rolled = guest.session.handshake.firmware.extranonce2_size
         is_proxy = guest.agent.startswith(PROXY_AGENT)
         reason = "No upstream"
-        for trunk in self._trunks:
-            if not trunk.is_connected or trunk.granted is None:
+        layout = UNSEATED
+        for trunk in sorted(self._trunks, key=lambda each: not each.is_connected):
+            if trunk.granted is None:
                 continue
             try:
                 layout = self.slicing.layout(trunk.granted.extranonce2_size, rolled=rolled, is_proxy=is_proxy)
@@ -149,9 +150,10 @@ class Relay(Reception[G], Generic[G]):
                 reason = "Upstream's extranonce is too small"
             except SlicesExhausted:
                 reason = "No extranonce is free, come again"
+        further = self._trunks.more() if reason.startswith("No extranonce") else None
+        if further is not None:
+            return Seat(further, layout, further.seat(layout))
         self.unseated += 1
-        if reason.startswith("No extranonce"):
-            self._trunks.more()
         raise Rejection(ErrorCode.OTHER, reason)
 
     def seated(self, guest: Guest, seat: Seat) -> None:

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.translation.errors import ExtranonceTooSmall, SlicesExhausted
-from protocols.translation.extranonce import Layout, Slices, layout_of
+from protocols.translation.extranonce import Layout, Slices
 
 
 @pytest.mark.parametrize(("size", "granted", "padding"), [(8, 12, 0), (8, 16, 4), (4, 8, 0), (2, 32, 26)])
@@ -41,31 +41,3 @@ def test_live_slices_are_always_different(steps: list[bool | int], start: int) -
         else:
             slices.give_back(live.pop(int(step) % len(live)))
         assert len(set(live)) == len(live) == len(slices)
-
-
-@pytest.mark.parametrize(
-    ("granted", "miners", "proxys"),
-    [
-        (20, (4, 8), (2, 18)),
-        (12, (4, 8), (2, 10)),
-        (11, (4, 4), (2, 9)),
-        (8, (4, 4), (2, 6)),
-        (7, (2, 4), (2, 5)),
-        (6, (2, 4), (2, 4)),
-        (5, (2, 2), (1, 4)),
-        (4, (2, 2), (1, 3)),
-        (3, (1, 2), (1, 2)),
-    ],
-)
-def test_what_an_upstream_grants_is_split_so_that_firmware_can_roll_its_part(
-    granted: int, miners: tuple[int, int], proxys: tuple[int, int]
-) -> None:
-    mine, its = layout_of(granted), layout_of(granted, is_proxy=True)
-    assert (mine.slice_size, mine.extranonce2_size) == miners
-    assert (its.slice_size, its.extranonce2_size) == proxys
-
-
-@pytest.mark.parametrize("is_proxy", [False, True])
-def test_two_bytes_cannot_be_split(is_proxy: bool) -> None:
-    with pytest.raises(ExtranonceTooSmall, match="2 bytes"):
-        layout_of(2, is_proxy=is_proxy)

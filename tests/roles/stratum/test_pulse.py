@@ -37,13 +37,13 @@ async def mined_at(upstream: Upstream, *messages: Message) -> Upstream:
 def test_who_answers_is_asked_again_only_after_a_silence_and_is_gone_after_another() -> None:
     habits = Habits()
     pulse = Pulse(habits, 3.0, 100.0)
-    assert pulse.question(100.0) == UpdateChannel(NOBODY, 0.0, (1 << 256) - 1)
-    assert pulse.question(110.0) is None
+    assert pulse.asks(100.0)
+    assert not pulse.asks(110.0)
     assert not pulse.is_gone(110.0)
     pulse.heard(110.0)
     pulse.answered()
-    assert pulse.question(112.9) is None
-    assert pulse.question(113.0) is not None
+    assert not pulse.asks(112.9)
+    assert pulse.asks(113.0)
     assert not pulse.is_gone(115.9)
     assert pulse.is_gone(116.0)
     pulse.heard(116.0)
@@ -58,10 +58,10 @@ def test_who_was_left_with_the_first_question_open_is_asked_no_more() -> None:
     pulse.end()
     first = habits.answers
     assert first is None
-    assert pulse.question(100.0) is not None
+    assert pulse.asks(100.0)
     pulse.end()
     assert habits.answers is False
-    assert Pulse(habits, 3.0, 200.0).question(300.0) is None
+    assert not Pulse(habits, 3.0, 200.0).asks(300.0)
 
 
 async def test_an_upstream_that_answers_questions_and_then_says_nothing_is_left(

@@ -174,5 +174,6 @@ class FakeTrunks:
     def __iter__(self) -> Iterator[Trunk]:
         return iter(self.trunks)
 
-    def more(self) -> None:
+    def more(self) -> Trunk | None:
         self.wanted += 1
+        return None
