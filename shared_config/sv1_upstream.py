@@ -4,12 +4,20 @@ import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from shared_config.settings import Finding, Settings
 from shared_config.sv1_server import Sv1ServerSettings
 from shared_config.values import FilePath, PeerAddress, SecondsOrForever
 
+_SCHEMES = {
+    "stratum+tcp": False,
+    "tcp": False,
+    "stratum+ssl": True,
+    "stratum+tls": True,
+    "ssl": True,
+    "tls": True,
+}
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
@@ -17,6 +25,7 @@ class Sv1PoolSettings(Settings):
     """An SV1 pool."""
 
     address: PeerAddress
+    """Host and port; as a URL, `stratum+ssl://` says that TLS is spoken there, `stratum+tcp://` that not."""
     name: str = Field(default="", max_length=64)
     """For people and metrics; the address if it is empty."""
     user: str | None = Field(default=None, min_length=1, max_length=255)
@@ -29,6 +38,25 @@ class Sv1PoolSettings(Settings):
     """Who may vouch for the certificate instead of those whom the system trusts; PEM."""
     tls_fingerprint: str | None = None
     """SHA-256 of the one certificate that is accepted, 64 hex digits, whoever vouches for it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_url(cls, table: Any) -> Any:
+        """Take a URL apart, as pools write theirs."""
+        text = table.get("address") if isinstance(table, dict) else None
+        if not isinstance(text, str) or "://" not in text:
+            return table
+        scheme, _, address = text.partition("://")
+        tls = _SCHEMES.get(scheme.lower())
+        if tls is None:
+            raise ValueError(
+                "the address must be host:port, stratum+tcp://host:port or stratum+ssl://host:port"
+            )
+        if "@" in address:
+            raise ValueError("the address must not have a user; write user and password")
+        if table.get("tls", tls) is not tls:
+            raise ValueError(f"the address says {scheme}://, and tls something else")
+        return {**table, "address": address.rstrip("/"), "tls": tls}
 
     @property
     def label(self) -> str:
