@@ -27,6 +27,8 @@ class Sv1ProxyMinerSettings(Sv1ProxySettings):
     """Of a miner from which the pool asks for fewer: it is told an easier difficulty, never a harder one, and
     what is good for that alone is answered here and earns nothing. With 0 it is told the pool's.
     """
+    news_s: float = Field(default=2.0, ge=0.1, le=3_600)
+    """How long after a share the mint is asked what the miner has earned: no SV1 pool tells of it."""
     wallet: WalletSettings = WalletSettings()
     wallet_api: WalletApiSettings = WalletApiSettings()
 

@@ -48,6 +48,9 @@ class Landlord(lodger.Landlord, Protocol):
     def leave(self, seat: Seat) -> None:
         """The seat is nobody's any more."""
 
+    def outgrown(self) -> None:
+        """A pool's extranonce is too small for what a miner rolls, which is let go."""
+
 
 class Guest(Lodger):
     """Owner of a session; its seat outlives the socket for a while.
@@ -141,6 +144,7 @@ class Guest(Lodger):
         try:
             work = self._work_of(job)
         except ExtranonceTooSmall as error:
+            self._house.outgrown()
             self._dismiss(str(error), code="extranonce-too-small")
             return
         # Work of an earlier connection is worth nothing to the pool.

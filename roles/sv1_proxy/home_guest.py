@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +30,21 @@ __all__ = ["Home", "HomeGuest"]
 _log = logging.getLogger(__name__)
 
 
+@dataclass(slots=True, eq=False)
+class Enlistment:
+    """One name at one pool, and the miners that have it there; `verdict` is the pool's last word on it."""
+
+    name: Name
+    guests: dict["HomeGuest", None] = field(default_factory=dict)
+    verdict: tuple[Rejection | None] | None = None
+
+    def told(self, refusal: Rejection | None) -> None:
+        """The pool's word, the first time or again."""
+        self.verdict = (refusal,)
+        for guest in tuple(self.guests):
+            guest.told(refusal)
+
+
 @dataclass(slots=True)
 class Home:
     """What the miners of one instance have in common: keys, names at pools, and who looks for tokens."""
@@ -38,21 +52,43 @@ class Home:
     keys: KeyDesk
     accounts: Accounts
     gleaning: Gleaning
-    names: Counter[tuple[Trunk, str]] = field(default_factory=Counter)
-    """How many miners have a name on a trunk."""
     refused_names: int = 0
-    """Times that a pool did not let in a name."""
+    """Times that a pool did not let a miner in."""
+    _names: dict[tuple[Trunk, str, str], Enlistment] = field(default_factory=dict)
 
-    def enlist(self, trunk: Trunk, name: Name) -> None:
-        """A miner has a name on a trunk."""
-        self.names[trunk, name.user] += 1
+    def enlist(self, guest: "HomeGuest", trunk: Trunk, name: Name) -> None:
+        """Have the pool let a miner in; it is told, at once where the pool's word is known."""
+        place = (trunk, trunk.pool, name.user)
+        known = self._names.get(place)
+        if known is not None:
+            known.guests[guest] = None
+            if known.verdict is not None:
+                guest.told(*known.verdict)
+            return
+        made = self._names[place] = Enlistment(name, {guest: None})
+        try:
+            trunk.authorize(name.user, name.password, made.told)
+        except StratumError as error:
+            made.told(Rejection(ErrorCode.UNAUTHORIZED, str(error)))
 
-    def strike_off(self, trunk: Trunk, user: str) -> None:
-        """A miner has it no more."""
-        self.names[trunk, user] -= 1
-        if not self.names[trunk, user]:
-            del self.names[trunk, user]
-            trunk.forget(user)
+    def hand_on(self, former: "HomeGuest", guest: "HomeGuest", trunk: Trunk, pool: str, name: Name) -> None:
+        """The same miner on another socket."""
+        known = self._names.get((trunk, pool, name.user))
+        if known is not None:
+            known.guests.pop(former, None)
+            known.guests[guest] = None
+
+    def strike_off(self, guest: "HomeGuest", trunk: Trunk, pool: str, name: Name) -> None:
+        """A miner does not have a name at a pool any more."""
+        place = (trunk, pool, name.user)
+        known = self._names.get(place)
+        if known is None:
+            return
+        known.guests.pop(guest, None)
+        if not known.guests:
+            del self._names[place]
+            if trunk.pool == pool:
+                trunk.forget(name.user)
 
 
 class HomeGuest(Guest):
@@ -125,15 +161,11 @@ class HomeGuest(Guest):
         assert identity is not None
         self._strike_off()
         self.owner, self._pool = owner, trunk.pool
-        name = self._name = self._home.accounts.name(trunk.pool, identity, owner.key)
-        self._home.enlist(trunk, name)
-        try:
-            trunk.authorize(name.user, name.password, self._told)
-        except StratumError as error:
-            self._told(Rejection(ErrorCode.UNAUTHORIZED, str(error)))
+        self._name = self._home.accounts.name(trunk.pool, identity, owner.key)
+        self._home.enlist(self, trunk, self._name)
 
-    def _told(self, refusal: Rejection | None) -> None:
-        """The pool's word, the first time or again."""
+    def told(self, refusal: Rejection | None) -> None:
+        """The pool's word on this miner's name, the first time or again."""
         if refusal is None:
             self._let_in()
             return
@@ -147,12 +179,14 @@ class HomeGuest(Guest):
     def _strike_off(self) -> None:
         name, self._name = self._name, None
         if name is not None and self.trunk is not None:
-            self._home.strike_off(self.trunk, name.user)
+            self._home.strike_off(self, self.trunk, self._pool, name)
 
     def _move_in(self, former: Any) -> None:
         super()._move_in(former)
         self.owner, self._name, self._pool = former.owner, former._name, former._pool
         former.owner = former._name = None
+        if self.trunk is not None and self._name is not None:
+            self._home.hand_on(former, self, self.trunk, self._pool, self._name)
 
     def _move_out(self) -> None:
         self._strike_off()

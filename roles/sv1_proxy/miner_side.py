@@ -1,17 +1,55 @@
-"""The miner-side instance put together."""
+"""The miner-side instance put together: SV1 miners at an SV1 pool, and the wallet that holds their ehash."""
 
-from roles.runtime.ban_list import examine_bans
+import logging
+from contextlib import AsyncExitStack
+from functools import partial
+
 from roles.runtime.daemon import Daemon, DaemonSpec
-from roles.runtime.errors import OperatorError
+from roles.runtime.store_watch import watch_store
+from roles.stratum.miner_identity import MinerIdentity
+from roles.stratum.miner_ports import examine_ports
+from roles.sv1_proxy.accounts import Accounts, Name
+from roles.sv1_proxy.home_guest import Home, HomeGuest
+from roles.sv1_proxy.instance import Side, assemble
+from roles.wallet.gleaning import Gleaning
+from roles.wallet.household import keep_wallet
+from roles.wallet.key_desk import KeyDesk
 from shared_config.miner_side import MinerSide
 from shared_config.roster import directory
 from shared_config.sv1_proxy_miner import Sv1ProxyMinerSettings
+from shared_config.sv1_upstream import Sv1PoolSettings
+
+_log = logging.getLogger(__name__)
 
 
 async def service(daemon: Daemon[Sv1ProxyMinerSettings, MinerSide]) -> None:
-    """Serve until the daemon stops."""
-    del daemon
-    raise OperatorError("the miner-side instance is not there yet", hint="only --check works")
+    """Serve until the daemon stops; raises OperatorError for what a person can mend."""
+    config = daemon.config
+    async with AsyncExitStack() as stack:
+        wallet = await keep_wallet(daemon, config, daemon.shared.mint.url, stack)
+        accounts = Accounts(config.pools, config.default_identity)
+        keys = KeyDesk(wallet, config.default_identity)
+        home = Home(keys, accounts, Gleaning(wallet, config.news_s))
+        nobody = MinerIdentity(config.default_identity, None, key_in_user=False, floor=None)
+        owner = await keys.owner(nobody.user, None)
+
+        def name_at(pool: Sv1PoolSettings) -> Name:
+            return accounts.name(pool.label, nobody, owner.key)
+
+        instance = assemble(
+            daemon,
+            Side(
+                make=partial(HomeGuest, home),
+                name_at=name_at,
+                gives_ehash=accounts.gives_ehash,
+                hold_s=lambda _, shared: shared.hold_s,
+                own_shares_per_minute=lambda config: config.shown_shares_per_minute,
+                settings=("shared.hold_s", "shown_shares_per_minute"),
+            ),
+        )
+        instance.pages.serve(daemon.api)
+        watching = watch_store(wallet.kit.database, daemon.readiness)
+        await instance.run(daemon, wallet.run(), home.gleaning.run(), watching)
 
 
-SPEC = DaemonSpec(directory("sv1_proxy_miner"), Sv1ProxyMinerSettings, MinerSide, service, examine_bans)
+SPEC = DaemonSpec(directory("sv1_proxy_miner"), Sv1ProxyMinerSettings, MinerSide, service, examine_ports)

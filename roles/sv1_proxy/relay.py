@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final, Generic, Protocol, TypeVar
 
 from protocols.sv1.errors import ErrorCode, Rejection
@@ -33,9 +33,21 @@ _log = logging.getLogger(__name__)
 
 G = TypeVar("G", bound=Guest)
 
-Make = Callable[[Subscription, Layout, LodgingTerms, Landlord, str | None], G]
-"""Makes the miner of an instance: what it is granted, its layout, its terms, who knows it, its port's class.
-"""
+G_co = TypeVar("G_co", bound=Guest, covariant=True)
+
+
+class Make(Protocol[G_co]):
+    """Makes a miner of an instance."""
+
+    def __call__(
+        self,
+        granted: Subscription,
+        layout: Layout,
+        terms: LodgingTerms,
+        landlord: Landlord,
+        *,
+        port_class: str | None = None,
+    ) -> G_co: ...
 
 
 class TrunkLines(Protocol):
@@ -49,7 +61,7 @@ class TrunkLines(Protocol):
         """Those that there are, the first one first."""
 
     def more(self) -> Trunk | None:
-        """A further one, if that may be, because all seats are taken; it need not be connected yet."""
+        """A further one, which need not be connected yet; None where no more may be."""
 
 
 class Relay(Reception[G], Generic[G]):
@@ -61,7 +73,6 @@ class Relay(Reception[G], Generic[G]):
 
     def __init__(
         self,
-        trunks: TrunkLines,
         make: Make[G],
         *,
         slicing: Slicing,
@@ -83,7 +94,10 @@ class Relay(Reception[G], Generic[G]):
         self.slicing = slicing
         self.unseated = 0
         """Miners that were refused because the pool's extranonce has no room for them."""
-        self._trunks = trunks
+        self.let_go = 0
+        """Miners that another pool's extranonce was too small for."""
+        self.trunks: TrunkLines
+        """Set before the first connection: they tell the relay what they hear."""
         self._make = make
         self._loop = asyncio.get_running_loop()
         self._guests: dict[Trunk, dict[Guest, None]] = {}
@@ -94,12 +108,14 @@ class Relay(Reception[G], Generic[G]):
 
         Raises ConnectionLost.
         """
-        if not self._trunks.is_connected:
+        if not self.trunks.is_connected:
             self.turned_away += 1
             connection.close("no upstream", code="no-upstream")
             return
         granted = Subscription(b"", UNSEATED.extranonce2_size, secrets.token_hex(SESSION_ID_BYTES))
-        await self._receive(connection, self._make(granted, UNSEATED, self._terms, self, port_class))
+        await self._receive(
+            connection, self._make(granted, UNSEATED, self._terms, self, port_class=port_class)
+        )
 
     def on(self, trunk: Trunk) -> tuple[Guest, ...]:
         """Who sits on a trunk, those included whose socket is gone."""
@@ -135,26 +151,31 @@ class Relay(Reception[G], Generic[G]):
     # What miners ask
 
     def seat(self, guest: Guest) -> Seat:
-        """A seat on the first trunk that has one, connected ones first; raises Rejection without any."""
+        """A seat on the first trunk that has one, else on a further one; raises Rejection where there is
+        none.
+        """
         rolled = guest.session.handshake.firmware.extranonce2_size
         is_proxy = guest.agent.startswith(PROXY_AGENT)
-        reason = "No upstream"
-        layout = UNSEATED
-        for trunk in sorted(self._trunks, key=lambda each: not each.is_connected):
-            if trunk.granted is None:
-                continue
-            try:
-                layout = self.slicing.layout(trunk.granted.extranonce2_size, rolled=rolled, is_proxy=is_proxy)
-                return Seat(trunk, layout, trunk.seat(layout))
-            except ExtranonceTooSmall:
-                reason = "Upstream's extranonce is too small"
-            except SlicesExhausted:
-                reason = "No extranonce is free, come again"
-        further = self._trunks.more() if reason.startswith("No extranonce") else None
-        if further is not None:
-            return Seat(further, layout, further.seat(layout))
+        try:
+            for trunk in sorted(self.trunks, key=lambda each: not each.is_connected):
+                try:
+                    return self._seat_on(trunk, rolled, is_proxy=is_proxy)
+                except SlicesExhausted:
+                    continue
+            further = self.trunks.more()
+            if further is not None:
+                return self._seat_on(further, rolled, is_proxy=is_proxy)
+            reason = "No extranonce is free, come again"
+        except ExtranonceTooSmall:
+            reason = "Upstream's extranonce is too small"
         self.unseated += 1
         raise Rejection(ErrorCode.OTHER, reason)
+
+    def _seat_on(self, trunk: Trunk, rolled: int | None, *, is_proxy: bool) -> Seat:
+        if trunk.granted is None:
+            raise SlicesExhausted("nothing is granted yet")
+        layout = self.slicing.layout(trunk.granted.extranonce2_size, rolled=rolled, is_proxy=is_proxy)
+        return Seat(trunk, layout, trunk.seat(layout))
 
     def seated(self, guest: Guest, seat: Seat) -> None:
         """The seat is this miner's from now on, whoever's it was."""
@@ -171,3 +192,7 @@ class Relay(Reception[G], Generic[G]):
         if guest is not None:
             self._guests[seat.trunk].pop(guest, None)
         seat.trunk.give_back(seat.layout, seat.extranonce1)
+
+    def outgrown(self) -> None:
+        """A pool's extranonce is too small for what a miner rolls, which is let go."""
+        self.let_go += 1

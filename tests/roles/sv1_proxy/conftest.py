@@ -51,14 +51,12 @@ class House:
         hold_s = limits.pop("hold_s", 60.0)
         slicing = limits.pop("slicing", Slicing())
         self.relay: Relay[PlainGuest] = Relay(
-            self.trunks,
-            lambda granted, layout, terms, house, port: PlainGuest(
-                granted, layout, terms, house, port_class=port
-            ),
+            PlainGuest,
             slicing=slicing,
             terms=LodgingTerms(0.0000002, limits.pop("open_s", 2.0), hold_s),
             limits=SessionLimits(**{"verdict_s": 2.0, **limits}),
         )
+        self.relay.trunks = self.trunks
         for trunk in self.trunks.trunks:
             trunk.listener = self.relay
         self.server = serve(
