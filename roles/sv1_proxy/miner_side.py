@@ -26,7 +26,8 @@ async def service(daemon: Daemon[Sv1ProxyMinerSettings, MinerSide]) -> None:
     """Serve until the daemon stops; raises OperatorError for what a person can mend."""
     config = daemon.config
     async with AsyncExitStack() as stack:
-        wallet = await keep_wallet(daemon, config, daemon.shared.mint.url, stack)
+        earns = any(not pool.user for pool in config.pools)
+        wallet = await keep_wallet(daemon, config, daemon.shared.mint.url, stack, is_needed=earns)
         accounts = Accounts(config.pools, config.default_identity)
         keys = KeyDesk(wallet, config.default_identity)
         home = Home(keys, accounts, Gleaning(wallet, config.news_s))

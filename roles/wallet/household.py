@@ -40,13 +40,15 @@ class Householder(Protocol):
 
 
 async def keep_wallet(
-    daemon: Daemon[Any, Any], wanted: Householder, url: str, stack: AsyncExitStack
+    daemon: Daemon[Any, Any], wanted: Householder, url: str, stack: AsyncExitStack, *, is_needed: bool = True
 ) -> Wallet:
     """The daemon's wallet at the mint of `url`, with its socket and its HTTP address; the caller runs it.
 
+    Where it is not needed, nobody is kept from mining because the mint does not answer.
+
     Raises OperatorError. Everything is closed with `stack`.
     """
-    wallet = await _open(daemon, wanted, url, stack)
+    wallet = await _open(daemon, wanted, url, stack, is_needed=is_needed)
     window = Window(daemon.state, Desk(wallet))
     await window.start()
     stack.push_async_callback(window.close)
@@ -58,7 +60,9 @@ async def keep_wallet(
     return wallet
 
 
-async def _open(daemon: Daemon[Any, Any], wanted: Householder, url: str, stack: AsyncExitStack) -> Wallet:
+async def _open(
+    daemon: Daemon[Any, Any], wanted: Householder, url: str, stack: AsyncExitStack, *, is_needed: bool
+) -> Wallet:
     file = SecretFile(daemon.state / SEED_FILE, store=daemon.state / STORE_NAME)
     words = file.load_or_create(lambda: words_from_entropy(secrets.token_bytes(ENTROPY_SIZE)))
     try:
@@ -69,9 +73,12 @@ async def _open(daemon: Daemon[Any, Any], wanted: Householder, url: str, stack: 
         ) from error
     database = await stack.enter_async_context(open_store(daemon.state, daemon.metrics))
     session = await stack.enter_async_context(open_session())
-    daemon.readiness.declare(MINT)
+    if is_needed:
+        daemon.readiness.declare(MINT)
 
     def watch_mint(failure: str | None) -> None:
+        if not is_needed:
+            return
         if failure is None:
             daemon.readiness.met(MINT)
         else:
