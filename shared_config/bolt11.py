@@ -62,6 +62,8 @@ class Bolt11Settings(Settings):
     """How long the Lightning node may take to answer."""
     pay_s: float = Field(default=60.0, ge=0.1, le=3_600)
     """How long it may take to pay, before the payment counts as pending and is asked about."""
+    watch_s: float = Field(default=5.0, ge=0.05, le=300)
+    """How often the Lightning node is asked whether it is there."""
     respond_s: float = Field(default=10.0, ge=0, le=300)
     """How long a wallet's request to melt waits for its payment before it is told that it is pending."""
     fake: FakeLightning = FakeLightning()

@@ -67,7 +67,7 @@ async def service(daemon: MintDaemon) -> None:
                 mint.tell_listeners(),
             ]
             if mint.lightning is not None:
-                parts.append(mint.lightning.run())
+                parts.append(mint.lightning.run(daemon.readiness))
             running = [tasks.create_task(each) for each in parts]
             daemon.readiness.met("issuance")
             where = await http.start(daemon.config.http_address, "http_address")

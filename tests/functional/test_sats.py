@@ -130,6 +130,7 @@ async def mint(site: Site) -> Daemon:
         "bolt11__fake__pays_after_s": "2",
         "bolt11__call_s": "0.5",
         "bolt11__pay_s": "0.5",
+        "bolt11__watch_s": "0.05",
     }
     daemon = development.daemon("mint", **settings)
     await development.start()
@@ -183,6 +184,35 @@ async def test_invoices_that_were_paid_while_the_mint_was_away_are_counted_when_
     async with asyncio.timeout(10):
         while (await wallet.get(f"/v1/mint/quote/bolt11/{quote['quote']}"))["state"] != "PAID":
             await asyncio.sleep(0.02)
+
+
+async def test_while_the_lightning_node_is_away_the_mint_says_so_and_goes_on_with_all_else(
+    wallet: Wallet, mint: Daemon
+) -> None:
+    ask, pay = "/v1/mint/quote/bolt11", "/v1/melt/quote/bolt11"
+    quote = await wallet.post(pay, {"unit": "sat", "request": invoice_of_others(10_000)})
+    own = await wallet.post(ask, {"amount": 10, "unit": "sat"})
+    own_quote = await wallet.post(pay, {"unit": "sat", "request": own["request"]})
+    bodies = [await wallet.melt(each) for each in (quote, own_quote)]
+    away = mint.state / "fake_lightning.away"
+    away.touch()
+    async for _ in mint.polls("to say that its node is away"):
+        if "lightning" in await mint.reasons():
+            break
+    assert "hashpool_mint_lightning_up 0.0" in (await mint.health("/metrics"))[1]
+    for path, body in (
+        (ask, {"amount": 5, "unit": "sat"}),
+        (pay, {"unit": "sat", "request": invoice_of_others(9_000)}),
+        ("/v1/melt/bolt11", bodies[0]),
+    ):
+        async with wallet.session.post(wallet.url + path, json=body) as reply:
+            assert (reply.status, reply.headers["Retry-After"]) == (503, "5"), path
+    assert (await wallet.get(f"{pay}/{quote['quote']}"))["state"] == "UNPAID"
+    assert (await wallet.post("/v1/melt/bolt11", bodies[1]))["state"] == "PAID"
+    away.unlink()
+    await mint.ready()
+    assert (await wallet.post("/v1/melt/bolt11", bodies[0]))["state"] == "PAID"
+    assert "hashpool_mint_lightning_up 1.0" in (await mint.health("/metrics"))[1]
 
 
 @pytest.mark.parametrize("name", MINE)

@@ -39,6 +39,10 @@ class Fate:
 class Backend(Protocol):
     """A Lightning node."""
 
+    async def probe(self) -> None:
+        """Return if the node is there and can make and pay invoices; raises BackendUnavailable."""
+        ...
+
     async def create_invoice(self, amount_msat: int, description: str, expiry_s: int) -> NewInvoice:
         """Make an invoice."""
         ...

@@ -3,7 +3,8 @@
 It "pays" any invoice that parses, of whatever network and age. No money moves. The description of an
 invoice may say how paying it goes, as words behind `fake:`: `failed`; `pending 2.5` (seconds, then paid),
 which `failed` may follow; `lost` (paid, but the node does not answer). What it has paid is kept in a file,
-because a real node remembers, too, when the mint has been killed.
+because a real node remembers, too, when the mint has been killed. While there is a file of that name which
+ends in `.away`, it does not answer.
 """
 
 import asyncio
@@ -59,10 +60,17 @@ class FakeBackend:
         self._unpaid: dict[bytes, asyncio.TimerHandle | None] = {}
         self._paid: asyncio.Queue[bytes] = asyncio.Queue()
         self._journal = _Journal(journal)
+        self._away = journal.with_suffix(".away")
         _log.warning("Lightning is a fake: no money moves", extra={"node": public_key(secret).hex()})
+
+    async def probe(self) -> None:
+        """It is there unless it was told to be away."""
+        if self._away.exists():
+            raise BackendUnavailable("the fake node was told to be away")
 
     async def create_invoice(self, amount_msat: int, description: str, expiry_s: int) -> NewInvoice:
         """An invoice that pays itself after `pays_after_s`."""
+        await self.probe()
         preimage = self._entropy(32)
         payment_hash = sha256(preimage)
         now = int(self._clock())
@@ -94,12 +102,14 @@ class FakeBackend:
 
     async def cancel_invoice(self, payment_hash: bytes) -> None:
         """It pays itself no more."""
+        await self.probe()
         timer = self._unpaid.pop(payment_hash, None)
         if timer is not None:
             timer.cancel()
 
     async def is_paid(self, payment_hash: bytes) -> bool:
         """An invoice of a former life has paid itself by now; with `pays_when_asked` any has."""
+        await self.probe()
         if not self._settings.self_paying:
             return payment_hash not in self._unpaid
         if self._settings.pays_when_asked:
@@ -119,6 +129,7 @@ class FakeBackend:
 
     async def pay(self, request: str, amount_msat: int, max_fee_msat: int) -> Fate:
         """Pay as the description says, at the settled fee, at once or after `pay_s`."""
+        await self.probe()
         invoice = decode(request)
         known = self._journal.find(invoice.payment_hash)
         if known is None or self._fate(invoice.payment_hash, known).outcome == "failed":
@@ -135,6 +146,7 @@ class FakeBackend:
 
     async def find_payment(self, payment_hash: bytes) -> Fate:
         """What became of a payment."""
+        await self.probe()
         known = self._journal.find(payment_hash)
         return Fate("unknown") if known is None else self._fate(payment_hash, known)
 

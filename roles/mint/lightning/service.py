@@ -19,6 +19,7 @@ from roles.mint.lightning.method import UNIT, Bolt11Method
 from roles.mint.lightning.stale_quotes import StaleQuotes
 from roles.mint.lightning.till import Till
 from roles.mint.lightning.timed import TimedBackend
+from roles.mint.lightning.watch import NodeWatch
 from roles.mint.melting.cashier import Cashier
 from roles.mint.melting.desk import MeltDesk
 from roles.mint.melting.resolution import Resolution
@@ -26,6 +27,7 @@ from roles.mint.notice_board import NoticeBoard
 from roles.mint.request import Sizes
 from roles.mint.seed import MintSeed
 from roles.mint.signatory import Signatory
+from roles.runtime.readiness import Readiness
 from roles.runtime.secret import SecretFile
 from roles.runtime.storage import Database
 from roles.runtime.task_group import TaskGroup
@@ -45,11 +47,15 @@ class Lightning:
     desk: MeltDesk
     resolution: Resolution
     stale: StaleQuotes
+    watch: NodeWatch
 
-    async def run(self) -> None:
-        """Hear of payments, and see those of the mint through, until cancelled."""
+    async def run(self, readiness: Readiness) -> None:
+        """Hear of payments, see those of the mint through, and say whether the node is there, until
+        cancelled.
+        """
         try:
             async with TaskGroup() as tasks:
+                tasks.create_task(self.watch.run(readiness))
                 tasks.create_task(self.till.run())
                 tasks.create_task(self.cashier.run())
                 tasks.create_task(self.stale.run())
@@ -103,7 +109,8 @@ def open_lightning(
     board.offer(melt_quote_kind(method.name), desk.states)
     resolution = Resolution(database, backend, cashier, clock=time.time, grace_s=grace_s)
     stale = StaleQuotes(database, metrics, clock=time.time, forget_s=settings.forget_s)
-    return Lightning(backend, till, method, cashier, desk, resolution, stale)
+    watch = NodeWatch(backend, metrics, every_s=settings.watch_s)
+    return Lightning(backend, till, method, cashier, desk, resolution, stale, watch)
 
 
 def open_backend(settings: Bolt11Settings, state: Path) -> Backend:

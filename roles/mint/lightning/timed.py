@@ -43,9 +43,21 @@ class TimedBackend:
         self._meters = BackendMeters(registry)
         self._call_s = call_s
         self.pay_s = pay_s
+        self.away = ""
+        """Why the node is taken for away (`roles.mint.lightning.watch`); empty while it is not."""
+
+    def require(self) -> None:
+        """Raises BackendUnavailable while the node is away, so that nothing is begun that needs it."""
+        if self.away:
+            raise BackendUnavailable(f"the Lightning node is away: {self.away}")
+
+    async def probe(self) -> None:
+        """See `Backend`."""
+        await self._bounded("probe", self._backend.probe(), self._call_s)
 
     async def create_invoice(self, amount_msat: int, description: str, expiry_s: int) -> NewInvoice:
-        """See `Backend`."""
+        """See `Backend`; refused at once while the node is away."""
+        self.require()
         made = self._backend.create_invoice(amount_msat, description, expiry_s)
         return await self._bounded("create-invoice", made, self._call_s)
 
@@ -62,7 +74,8 @@ class TimedBackend:
         return self._backend.receipts()
 
     async def consider(self, invoice: Invoice, now: int) -> None:
-        """See `Backend`."""
+        """See `Backend`; refused at once while the node is away."""
+        self.require()
         await self._bounded("consider", self._backend.consider(invoice, now), self._call_s)
 
     async def pay(self, request: str, amount_msat: int, max_fee_msat: int) -> Fate:

@@ -163,6 +163,8 @@ class MeltDesk:
         await self._book.meet(output.keyset_id for output in request.outputs)
         stake = rules.check_melt(request, quote, self._book, now)
         self._halts.check(UNIT, METHOD)
+        if quote.mint_quote_no is None:
+            self._backend.require()
 
         def work() -> list[bytes]:
             points = signatory.verify(request.inputs, self._book)

@@ -20,6 +20,7 @@ from roles.mint.lightning.service import Lightning, add_keyset
 from roles.mint.lightning.stale_quotes import StaleQuotes
 from roles.mint.lightning.till import Till
 from roles.mint.lightning.timed import TimedBackend
+from roles.mint.lightning.watch import NodeWatch
 from roles.mint.melting.cashier import Cashier
 from roles.mint.melting.desk import MeltDesk
 from roles.mint.melting.quote import MeltQuote
@@ -200,7 +201,8 @@ async def open_bank(house: House, directory: Path, fake: FakeLightning = MANUAL,
     )
     resolution = Resolution(house.database, backend, cashier, clock=house.clock, grace_s=GRACE_S)
     stale = StaleQuotes(house.database, metrics, clock=house.clock, forget_s=chosen.forget_s)
-    lightning = Lightning(backend, till, method, cashier, desk, resolution, stale)
+    watch = NodeWatch(backend, metrics, every_s=chosen.watch_s)
+    lightning = Lightning(backend, till, method, cashier, desk, resolution, stale, watch)
     return Bank(house, node, lightning, teller, halts, chosen, metrics)
 
 
