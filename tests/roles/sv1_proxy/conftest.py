@@ -18,7 +18,7 @@ from roles.stratum.miner_identity import MinerIdentity
 from roles.stratum.miner_session import SessionLimits
 from roles.stratum.submissions import Settle
 from roles.sv1_proxy.guest import Guest
-from roles.sv1_proxy.relay import Relay
+from roles.sv1_proxy.relay import Make, Relay
 from shared_config.address import Address
 from tests.roles.sv1_proxy.fake_trunk import FakeTrunk, FakeTrunks
 from tests.roles.translator.fake_miners import FakeMiner
@@ -50,8 +50,9 @@ class House:
         self.trunks = FakeTrunks(*(trunks or (FakeTrunk(),)))
         hold_s = limits.pop("hold_s", 60.0)
         slicing = limits.pop("slicing", Slicing())
-        self.relay: Relay[PlainGuest] = Relay(
-            PlainGuest,
+        make: Make[Guest] = limits.pop("make", PlainGuest)
+        self.relay: Relay[Guest] = Relay(
+            make,
             slicing=slicing,
             terms=LodgingTerms(0.0000002, limits.pop("open_s", 2.0), hold_s),
             limits=SessionLimits(**{"verdict_s": 2.0, **limits}),
