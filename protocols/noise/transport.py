@@ -17,6 +17,8 @@ HEADER_SIZE = 6
 SEALED_HEADER_SIZE = HEADER_SIZE + MAC_SIZE
 CHUNK_SIZE = 65535 - MAC_SIZE
 LAST_NONCE = (1 << 64) - 2
+_LAST_OF_TWO = LAST_NONCE - 2
+_pack = NONCE.pack
 KEPT_FROM = 8
 """Nonces used in one direction at which its cipher is kept; a frame takes two."""
 
@@ -49,23 +51,23 @@ class Transport:
         self._header = b""
         self._passed = b""
         self._missing = 0
-        self._usual = 0
-        """Size of the last frame, sealed, if its payload was one chunk; 0 once another header has come."""
+        self._usual = -1
+        """Size of the last frame, sealed, if its payload was one chunk; -1 once another header has come."""
         self._chunks: tuple[bytes, ...] = ()
 
     def send(self, header: bytes, payload: bytes) -> bytes:
         """Seal one frame; raise NonceExhausted."""
-        encrypt, nonce, pack = self._encrypt or self._encryptor(), self._send_nonce, NONCE.pack
+        encrypt, nonce = self._encrypt or self._encryptor(), self._send_nonce
         size = len(payload)
+        if 0 < size < CHUNK_SIZE and nonce <= _LAST_OF_TWO:
+            self._send_nonce = nonce + 2
+            return encrypt(_pack(nonce), header, None) + encrypt(_pack(nonce + 1), payload, None)
         if nonce + size // CHUNK_SIZE + 2 > LAST_NONCE:
             raise NonceExhausted("no nonce is left to send with")
-        if 0 < size <= CHUNK_SIZE:
-            self._send_nonce = nonce + 2
-            return encrypt(pack(nonce), header, None) + encrypt(pack(nonce + 1), payload, None)
-        sealed = [encrypt(pack(nonce), header, None)]
+        sealed = [encrypt(_pack(nonce), header, None)]
         for start in range(0, size, CHUNK_SIZE):
             nonce += 1
-            sealed.append(encrypt(pack(nonce), payload[start : start + CHUNK_SIZE], None))
+            sealed.append(encrypt(_pack(nonce), payload[start : start + CHUNK_SIZE], None))
         self._send_nonce = nonce + 1
         return b"".join(sealed)
 
@@ -74,7 +76,7 @@ class Transport:
 
         Raise FrameForged, NonceExhausted, or what the limit raises; the connection cannot go on after any.
         """
-        decrypt, pack, nonce = self._decrypt, NONCE.pack, self._receive_nonce
+        decrypt, nonce = self._decrypt, self._receive_nonce
         # A frame that comes alone and has the header of the one before, as shares have: no loop.
         if (
             len(data) == self._usual
@@ -84,9 +86,9 @@ class Transport:
             and nonce < LAST_NONCE
         ):
             try:
-                header = decrypt(pack(nonce), data[:SEALED_HEADER_SIZE], None)
+                header = decrypt(_pack(nonce), data[:SEALED_HEADER_SIZE], None)
                 if header == self._passed:
-                    payload = decrypt(pack(nonce + 1), data[SEALED_HEADER_SIZE:], None)
+                    payload = decrypt(_pack(nonce + 1), data[SEALED_HEADER_SIZE:], None)
                     self._receive_nonce = nonce + 2
                     return [(header, payload)]
             except InvalidTag as error:
@@ -104,7 +106,7 @@ class Transport:
             data = bytes(pending)
             self._pending = None
         frames: list[tuple[bytes, bytes]] = []
-        pack, nonce = NONCE.pack, self._receive_nonce
+        nonce = self._receive_nonce
         need, header = self._need, self._header
         offset, end = 0, len(data)
         # Written out in one loop: at a frame a few microseconds, a call more a piece would be felt.
@@ -113,13 +115,13 @@ class Transport:
                 start, offset = offset, offset + need
                 if nonce > LAST_NONCE:
                     raise NonceExhausted("no nonce is left to receive with")
-                plain = decrypt(pack(nonce), data[start:offset], None)
+                plain = decrypt(_pack(nonce), data[start:offset], None)
                 nonce += 1
                 if not header:
                     if plain != self._passed:
                         self._limit(plain)
                         self._passed = plain
-                        self._usual = 0
+                        self._usual = -1
                     missing = self._missing = int.from_bytes(plain[3:], "little")
                     if missing:
                         header = plain

@@ -94,6 +94,13 @@ def test_a_repeated_and_a_skipped_frame_end_the_stream(make: CipherMaker) -> Non
         other.receive(second)
 
 
+def test_no_bytes_are_no_frame(make: CipherMaker) -> None:
+    sender, receiver = pair(make)
+    for size in (1, 2, 3, 4, 0):
+        assert receiver.receive(sender.send(header(size), bytes(size))) == [(header(size), bytes(size))]
+        assert receiver.receive(b"") == []
+
+
 def test_a_truncated_frame_is_waited_for(make: CipherMaker) -> None:
     sender, receiver = pair(make)
     sealed = sender.send(header(40), bytes(40))
