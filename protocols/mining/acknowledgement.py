@@ -1,21 +1,14 @@
 """Batched answers: durable shares are acknowledged ten at a time, or 50 ms later, whichever is first."""
 
-from typing import NamedTuple
-
 MAX_BATCH = 10
 MAX_DELAY_MS = 50
 _U64 = (1 << 64) - 1
 
 
-class Acknowledgement(NamedTuple):
-    """The fields of SubmitSharesSuccess: `shares` up to the sequence number `last`, and the sum of
-    their whole difficulties.
-    """
-
-    channel_id: int
-    last: int
-    shares: int
-    total: int
+Acknowledgement = tuple[int, int, int, int]
+"""The fields of SubmitSharesSuccess: the channel, the last sequence number, how many shares up to that, and
+the sum of their whole difficulties.
+"""
 
 
 class Acknowledgements:
@@ -45,9 +38,7 @@ class Acknowledgements:
         # What `flush` comes to; a call more would be felt.
         total = (self._work + work) * 0xFFFF >> 48
         self.count = self._work = 0
-        return tuple.__new__(
-            Acknowledgement, (self.channel_id, sequence_number, count, total if total <= _U64 else _U64)
-        )
+        return self.channel_id, sequence_number, count, total if total <= _U64 else _U64
 
     def flush(self) -> Acknowledgement | None:
         """The answer to what is waiting, if anything is; its sum counts whole difficulties."""
@@ -55,9 +46,6 @@ class Acknowledgements:
             return None
         # A difficulty of 1 takes 2^48 / 65535 hashes.
         total = self._work * 0xFFFF >> 48
-        total = min(total, _U64)
-        # Its own constructor takes three times as long.
-        answer = tuple.__new__(Acknowledgement, (self.channel_id, self._last, self.count, total))
-        self.count = 0
-        self._work = 0
+        answer = self.channel_id, self._last, self.count, min(total, _U64)
+        self.count = self._work = 0
         return answer

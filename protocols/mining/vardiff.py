@@ -183,10 +183,17 @@ class Vardiff:
 
     def is_rushed(self, current: int, now: float) -> bool:
         """Whether shares of `current` hashes come so fast that `wanted` should be asked now."""
+        return self.calm_for(current, now) <= 0
+
+    def calm_for(self, current: int, now: float) -> int:
+        """How many shares of `current` hashes may come before `is_rushed` is worth asking again, at most
+        `RUSH_SHARES`; 0 or less if `wanted` should be asked now.
+        """
         if self._fresh_shares < RUSH_SHARES:
-            return False
+            return RUSH_SHARES - self._fresh_shares
         seconds = max(RUSH_LEAST_S, now - self._last)
-        return self._fresh_work > max(RUSH, 2 * self._boost) * current * self._rate * seconds
+        room = max(RUSH, 2 * self._boost) * current * self._rate * seconds - self._fresh_work
+        return min(RUSH_SHARES, int(room // current) + 1)
 
     def wanted(self, current: int, now: float) -> int | None:
         """How many hashes a share should take, when that differs enough from the `current` number."""

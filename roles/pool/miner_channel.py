@@ -121,7 +121,9 @@ class MinerChannel:
 
     def _is_rushed(self, now: float) -> bool:
         self.count()
-        return self.vardiff.is_rushed(work_of(self.channel.target), now)
+        # Time alone makes no rush: so many shares must come before it can be one.
+        self._calm_shares = self.vardiff.calm_for(work_of(self.channel.target), now)
+        return self._calm_shares <= 0
 
     def count(self) -> None:
         """Put what is new into estimate and figures."""

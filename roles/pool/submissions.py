@@ -223,21 +223,32 @@ class Submissions:
 
     def _told(self, shares: list[Judged], outcome: Outcome | BaseException) -> None:
         """The ledger says what has become of shares: they are answered in the order of submission."""
-        if len(shares) != 1 or not isinstance(outcome, Outcome) or outcome.records is not None:
+        if len(shares) != 1 or not isinstance(outcome, Outcome) or outcome[1] is not None:
             self._unsettled -= len(shares)
             self._answer(shares, outcome)
         else:
-            # What `_answer` comes to for one new share, as most are.
+            # What `_answer` comes to for one new share, as most are; calls would be felt.
             self._unsettled -= 1
             if crash.is_armed:
                 crash.at("pool.shares-durable")
             member, sequence, _, work, _, _ = shares[0]
-            floor = self._floor
-            meters = floor.meters
+            meters = self._floor.meters
             meters.accepted.value += 1
             meters.work.value += work
             if member.channel.channel_id in self._roster.members:
-                self._settle_one(member, sequence, work)
+                moment = self.heard_at
+                is_rushed = member.credit(work, moment, 1)
+                answer = (member.acks_made or member.acks).add(sequence, work)
+                if answer is None:
+                    self._wait(member)
+                else:
+                    try:
+                        self._peer.send_one(SUCCESS, pack_success(*answer))
+                    except ConnectionLost:
+                        # Whoever reads from the connection hears of it.
+                        pass
+                if is_rushed:
+                    self.tell(self._roster.adjust_one(member, moment))
                 if self.tells_notices:
                     self._expect_notices(shares, outcome)
         if self._is_holding:
@@ -254,21 +265,6 @@ class Submissions:
         if self._unsettled < MAX_UNSETTLED:
             self._is_holding = False
             self._peer.release()
-
-    def _settle_one(self, member: MinerChannel, sequence: int, work: int) -> None:
-        now = self._floor.monotonic()
-        is_rushed = member.credit(work, now, 1)
-        answer = (member.acks_made or member.acks).add(sequence, work)
-        if answer is None:
-            self._wait(member)
-        else:
-            try:
-                self._peer.send_one(SUCCESS, pack_success(*answer))
-            except ConnectionLost:
-                # Whoever reads from the connection hears of it.
-                return
-        if is_rushed:
-            self.tell(self._roster.adjust_one(member, now))
 
     def _answer(self, shares: list[Judged], outcome: Outcome | BaseException | None) -> None:
         replies: list[Plain] = []

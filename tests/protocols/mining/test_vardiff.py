@@ -12,6 +12,7 @@ from protocols.mining.vardiff import (
     ENOUGH_SHARES,
     OFF_S,
     PROBE,
+    RUSH_SHARES,
     STEP_PROBE,
     Vardiff,
     hashes_for,
@@ -154,6 +155,28 @@ def test_more_than_eight_times_the_wanted_shares_are_looked_at_at_once(per_secon
     vardiff.wanted(1000, 0.0)
     vardiff.accepted(63 * 1000, 63)
     assert vardiff.is_rushed(1000, 63 / per_second) is rushed
+
+
+@given(
+    steps=st.lists(st.tuples(st.integers(1, 40), st.floats(0, 0.5)), max_size=200),
+    current=st.integers(1, 1 << 200),
+)
+@settings(max_examples=100, deadline=None)
+def test_who_asks_again_only_after_the_shares_that_are_calm_misses_no_rush(
+    steps: list[tuple[int, float]], current: int
+) -> None:
+    vardiff, now, calm = known(), 0.0, RUSH_SHARES
+    vardiff.wanted(current, now)
+    for shares, pause in steps:
+        now += pause
+        vardiff.accepted(shares * current, shares)
+        calm -= shares
+        if vardiff.is_rushed(current, now):
+            assert calm <= 0
+            return
+        if calm <= 0:
+            calm = vardiff.calm_for(current, now)
+            assert 1 <= calm <= RUSH_SHARES
 
 
 def test_few_shares_are_no_rush() -> None:
