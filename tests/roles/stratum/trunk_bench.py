@@ -14,7 +14,7 @@ from protocols.translation.share import JudgedShare, judge
 from protocols.translation.version_mask import SV1_MASK
 from protocols.translation.work import Work
 from roles.runtime.backoff import Backoff
-from roles.stratum.submissions import Verdict
+from roles.stratum.submissions import Settle, Verdict
 from roles.stratum.sv1_opener import PoolTerms, Sv1Pool
 from roles.stratum.trunk import Trunk, UpstreamJob
 from roles.stratum.trunk_metrics import TrunkMetrics
@@ -83,7 +83,7 @@ class Bench:
 
     def submit(
         self, trunk: Trunk, job: UpstreamJob, layout: Layout, extranonce1: bytes, *, user: str = "us",
-        version_bits: int = 0, start: int = 0,
+        version_bits: int = 0, start: int = 0, settle: Settle | None = None,
     ) -> None:  # fmt: skip
         """Find a share that meets the pool's target, and send it."""
         share, nonce = mine(job.work(layout), layout, extranonce1, version_bits, start)
@@ -94,8 +94,12 @@ class Bench:
             ntime=NTIME,
             nonce=nonce,
             version=share.version,
-            settle=self.settle,
+            settle=settle or self.settle,
         )
+
+    def change(self, is_connected: bool) -> None:
+        self.changes.append(is_connected)
+        self.changed.set()
 
     def settle(self, verdict: Verdict) -> None:
         self.verdicts.append(verdict)
@@ -119,9 +123,14 @@ def mine(
     for nonce in count(start):
         submit = Submit("x", "1", rolled, NTIME, nonce, version_bits)
         share = judge(
-            submit, work, layout=layout, extranonce1=extranonce1, mask=SV1_MASK & work.rollable,
-            miner_target=(1 << 256) - 1, now=NTIME,
-        )  # fmt: skip
+            submit,
+            work,
+            layout=layout,
+            extranonce1=extranonce1,
+            mask=SV1_MASK & work.rollable & ~work.version,
+            miner_target=(1 << 256) - 1,
+            now=NTIME,
+        )
         if share.forward:
             return share, nonce
     raise AssertionError
@@ -144,7 +153,7 @@ async def bench(
         meters=UpstreamMeters(it.registry),
         backoff=Backoff(0.01, 0.05),
         stable_s=stable_s,
-        on_change=it.changes.append,
+        on_change=it.change,
     )
     it.running = asyncio.ensure_future(it.trunks.run())
     try:
