@@ -37,7 +37,6 @@ from roles.stratum.upstream_meters import UpstreamMeters, UpstreamState
 __all__ = ["Trunks"]
 
 IDLE_TRUNK_S: Final = 60.0
-"""How long a further connection is kept on which nobody sits."""
 TOO_SMALL: Final = "the pool grants too little extranonce for miners that are here"
 
 
@@ -61,6 +60,8 @@ class Trunks:
         on_change: Callable[[bool], None] | None = None,
     ) -> None:
         self.latencies = Latencies()
+        self.idle_trunk_s = IDLE_TRUNK_S
+        """How long a further connection is kept on which nobody sits."""
         self.failovers = 0
         """Times that another pool than before was turned to."""
         self._terms = terms
@@ -285,7 +286,7 @@ class Trunks:
         pauses = self._pauses.another()
         reading: asyncio.Task[None] | None = None
         try:
-            while len(trunk) or asyncio.get_running_loop().time() - trunk.idle_since < IDLE_TRUNK_S:
+            while len(trunk) or asyncio.get_running_loop().time() - trunk.idle_since < self.idle_trunk_s:
                 moved, upstream, source = self._moved, self._upstream, self._source
                 if upstream is None or source is None:
                     await _wait(moved)
@@ -322,10 +323,10 @@ class Trunks:
         moving = asyncio.ensure_future(moved.wait())
         try:
             while not reading.done() and not moved.is_set():
-                if not len(trunk) and loop.time() - trunk.idle_since >= IDLE_TRUNK_S:
+                if not len(trunk) and loop.time() - trunk.idle_since >= self.idle_trunk_s:
                     return
                 await asyncio.wait(
-                    {reading, moving}, timeout=IDLE_TRUNK_S / 4, return_when=asyncio.FIRST_COMPLETED
+                    {reading, moving}, timeout=self.idle_trunk_s / 4, return_when=asyncio.FIRST_COMPLETED
                 )
         finally:
             moving.cancel()
