@@ -9,11 +9,13 @@ request, quotes by id, spent by Y, promises by B_, and the counters of keysets, 
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import NoReturn
 
 from protocols.cashu.errors import (
     AmountOutOfLimitsError,
+    OutputsPendingError,
     OutputsSignedError,
     ProofsPendingError,
     ProofsSpentError,
@@ -41,12 +43,13 @@ def store_swap(
 ) -> bool:
     """Spend the inputs, whose Ys are `points`, and keep the signatures.
 
-    Raises ProofsSpentError, ProofsPendingError, OutputsSignedError, AmountOutOfLimitsError,
-    CountersBrokenError.
+    Raises ProofsSpentError, ProofsPendingError, OutputsSignedError, OutputsPendingError,
+    AmountOutOfLimitsError, CountersBrokenError.
     """
-    request_no = _begin(connection, "swap", request.digest, now)
-    if request_no is None:
+    begun = _begin(connection, "swap", request.digest, now)
+    if begun is None:
         return False
+    request_no = begun.request_no
     rows = [
         (point, book.get(proof.keyset_id).number, proof.amount, proof.witness, request_no)
         for point, proof in zip(points, request.inputs, strict=True)
@@ -59,7 +62,7 @@ def store_swap(
     )
     if cursor.rowcount != len(rows):
         check_taken(connection, points, request_no)
-    _keep(connection, request.outputs, signatures, book, request_no)
+    _keep(connection, request.outputs, signatures, book, begun)
     _count(connection, book, redeemed=request.inputs, issued=request.outputs)
     crash.at("mint.swap-written")
     return True
@@ -77,11 +80,12 @@ def store_mint(
     """Take the portions from their quotes and keep the signatures.
 
     Raises QuoteIssuedError when a quote no longer holds its portion, OutputsSignedError,
-    AmountOutOfLimitsError.
+    OutputsPendingError, AmountOutOfLimitsError.
     """
-    request_no = _begin(connection, "mint", request.digest, now)
-    if request_no is None:
+    begun = _begin(connection, "mint", request.digest, now)
+    if begun is None:
         return False
+    request_no = begun.request_no
     for portion in sorted(portions, key=lambda each: each.quote.quote_id):
         row = connection.execute(
             "UPDATE quote SET amount_issued = amount_issued + :amount,"
@@ -95,7 +99,7 @@ def store_mint(
             "INSERT INTO issue (request_no, quote_no, amount) VALUES (?, ?, ?)",
             (request_no, row["quote_no"], portion.amount),
         )
-    _keep(connection, request.outputs, signatures, book, request_no)
+    _keep(connection, request.outputs, signatures, book, begun)
     _count(connection, book, redeemed=(), issued=request.outputs)
     crash.at("mint.tokens-written")
     return True
@@ -150,13 +154,21 @@ def spent_witnesses(connection: Connection, points: Sequence[bytes]) -> list[tup
     return found
 
 
-def _begin(connection: Connection, kind: str, digest: bytes, now: int) -> int | None:
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A request that is new, and whether payments are pending, which keep outputs for their change."""
+
+    request_no: int
+    is_melting: bool
+
+
+def _begin(connection: Connection, kind: str, digest: bytes, now: int) -> _Begun | None:
     row = connection.execute(
-        "INSERT INTO request (digest, kind, created_at) VALUES (?, ?, ?)"
-        " ON CONFLICT DO NOTHING RETURNING request_no",
+        "INSERT INTO request (digest, kind, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+        " RETURNING request_no, EXISTS (SELECT 1 FROM melt WHERE state = 1) AS is_melting",
         (digest, kind, now),
     ).fetchone()
-    return None if row is None else int(row["request_no"])
+    return None if row is None else _Begun(row["request_no"], bool(row["is_melting"]))
 
 
 def _keep(
@@ -164,7 +176,7 @@ def _keep(
     outputs: Sequence[BlindedMessage],
     signatures: Sequence[BlindSignature],
     book: KeysetBook,
-    request_no: int,
+    begun: _Begun,
 ) -> None:
     rows = [
         (
@@ -174,7 +186,7 @@ def _keep(
             signature.signature,
             signature.dleq.e if signature.dleq else None,
             signature.dleq.s if signature.dleq else None,
-            request_no,
+            begun.request_no,
         )
         for output, signature in zip(outputs, signatures, strict=True)
     ]
@@ -186,6 +198,10 @@ def _keep(
     )
     if cursor.rowcount != len(rows):
         raise OutputsSignedError("an output has been signed before")
+    if begun.is_melting:
+        kept = each(connection, "SELECT 1 FROM blank WHERE blinded = ?", [row[0] for row in rows])
+        if any(row is not None for row in kept):
+            raise OutputsPendingError("an output is kept for the change of a pending payment")
 
 
 def _count(

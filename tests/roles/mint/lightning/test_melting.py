@@ -267,6 +267,35 @@ async def test_a_failed_payment_gives_the_tokens_back_and_may_be_tried_again(ban
     assert (await bank.desk.melt(bank.melt(other, proofs, basket))).state == "PAID"
 
 
+async def test_outputs_that_a_pending_payment_keeps_for_its_change_are_signed_for_nobody_else(
+    bank: Bank,
+) -> None:
+    quote = await bank.melt_quote(foreign_invoice(8_000, "fake: pending 5"))
+    proofs, basket, quick = await bank.tokens(8, 2), bank.basket(1, 1), {"prefer_async": True}
+    assert (await bank.desk.melt(bank.melt(quote, proofs, basket) | quick)).state == "PENDING"
+    others = await bank.tokens(1, 1)
+    for number in range(2):
+        body = {
+            "inputs": [others[number].to_json()],
+            "outputs": [basket.outputs[number].to_json()],
+        }
+        with pytest.raises(OutputsPendingError):
+            await bank.teller.swap(body)
+    claim = bank.claim(await bank.paid(2), basket)
+    with pytest.raises(OutputsPendingError):
+        await bank.teller.mint(claim, METHOD)
+    assert await bank.states(others) == ["UNSPENT", "UNSPENT"]
+    assert await bank.teller.swap(body | {"outputs": [bank.basket(1).outputs[0].to_json()]})
+    await settled(bank, quote.quote_id, after=6)
+    assert len((await bank.desk.quote(quote.quote_id)).change or ()) == 1
+    body = {"inputs": [others[0].to_json()], "outputs": [basket.outputs[0].to_json()]}
+    with pytest.raises(OutputsSignedError):
+        await bank.teller.swap(body)
+    # What got nothing may be used again.
+    assert await bank.teller.swap(body | {"outputs": [basket.outputs[1].to_json()]})
+    await check_books(bank)
+
+
 async def test_a_payment_that_failed_before_anybody_could_look_is_told_as_failed(
     bank: Bank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
