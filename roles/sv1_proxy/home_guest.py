@@ -5,6 +5,8 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
+from prometheus_client import Counter
+
 from protocols.sv1.errors import ErrorCode, Rejection
 from protocols.sv1.plain_submit import PlainSubmit
 from protocols.sv1.requests import Submit
@@ -52,7 +54,7 @@ class Home:
     keys: KeyDesk
     accounts: Accounts
     gleaning: Gleaning
-    refused_names: int = 0
+    refused: Counter
     """Times that a pool did not let a miner in."""
     _names: dict[tuple[Trunk, str, str], Enlistment] = field(default_factory=dict)
 
@@ -169,7 +171,7 @@ class HomeGuest(Guest):
         if refusal is None:
             self._let_in()
             return
-        self._home.refused_names += 1
+        self._home.refused.inc()
         if self._is_in:
             self.session.tell(f"The pool does not let this miner in: {refusal.text}")
             _log.warning("the pool lets a miner in no more", extra={"reason": refusal.text, **self._about()})

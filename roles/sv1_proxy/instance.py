@@ -52,6 +52,8 @@ class Side(Generic[G]):
     hold_s: Callable[[Any, Any], float | None]
     own_shares_per_minute: Callable[[Any], float]
     settings: tuple[str, ...]
+    earned: Callable[[G], int | None] = lambda _: None
+    """What a miner's key has earned, where the wallet has it."""
 
 
 @dataclass(slots=True)
@@ -100,7 +102,14 @@ def assemble(daemon: Daemon[Any, Any], side: Side[G]) -> Instance[G]:
     daemon.metrics.register(RelayMetrics(relay))
     by_name = WorkerMetrics(PREFIX, relay.workers, time.monotonic, config.limits.metric_names)
     daemon.metrics.register(by_name)
-    pages = InstancePages(relay, trunks, daemon.readiness, daemon.show_peer, gives_ehash=side.gives_ehash)
+    pages = InstancePages(
+        relay,
+        trunks,
+        daemon.readiness,
+        daemon.show_peer,
+        gives_ehash=side.gives_ehash,
+        earned=side.earned,
+    )
     servers = open_ports(daemon, relay.serve, bans)
 
     def take_over(config: Sv1ProxySettings, shared: Any) -> None:

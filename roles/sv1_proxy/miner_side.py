@@ -1,8 +1,9 @@
 """The miner-side instance put together: SV1 miners at an SV1 pool, and the wallet that holds their ehash."""
 
-import logging
 from contextlib import AsyncExitStack
 from functools import partial
+
+from prometheus_client import Counter
 
 from roles.runtime.daemon import Daemon, DaemonSpec
 from roles.runtime.store_watch import watch_store
@@ -11,6 +12,7 @@ from roles.stratum.miner_ports import examine_ports
 from roles.sv1_proxy.accounts import Accounts, Name
 from roles.sv1_proxy.home_guest import Home, HomeGuest
 from roles.sv1_proxy.instance import Side, assemble
+from roles.sv1_proxy.metrics import PREFIX
 from roles.wallet.gleaning import Gleaning
 from roles.wallet.household import keep_wallet
 from roles.wallet.key_desk import KeyDesk
@@ -18,8 +20,6 @@ from shared_config.miner_side import MinerSide
 from shared_config.roster import directory
 from shared_config.sv1_proxy_miner import Sv1ProxyMinerSettings
 from shared_config.sv1_upstream import Sv1PoolSettings
-
-_log = logging.getLogger(__name__)
 
 
 async def service(daemon: Daemon[Sv1ProxyMinerSettings, MinerSide]) -> None:
@@ -30,12 +30,19 @@ async def service(daemon: Daemon[Sv1ProxyMinerSettings, MinerSide]) -> None:
         wallet = await keep_wallet(daemon, config, daemon.shared.mint.url, stack, is_needed=earns)
         accounts = Accounts(config.pools, config.default_identity)
         keys = KeyDesk(wallet, config.default_identity)
-        home = Home(keys, accounts, Gleaning(wallet, config.news_s))
+        refused = Counter(
+            f"{PREFIX}_names_refused", "Times that a pool did not let a miner in.", registry=daemon.metrics
+        )
+        home = Home(keys, accounts, Gleaning(wallet, config.news_s), refused)
         nobody = MinerIdentity(config.default_identity, None, key_in_user=False, floor=None)
         owner = await keys.owner(nobody.user, None)
 
         def name_at(pool: Sv1PoolSettings) -> Name:
             return accounts.name(pool.label, nobody, owner.key)
+
+        def earned(miner: HomeGuest) -> int | None:
+            index = miner.owner.key_index if miner.owner else None
+            return None if index is None else wallet.earned.get(index, 0)
 
         instance = assemble(
             daemon,
@@ -46,9 +53,11 @@ async def service(daemon: Daemon[Sv1ProxyMinerSettings, MinerSide]) -> None:
                 hold_s=lambda _, shared: shared.hold_s,
                 own_shares_per_minute=lambda config: config.shown_shares_per_minute,
                 settings=("shared.hold_s", "shown_shares_per_minute"),
+                earned=earned,
             ),
         )
         instance.pages.serve(daemon.api)
+        daemon.reloads.on(["news_s"], lambda config, _: setattr(home.gleaning, "delay", config.news_s))
         watching = watch_store(wallet.kit.database, daemon.readiness)
         await instance.run(daemon, wallet.run(), home.gleaning.run(), watching)
 

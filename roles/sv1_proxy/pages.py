@@ -10,7 +10,9 @@ from protocols.translation.errors import ExtranonceTooSmall
 from roles.runtime.api import Answer, Api, Endpoint
 from roles.runtime.readiness import Readiness
 from roles.stratum.latencies import Latencies
-from roles.stratum.overview import Upstream, Upstreams, latency
+from roles.stratum.lodger import Lodger
+from roles.stratum.miner_pages import Key
+from roles.stratum.overview import Miner, Upstream, Upstreams, latency
 from roles.stratum.reception_pages import ReceptionPages
 from roles.stratum.trunk import Trunk
 from roles.stratum.trunks import Trunks
@@ -73,17 +75,25 @@ class InstancePages(ReceptionPages):
         show_peer: Callable[[str], str | None],
         *,
         gives_ehash: Callable[[str], bool],
+        earned: Callable[[Any], int | None],
     ) -> None:
         told = partial(upstreams, trunks, gives_ehash)
         super().__init__("sv1_proxy", relay, readiness, show_peer, told, purpose="The pools.")
         self._relay = relay
         self._trunks = trunks
+        self._earned = earned
 
     def serve(self, api: Api) -> None:
         """Answer for all of it."""
         super().serve(api)
         sentence = "The connections with the pool in use, and how its extranonce is shared out."
         api.add(Endpoint("/api/v1/trunks", sentence, TrunkPage, lambda _: self.trunks()))
+
+    def describe(self, key: Key, miner: Lodger) -> Miner:
+        """What is told of one miner, with what its key has earned."""
+        told = super().describe(key, miner)
+        earned = self._earned(miner)
+        return told if earned is None else told.model_copy(update={"worker_ehash": earned})
 
     def trunks(self) -> TrunkPage:
         """The connections with the pool in use."""

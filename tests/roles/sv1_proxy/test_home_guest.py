@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import Any, cast
 
 import pytest
+from prometheus_client import CollectorRegistry, Counter
 
 from protocols.bitcoin.secp256k1 import public_key
 from protocols.ehash.key_text import decode_key, encode_key
@@ -69,7 +70,8 @@ class Family:
             Sv1PoolSettings(address=Address("127.0.0.1", 3), name="alone", user="account"),
         )
         accounts = Accounts(pools, "miner")
-        self.home = Home(cast("KeyDesk", self.keys), accounts, cast("Gleaning", self.gleaning))
+        refused = Counter("refused", "names", registry=CollectorRegistry())
+        self.home = Home(cast("KeyDesk", self.keys), accounts, cast("Gleaning", self.gleaning), refused)
 
 
 @pytest.fixture
