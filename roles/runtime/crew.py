@@ -10,24 +10,11 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from roles.runtime.outcome import Done, filling
+
 T = TypeVar("T")
 
-_Work = tuple[Callable[[], Any], "asyncio.Future[Any]"]
-
-
-def fulfil(future: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:
-    """Give an outcome to whoever awaits it, and may have gone."""
-    if future.done():
-        return
-    if error is None:
-        future.set_result(result)
-    elif isinstance(error, StopIteration):
-        # A future refuses it, because it would end the awaiting coroutine silently.
-        wrapped = RuntimeError("what was to be done raised StopIteration")
-        wrapped.__cause__ = error
-        future.set_exception(wrapped)
-    else:
-        future.set_exception(error)
+_Work = tuple[Callable[[], Any], Done, asyncio.AbstractEventLoop]
 
 
 class Crew:
@@ -41,7 +28,7 @@ class Crew:
         self._count = threads
         self._threads: list[threading.Thread] = []
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
-        self._finished: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
+        self._finished: list[tuple[Done, asyncio.AbstractEventLoop, Any, BaseException | None]] = []
         self._lock = threading.Lock()
         self._woken: asyncio.AbstractEventLoop | None = None
         self.pending = 0
@@ -52,12 +39,14 @@ class Crew:
 
     def submit(self, work: Callable[[], T]) -> "asyncio.Future[T]":
         """What will have the result of `work`, or what it raises; to cancel it leaves the work running."""
-        if not self._threads:
-            self._start()
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self.pending += 1
-        self._queue.put((work, future))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._put(work, filling(future), loop)
         return future
+
+    def call(self, work: Callable[[], Any], done: Done) -> None:
+        """As `submit`, for who does not wait: `done` is called on the event loop."""
+        self._put(work, done, asyncio.get_running_loop())
 
     def close(self, *, finish: bool = False) -> None:
         """End the threads when they have done what was begun, and with `finish` what waits, which else is
@@ -65,12 +54,18 @@ class Crew:
         """
         with contextlib.suppress(queue.Empty):
             while not finish and (item := self._queue.get_nowait()) is not None:
-                item[1].cancel()
+                item[1](None, asyncio.CancelledError())
         for _ in self._threads:
             self._queue.put(None)
         for thread in self._threads:
             thread.join()
         self._threads.clear()
+
+    def _put(self, work: Callable[[], Any], done: Done, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._threads:
+            self._start()
+        self.pending += 1
+        self._queue.put((work, done, loop))
 
     def _start(self) -> None:
         self._threads = [
@@ -82,19 +77,20 @@ class Crew:
 
     def _labour(self) -> None:
         while (item := self._queue.get()) is not None:
-            work, future = item
+            work, done, loop = item
             result, error = None, None
             try:
                 result = work()
             except BaseException as raised:  # noqa: BLE001
                 # Whoever waits shall have it, whatever it is.
                 error = raised
-            self._hand_over(future, result, error)
+            self._hand_over(done, loop, result, error)
 
-    def _hand_over(self, future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
-        loop = future.get_loop()
+    def _hand_over(
+        self, done: Done, loop: asyncio.AbstractEventLoop, result: Any, error: BaseException | None
+    ) -> None:
         with self._lock:
-            self._finished.append((future, result, error))
+            self._finished.append((done, loop, result, error))
             if self._woken is loop:
                 return
             self._woken = loop
@@ -107,6 +103,6 @@ class Crew:
             finished, self._finished = self._finished, []
             self._woken = None
         self.pending -= len(finished)
-        for future, result, error in finished:
-            if not future.get_loop().is_closed():
-                fulfil(future, result, error)
+        for done, loop, result, error in finished:
+            if not loop.is_closed():
+                done(result, error)

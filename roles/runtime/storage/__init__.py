@@ -7,8 +7,9 @@ in this package alone.
 
 from sqlite3 import DatabaseError, IntegrityError
 
+from roles.runtime.outcome import Done
 from roles.runtime.storage.connection import Connection, Cursor, ReadOnlyConnection, Row
-from roles.runtime.storage.database import Database, Done
+from roles.runtime.storage.database import Database
 from roles.runtime.storage.look_up import each
 from roles.runtime.storage.migration import Migration
 from roles.runtime.storage.place import open_readonly

@@ -8,15 +8,14 @@ import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from roles.runtime.crew import fulfil
 from roles.runtime.errors import BackupFailed, DatabaseUnusable, StorageClosed
+from roles.runtime.outcome import Done, filling
 from roles.runtime.storage.connection import Connection
 from roles.runtime.storage.migration import Migration
 
@@ -27,9 +26,6 @@ T = TypeVar("T")
 
 MAX_WAITING = 8192
 """Writes (and reads) that may wait; more callers wait for room before they are queued."""
-
-Done = Callable[[Any, BaseException | None], None]
-"""Told on the event loop what a write has returned, or why it has come to nothing."""
 
 
 @dataclass(slots=True, eq=False)
@@ -64,11 +60,6 @@ def let_go(error: BaseException) -> None:
         traceback.clear_frames(left.__traceback__)
         seen.append(left)
         left = left.__cause__ or left.__context__
-
-
-def filling(future: asyncio.Future[Any]) -> Done:
-    """Hands an outcome to a caller who waits, and may have gone."""
-    return partial(fulfil, future)
 
 
 def deliver(batch: Sequence[Work]) -> None:
@@ -175,14 +166,8 @@ class Database(ABC):
         who is cancelled does not know whether the write took place; it does. Raises CommitFailed when the
         store did not take the write or its batch, StorageClosed after `close`.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-
-        def start() -> asyncio.Future[T]:
-            self._queue.put(Work(fn, filling(future), loop))
-            return future
-
-        return await self._bounded(start)
+        result: T = await self._bounded(lambda done, loop: self._queue.put(Work(fn, done, loop)))
+        return result
 
     def submit(self, fn: Callable[[Connection], Any], done: Done) -> None:
         """As `write`, for who cannot wait and has no more than one write under way: `done` is called.
@@ -224,13 +209,20 @@ class Database(ABC):
     async def __aexit__(self, *_: object) -> None:
         await asyncio.to_thread(self.close)
 
-    async def _bounded(self, start: Callable[[], asyncio.Future[T]]) -> T:
+    async def _bounded(self, start: Callable[[Done, asyncio.AbstractEventLoop], None]) -> Any:
         """Queue a call when there is room; it keeps the room until it is done, even if its caller leaves."""
         await self._room.acquire()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        fill = filling(future)
+
+        def done(result: Any, error: BaseException | None) -> None:
+            self._room.release()
+            fill(result, error)
+
         with self._closing:
             if self._closed:
                 self._room.release()
                 raise StorageClosed(f"{self.name} has been closed")
-            future = start()
-        future.add_done_callback(lambda _: self._room.release())
-        return await asyncio.shield(future)
+            start(done, loop)
+        return await future

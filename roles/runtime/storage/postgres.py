@@ -6,7 +6,6 @@ because the server died or the line was cut, is asked about by the number of its
 assumed; where nobody can tell, the write fails as one that may have taken place.
 """
 
-import asyncio
 import contextlib
 import queue
 import random
@@ -22,7 +21,7 @@ from prometheus_client import CollectorRegistry, Counter
 from roles.runtime.errors import CommitFailed, ReadFailed
 from roles.runtime.storage import dialect
 from roles.runtime.storage.connection import Connection
-from roles.runtime.storage.database import Database, Meter, Work, deliver, filling
+from roles.runtime.storage.database import Database, Meter, Work, deliver
 from roles.runtime.storage.migration import RECORDS, Migration, missing, record
 from roles.runtime.storage.postgres_session import Again, Away, Session, Ticket, unusable
 from roles.runtime.storage.server import Server
@@ -91,14 +90,8 @@ class PostgresDatabase(Database):
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
         """See `Database.read`."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-
-        def start() -> asyncio.Future[T]:
-            self._reads.put(Work(fn, filling(future), loop))
-            return future
-
-        return await self._bounded(start)
+        result: T = await self._bounded(lambda done, loop: self._reads.put(Work(fn, done, loop)))
+        return result
 
     def close(self) -> None:
         """See `Database.close`."""

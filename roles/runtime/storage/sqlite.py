@@ -103,7 +103,8 @@ class SqliteDatabase(Database):
 
     async def read(self, fn: Callable[[Face], T]) -> T:
         """See `Database.read`."""
-        return await self._bounded(lambda: self._readers.submit(lambda: self._snapshot(fn)))
+        result: T = await self._bounded(lambda done, _: self._readers.call(lambda: self._snapshot(fn), done))
+        return result
 
     async def backup(self, target: Path) -> int:
         """See `Database.backup`."""
