@@ -1,6 +1,6 @@
 """A mint quote as the mint keeps it and as wallets see it (NUT-04, NUT-20, and the accounting of NUT-25)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from roles.runtime.storage import Row
@@ -28,6 +28,12 @@ class Quote:
     updated_at: int
     pubkey: bytes | None
     expiry: int | None = None
+    payment_hash: bytes | None = None
+    """Of the invoice, 32 bytes."""
+
+    def paid(self, updated_at: int) -> "Quote":
+        """The same quote, paid in full since then."""
+        return replace(self, amount_paid=self.amount, updated_at=updated_at)
 
     @property
     def mintable(self) -> int:
@@ -72,4 +78,5 @@ class Quote:
             row["updated_at"],
             row["pubkey"],
             row["expires_at"],
+            row["payment_hash"],
         )

@@ -11,7 +11,10 @@ from roles.mint import compaction
 from roles.mint.quote import Quote
 from roles.runtime.storage import Connection, each
 
-SELECT = "SELECT quote.*, invoice.request, invoice.expires_at FROM quote LEFT JOIN invoice USING (quote_no)"
+SELECT = (
+    "SELECT quote.*, invoice.request, invoice.expires_at, invoice.payment_hash"
+    " FROM quote LEFT JOIN invoice USING (quote_no)"
+)
 """The rows that `Quote.from_row` reads."""
 
 

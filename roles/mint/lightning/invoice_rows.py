@@ -16,6 +16,14 @@ class OpenInvoice:
     payment_hash: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A quote that has been counted as paid, and since when, in Unix seconds."""
+
+    quote_id: str
+    updated_at: int
+
+
 def store(connection: Connection, quote: Quote, invoice: NewInvoice, now: int) -> None:
     """Keep a new quote and its invoice."""
     quote_no = connection.execute(
@@ -29,32 +37,20 @@ def store(connection: Connection, quote: Quote, invoice: NewInvoice, now: int) -
     )
 
 
-def settle(connection: Connection, payment_hashes: Sequence[bytes], now: int) -> list[str]:
-    """Count invoices as paid; gives the ids of quotes that were not, in the order of the hashes."""
-    paid = []
+def settle(connection: Connection, payment_hashes: Sequence[bytes], now: int) -> dict[bytes, Receipt]:
+    """Count invoices as paid; gives the quotes that were not, by their hashes."""
+    paid = {}
     for payment_hash in payment_hashes:
         row = connection.execute(
             "UPDATE quote SET amount_paid = amount,"
             " updated_at = CASE WHEN updated_at < :now THEN :now ELSE updated_at + 1 END"
             " WHERE quote_no = (SELECT quote_no FROM invoice WHERE payment_hash = :payment_hash)"
-            " AND amount_paid = 0 RETURNING quote_id",
+            " AND amount_paid = 0 RETURNING quote_id, updated_at",
             {"now": now, "payment_hash": payment_hash},
         ).fetchone()
         if row is not None:
-            paid.append(row["quote_id"])
+            paid[payment_hash] = Receipt(row["quote_id"], row["updated_at"])
     return paid
-
-
-def payment_hashes(connection: Connection, quote_ids: Sequence[str]) -> dict[str, bytes]:
-    """Quote id to payment hash."""
-    found = {}
-    for quote_id in quote_ids:
-        row = connection.execute(
-            "SELECT payment_hash FROM quote JOIN invoice USING (quote_no) WHERE quote_id = ?", (quote_id,)
-        ).fetchone()
-        if row is not None:
-            found[quote_id] = row["payment_hash"]
-    return found
 
 
 def open_invoices(connection: Connection, after: tuple[int, int], limit: int) -> list[OpenInvoice]:

@@ -20,6 +20,7 @@ from roles.mint.errors import OverloadedError
 from roles.mint.halts import Halts
 from roles.mint.lightning import invoice_rows
 from roles.mint.lightning.errors import InvoiceRefused
+from roles.mint.lightning.invoice_rows import Receipt
 from roles.mint.lightning.till import LATE_S, Till
 from roles.mint.lightning.timed import TimedBackend
 from roles.mint.quote import Quote
@@ -114,6 +115,7 @@ class Bolt11Method:
             updated_at=int(now),
             pubkey=request.pubkey,
             expiry=invoice.expires_at,
+            payment_hash=invoice.payment_hash,
         )
         await self._database.write(lambda c: invoice_rows.store(c, quote, invoice, int(now)))
         return quote
@@ -122,14 +124,23 @@ class Bolt11Method:
         """The same quotes after the Lightning node was asked about those that are not paid."""
         now = self._clock()
         unpaid = [
-            quote.quote_id
+            quote.payment_hash
             for quote in quotes
-            if quote.amount_paid == 0 and now < (quote.expiry or 0) + LATE_S
+            if quote.amount_paid == 0
+            and quote.payment_hash is not None
+            and now < (quote.expiry or 0) + LATE_S
         ]
-        if not unpaid or not await self._till.ask(unpaid):
+        if not unpaid:
             return quotes
-        ids = [quote.quote_id for quote in quotes]
-        return await self._database.read(lambda c: quote_rows.find(c, METHOD, ids))
+        answers = await self._till.ask(unpaid)
+        if not any(answers):
+            return quotes
+        if True in answers:
+            # Somebody else has counted it, and the store alone knows when.
+            ids = [quote.quote_id for quote in quotes]
+            return await self._database.read(lambda c: quote_rows.find(c, METHOD, ids))
+        paid = {each.quote_id: each.updated_at for each in answers if isinstance(each, Receipt)}
+        return [quote.paid(paid[quote.quote_id]) if quote.quote_id in paid else quote for quote in quotes]
 
     def settings(self, units: Iterable[str]) -> list[dict[str, object]]:
         """Sat, if it has a keyset that signs."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter
@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter
 from protocols.cashu.subscription import mint_quote_kind
 from roles.mint.lightning import invoice_rows
 from roles.mint.lightning.errors import BackendError
+from roles.mint.lightning.invoice_rows import Receipt
 from roles.mint.lightning.timed import TimedBackend
 from roles.mint.notice_board import NoticeBoard
 from roles.runtime import crash
@@ -43,7 +44,7 @@ class Till:
         self._board = board or NoticeBoard()
         self._backend = backend
         self._clock = clock
-        self._asking: dict[bytes, asyncio.Task[bool]] = {}
+        self._asking: dict[bytes, asyncio.Task[Receipt | bool]] = {}
         self._slots = asyncio.Semaphore(ASKED_AT_ONCE)
         self._paid = Counter(
             "hashpool_mint_invoices_paid", "Invoices of the mint that were paid.", registry=registry
@@ -68,13 +69,13 @@ class Till:
                 _log.warning("payments are not heard of at the moment: %s", group.exceptions[0])
             await backoff.wait()
 
-    async def ask(self, quote_ids: Sequence[str]) -> bool:
-        """Ask the node about unpaid quotes; whether one of them has been paid. A node that does not answer
-        leaves them as they are.
+    async def ask(self, payment_hashes: Sequence[bytes]) -> Sequence[Receipt | bool]:
+        """Ask the node about invoices of unpaid quotes: whether each has been paid, with the receipt where
+        that was counted only now. A node that does not answer leaves them as they are.
         """
-        hashes = await self._database.read(lambda c: invoice_rows.payment_hashes(c, quote_ids))
-        answers = await asyncio.gather(*(self._ask(payment_hash) for payment_hash in hashes.values()))
-        return any(answers)
+        if len(payment_hashes) == 1:
+            return (await self._ask(payment_hashes[0]),)
+        return await asyncio.gather(*map(self._ask, payment_hashes))
 
     async def catch_up(self) -> None:
         """Ask about every invoice that is not paid yet, those that have expired lately, too."""
@@ -86,27 +87,29 @@ class Till:
             await asyncio.gather(*(self._ask(invoice.payment_hash) for invoice in found))
             place = found[-1].place
 
-    async def receive(self, payment_hashes: Sequence[bytes]) -> None:
-        """The node says that these are paid."""
+    async def receive(self, payment_hashes: Sequence[bytes]) -> Mapping[bytes, Receipt]:
+        """The node says that these are paid; gives the receipts of those that were not counted yet."""
         now = int(self._clock())
         paid = await self._database.write(lambda c: invoice_rows.settle(c, payment_hashes, now))
         crash.at("mint.invoice-counted")
-        self._board.post(KIND, paid)
+        self._board.post(KIND, (receipt.quote_id for receipt in paid.values()))
         self._paid.inc(len(paid))
-        self._late.inc(len(payment_hashes) - len(paid))
+        if len(paid) != len(payment_hashes):
+            self._late.inc(len(payment_hashes) - len(paid))
+        return paid
 
     async def _listen(self) -> None:
         async for payment_hashes in self._backend.receipts():
             await self.receive(payment_hashes)
 
-    async def _ask(self, payment_hash: bytes) -> bool:
+    async def _ask(self, payment_hash: bytes) -> Receipt | bool:
         task = self._asking.get(payment_hash)
         if task is None:
             task = self._asking[payment_hash] = asyncio.create_task(self._ask_node(payment_hash))
             task.add_done_callback(lambda _: self._asking.pop(payment_hash))
         return await asyncio.shield(task)
 
-    async def _ask_node(self, payment_hash: bytes) -> bool:
+    async def _ask_node(self, payment_hash: bytes) -> Receipt | bool:
         async with self._slots:
             try:
                 if not await self._backend.is_paid(payment_hash):
@@ -114,5 +117,4 @@ class Till:
             except BackendError as error:
                 _log.debug("the node was asked about an invoice in vain: %s", error)
                 return False
-        await self.receive([payment_hash])
-        return True
+        return (await self.receive([payment_hash])).get(payment_hash, True)
