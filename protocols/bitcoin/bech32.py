@@ -4,9 +4,11 @@ which are bech32 for version 0 and bech32m for later versions.
 Data are groups of 5 bits. Only addresses are limited to 90 characters; invoices are longer.
 """
 
+import base64
 import functools
 from collections.abc import Iterable, Sequence
 from operator import xor
+from typing import Literal
 
 from protocols.bitcoin.errors import Bech32Error
 
@@ -19,6 +21,10 @@ BECH32 = 1
 BECH32M = 0x2BC830A3
 """What the checksum comes out as; any other number is an error in the text."""
 _VALUE = {character: value for value, character in enumerate(ALPHABET)}
+_CHARACTERS = bytes.maketrans(bytes(range(32)), ALPHABET.encode())
+_DIGITS = bytes.maketrans(bytes(range(32)), b"0123456789abcdefghijklmnopqrstuv")
+"""Of a number in base 32 as `int` reads it."""
+_GROUPS = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", bytes(range(32)))
 
 
 _REMAINDERS = tuple(
@@ -39,24 +45,26 @@ def _expand(prefix: str) -> list[int]:
     return [ord(character) >> 5 for character in prefix] + [0] + [ord(character) & 31 for character in prefix]
 
 
-def regroup(values: Iterable[int], size: int, new_size: int, *, pad: bool) -> list[int]:
-    """The same bits in groups of another size. The last group is filled up with zeros, or, where it may not
-    be, Bech32Error is raised unless less than a group of zeros is left over.
+def regroup(values: Iterable[int], size: Literal[5, 8], new_size: Literal[5, 8], *, pad: bool) -> list[int]:
+    """The same bits in groups of the other size, 5 bits or 8. The last group is filled up with zeros, or,
+    where it may not be, Bech32Error is raised unless less than a group of zeros is left over.
     """
-    accumulator = bits = 0
-    groups = []
-    for value in values:
-        accumulator = accumulator << size | value
-        bits += size
-        while bits >= new_size:
-            bits -= new_size
-            groups.append(accumulator >> bits & ((1 << new_size) - 1))
-        accumulator &= (1 << bits) - 1
-    if pad and bits:
-        groups.append(accumulator << (new_size - bits))
-    elif not pad and (bits >= size or accumulator):
-        raise Bech32Error("the padding of the data is not zero bits")
-    return groups
+    data = bytes(values)
+    number = int.from_bytes(data, "big") if size == 8 else int(data.translate(_DIGITS) or b"0", 32)
+    length, rest = divmod(len(data) * size, new_size)
+    if pad and rest:
+        length += 1
+        number <<= new_size - rest
+    elif not pad and rest:
+        if rest >= size or number & ((1 << rest) - 1):
+            raise Bech32Error("the padding of the data is not zero bits")
+        number >>= rest
+    if new_size == 8:
+        return list(number.to_bytes(length, "big"))
+    # Base32 takes five bytes at a time, which are eight groups.
+    tail = -length % 8
+    whole = (number << 5 * tail).to_bytes((length + tail) * 5 // 8, "big")
+    return list(base64.b32encode(whole).translate(_GROUPS)[:length])
 
 
 def _check_program(version: int, program: bytes) -> None:
@@ -75,8 +83,8 @@ def encode_segwit(prefix: str, version: int, program: bytes) -> str:
 def encode(prefix: str, groups: Sequence[int], constant: int) -> str:
     """Lower-case text of a prefix and groups of 5 bits, with the checksum of BECH32 or BECH32M."""
     check = _polymod([*_expand(prefix), *groups, *[0] * CHECKSUM_SIZE]) ^ constant
-    checksum = (check >> 5 * (CHECKSUM_SIZE - 1 - i) & 31 for i in range(CHECKSUM_SIZE))
-    return prefix + "1" + "".join(ALPHABET[value] for value in (*groups, *checksum))
+    checksum = [check >> 5 * (CHECKSUM_SIZE - 1 - i) & 31 for i in range(CHECKSUM_SIZE)]
+    return prefix + "1" + bytes([*groups, *checksum]).translate(_CHARACTERS).decode()
 
 
 def decode(text: str, limit: int = MAX_TEXT) -> tuple[str, list[int], int]:
