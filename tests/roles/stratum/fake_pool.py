@@ -206,25 +206,33 @@ class Peer:
             share.fault = "no job"
             return share
         rolled = int(bits[0], 16) if bits else 0
-        if bool(bits) != bool(given.mask):
+        if bool(bits) != bool(given.mask) or rolled & ~given.mask:
             share.fault = "version bits"
         elif user not in self.names:
             share.fault = "name"
         elif len(share.extranonce2) != given.extranonce2_size:
             share.fault = "extranonce2"
-        version = given.version & ~given.mask | rolled & given.mask
+        elif not all(len(text) == 8 for text in texts):
+            share.fault = "a number of another length"
+        version = self.pool.combine(given.version, given.mask, rolled)
         coinbase = given.coinbase[0] + given.extranonce1 + share.extranonce2 + given.coinbase[1]
         numbers = int(texts[0], 16), int(texts[1], 16)
         header = struct.pack(
             "<I32s32sIII", version, given.previous, twice(coinbase), numbers[0], given.bits, numbers[1]
         )
-        if int.from_bytes(twice(header), "little") > DIFFICULTY_ONE / given.difficulty:
+        difficulty = self.difficulty if self.pool.judges_by_present else given.difficulty
+        if int.from_bytes(twice(header), "little") > DIFFICULTY_ONE / difficulty:
             share.fault = share.fault or "difficulty"
         key = (job_id, share.extranonce2, *numbers, version)
         if key in self.seen:
             share.fault = share.fault or "duplicate"
         self.seen.add(key)
         return share
+
+
+def bip310(version: int, mask: int, bits: int) -> int:
+    """The version of a header, whose bits in the mask are the miner's."""
+    return version & ~mask | bits & mask
 
 
 def accept(peer: Peer, share: Share) -> None:
@@ -252,6 +260,9 @@ class FakePool:
     difficulty: Fraction = Fraction(1, 1 << 24)
     answers: dict[str, Answer] = field(default_factory=dict)
     verdict: Callable[[Peer, Share], None] = accept
+    combine: Callable[[int, int, int], int] = bip310
+    judges_by_present: bool = False
+    extranonce1_size: int = 4
     refused: set[str] = field(default_factory=set)
     keeps_tip: bool = False
     resumes: bool = False
@@ -270,7 +281,7 @@ class FakePool:
         if self.resumes and session:
             return bytes.fromhex(session)
         self.granted += 1
-        return struct.pack(">I", 0xA0000000 + self.granted)
+        return (0xA0 << 8 * self.extranonce1_size - 8 | self.granted).to_bytes(self.extranonce1_size, "big")
 
     async def open(self, **more: Any) -> None:
         self.server = await asyncio.start_server(
