@@ -11,7 +11,7 @@ from tests.roles.stratum.public_pools import KINDS
 from tests.roles.stratum.trunk_bench import Bench, bench
 
 
-@pytest.fixture(params=KINDS.values(), ids=KINDS.keys())
+@pytest.fixture(params=list(KINDS.values()), ids=list(KINDS))
 async def pool(request: pytest.FixtureRequest) -> AsyncIterator[FakePool]:
     make: Callable[[], FakePool] = request.param
     pool = make()
