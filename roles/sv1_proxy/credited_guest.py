@@ -1,0 +1,222 @@
+"""A miner of the pool-side instance: each share is worth the target of its own work, under its worker's key.
+
+Its difficulty follows its own hash rate and is never above the pool's. It changes with work that differs,
+and with nothing else: what the pool sends again has the price that it had (`standing_price`).
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from protocols.bitcoin.target import from_work, work
+from protocols.mining.credit_target import UNITS_LIMIT, CreditRule
+from protocols.mining.vardiff import Vardiff, probe_hashes
+from protocols.sv1.errors import ErrorCode, Rejection
+from protocols.sv1.plain_submit import PlainSubmit
+from protocols.sv1.requests import Submit
+from protocols.sv1.results import Subscription
+from protocols.translation.extranonce import Layout
+from protocols.translation.share import JudgedShare
+from protocols.translation.standing_price import Contents, StandingPrice
+from protocols.translation.upstream_job import UpstreamJob
+from protocols.translation.work import Work
+from roles.stratum.credentials import as_written
+from roles.stratum.difficulties import Difficulties
+from roles.stratum.handshake import Answer
+from roles.stratum.lodger import LodgingTerms
+from roles.stratum.miner_identity import MinerIdentity
+from roles.stratum.submissions import Outcome, Settle, Verdict
+from roles.stratum.trunk import Trunk
+from roles.sv1_proxy.credit_desk import CreditDesk, Found
+from roles.sv1_proxy.guest import Guest, Landlord
+
+__all__ = ["CreditTerms", "CreditedGuest", "Enrolment", "House"]
+
+CUT_NAME: Final = 63
+"""Some firmware cuts names to so many characters, in submits alone."""
+STRANGER: Final = Verdict(Outcome.REFUSED, "Unauthorized worker")
+
+
+@dataclass(slots=True)
+class CreditTerms:
+    """What shares are credited by; some may change while the daemon runs."""
+
+    rule: CreditRule
+    shares_per_minute: float
+    keyless: bool
+
+
+class Enrolment(Protocol):
+    """Our account at the pool."""
+
+    def verdict(self, trunk: Trunk) -> tuple[Rejection | None] | None:
+        """The pool's word on our account on a trunk; None while it has said nothing."""
+
+    def account(self, trunk: Trunk) -> str:
+        """What we are called there."""
+
+
+@dataclass(slots=True)
+class House:
+    """What the miners of one instance have in common."""
+
+    desk: CreditDesk
+    terms: CreditTerms
+    contents: Contents
+    difficulties: Difficulties
+    enrolment: Enrolment
+
+
+class CreditedGuest(Guest):
+    """Owner of a session; what it has besides goes with its seat from socket to socket."""
+
+    def __init__(
+        self,
+        house: House,
+        granted: Subscription,
+        layout: Layout,
+        terms: LodgingTerms,
+        landlord: Landlord,
+        *,
+        port_class: str | None = None,
+    ) -> None:
+        super().__init__(granted, layout, terms, landlord, port_class=port_class)
+        self._books = house
+        self._names: dict[str, bytes | None] = {}
+        self._price = StandingPrice()
+        self._vardiff: Vardiff | None = None
+        self._wanted = 0
+
+    # What the session asks
+
+    def found(self, share: JudgedShare, submit: Submit | PlainSubmit, found_on: Work, settle: Settle) -> None:
+        """A share that is good for its credit target; it goes to the pool, too, if it is good for that."""
+        name = self._name(submit.user)
+        if name is None:
+            settle(STRANGER)
+            return
+        desk, trunk = self._books.desk, self.trunk
+        key = self._names[name]
+        found = Found(share, found_on.target, key, found_on.tip.bits, self.session.desk.tally, self._credited)
+        job = trunk.find(found_on.job_id) if trunk is not None else None
+        is_wanted = job is not None and int.from_bytes(share.share_hash, "little") <= job.target
+        if trunk is not None and job is not None and is_wanted:
+            trunk.submit(
+                self._books.enrolment.account(trunk),
+                job,
+                extranonce2=share.extranonce,
+                ntime=submit.ntime,
+                nonce=submit.nonce,
+                version=share.version,
+                settle=desk.forwarded(found, job, settle),
+            )
+            if desk.asks_pool:
+                return
+        desk.credit(found, settle)
+
+    def leave(self) -> None:
+        """The socket is gone."""
+        if not self._has_left and self.identity is not None and self._vardiff is not None:
+            hashes = self._vardiff.settled_hashes
+            if hashes:
+                self._books.difficulties.keep(self.session.host, self.identity.user, hashes)
+        super().leave()
+
+    # What the pool says of our account
+
+    def enrolled(self, refusal: Rejection | None) -> None:
+        """The pool lets our account in, or does not: then nobody may mine for it."""
+        if refusal is None:
+            self._let_in()
+        elif self._is_in:
+            self._dismiss(f"the pool lets our account in no more: {refusal.text}", code="account-refused")
+        else:
+            self._keep_out("The pool does not let our account in")
+
+    # What a guest says
+
+    def _ask_in(self, identity: MinerIdentity) -> None:
+        try:
+            self._know(identity)
+        except Rejection as error:
+            self._keep_out(error.text)
+            return
+        self._begin(identity)
+        known = self._books.enrolment.verdict(self.trunk) if self.trunk is not None else None
+        if known is not None:
+            self.enrolled(*known)
+
+    def _another(self, identity: MinerIdentity, answer: Answer) -> None:
+        self._know(identity)
+        super()._another(identity, answer)
+
+    def _work_of(self, job: UpstreamJob) -> Work:
+        books, price = self._books, self._price
+        number = books.contents.number(job.notify.previous, job.content)
+        if price.may_change(number):
+            before = price.present
+            target = self._choose(job.target)
+            price.set(number, target, oldest=books.contents.oldest)
+            if before is not None and target != before:
+                books.desk.meters.targets.inc()
+        else:
+            books.desk.meters.prices_kept.inc()
+        return job.work(self.layout, price.of(number))
+
+    def _move_in(self, former: Any) -> None:
+        self._names, self._price = former._names, former._price
+        self._vardiff, self._wanted = former._vardiff, former._wanted
+        former._price, former._vardiff = StandingPrice(), None
+        super()._move_in(former)
+
+    def _take_up(self, identity: MinerIdentity) -> None:
+        if self._former != identity:
+            # Another miner; the prices stay, because they are those of the extranonce.
+            self._names, self._vardiff = {}, None
+        super()._take_up(identity)
+        self._know(identity)
+
+    # The rest
+
+    def _know(self, identity: MinerIdentity) -> None:
+        """A worker whose shares may come; raises Rejection for one without a key where that is not served."""
+        if identity.key is None and not self._books.terms.keyless:
+            text = "No key: name one as the password k=KEY, or mine through a miner-side sv1_proxy"
+            raise Rejection(ErrorCode.UNAUTHORIZED, text)
+        self._names[identity.user] = identity.key
+
+    def _name(self, user: str) -> str | None:
+        """Which of the workers let in is meant by the name in a submit."""
+        written = as_written(user)
+        if written in self._names:
+            return written
+        if len(self._names) == 1:
+            # Some firmware submits under other names than it has given.
+            return next(iter(self._names))
+        if len(written) >= CUT_NAME:
+            meant = [name for name in self._names if name.startswith(written)]
+            return meant[0] if len(meant) == 1 else None
+        return None
+
+    def _begin(self, identity: MinerIdentity) -> None:
+        """Begin to follow the hash rate, where it was left if the miner is known."""
+        if self._vardiff is not None:
+            return
+        books = self._books
+        recalled = books.difficulties.recall(self.session.host, identity.user)
+        rate = books.terms.shares_per_minute
+        self._vardiff = Vardiff(rate, self._loop.time(), is_known=bool(recalled))
+        self._wanted = recalled or probe_hashes(self._hash_rate(), rate)
+
+    def _choose(self, pools: int) -> int:
+        """The credit target for work that differs from all before, at a pool's own target."""
+        books, vardiff, present = self._books, self._vardiff, self._price.present
+        if vardiff is not None and present is not None:
+            self._wanted = vardiff.wanted(work(present), self._loop.time()) or self._wanted
+        rule = books.terms.rule
+        # A share that is worth more than an amount can say would be worth nothing.
+        easiest = max(self._max_target(), pools, from_work((UNITS_LIMIT - 1) << rule.minimum))
+        return rule.target(self._wanted, network=pools, max_target=easiest)
+
+    def _credited(self, hashes: int) -> None:
+        if self._vardiff is not None:
+            self._vardiff.accepted(hashes)
