@@ -21,12 +21,13 @@ class JobLogSettings(Settings):
 
 
 class CreditingLimits(LineLimits):
-    """Bounds on miners, and on the ledger."""
+    """Bounds on miners, and on the ledger; a miner-side instance with all its miners is one connection."""
 
+    shares_per_s: int = Field(default=5_000, ge=1, le=1_000_000)
+    workers: int = Field(default=10_000, ge=1, le=100_000)
+    open_submits: int = Field(default=10_000, ge=1, le=100_000)
     remembered_difficulties: int = Field(default=16_384, ge=0, le=1_000_000)
     """Miners, by host and user, whose difficulty is remembered for when they come back."""
-    keys: int = Field(default=20_000, ge=1, le=1_000_000)
-    """Names whose locking keys are known to be good; others are read again."""
     disk_reserve_bytes: int = Field(default=256 << 20, ge=0, le=1 << 50)
     """Of the ledger's disk; with less free, new shares are refused until there is room again."""
 

@@ -4,8 +4,9 @@ Its difficulty follows its own hash rate and is never above the pool's. It chang
 and with nothing else: what the pool sends again has the price that it had (`standing_price`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from protocols.bitcoin.target import from_work, work
 from protocols.mining.credit_target import UNITS_LIMIT, CreditRule
@@ -25,11 +26,10 @@ from roles.stratum.handshake import Answer
 from roles.stratum.lodger import LodgingTerms
 from roles.stratum.miner_identity import MinerIdentity
 from roles.stratum.submissions import Outcome, Settle, Verdict
-from roles.stratum.trunk import Trunk
 from roles.sv1_proxy.credit_desk import CreditDesk, Found
 from roles.sv1_proxy.guest import Guest, Landlord
 
-__all__ = ["CreditTerms", "CreditedGuest", "Enrolment", "House"]
+__all__ = ["CreditTerms", "CreditedGuest", "House"]
 
 CUT_NAME: Final = 63
 """Some firmware cuts names to so many characters, in submits alone."""
@@ -45,16 +45,6 @@ class CreditTerms:
     keyless: bool
 
 
-class Enrolment(Protocol):
-    """Our account at the pool."""
-
-    def verdict(self, trunk: Trunk) -> tuple[Rejection | None] | None:
-        """The pool's word on our account on a trunk; None while it has said nothing."""
-
-    def account(self, trunk: Trunk) -> str:
-        """What we are called there."""
-
-
 @dataclass(slots=True)
 class House:
     """What the miners of one instance have in common."""
@@ -63,7 +53,8 @@ class House:
     terms: CreditTerms
     contents: Contents
     difficulties: Difficulties
-    enrolment: Enrolment
+    accounts: Mapping[str, str]
+    """What we are called at each pool."""
 
 
 class CreditedGuest(Guest):
@@ -101,7 +92,7 @@ class CreditedGuest(Guest):
         is_wanted = job is not None and int.from_bytes(share.share_hash, "little") <= job.target
         if trunk is not None and job is not None and is_wanted:
             trunk.submit(
-                self._books.enrolment.account(trunk),
+                self._books.accounts[trunk.pool],
                 job,
                 extranonce2=share.extranonce,
                 ntime=submit.ntime,
@@ -121,17 +112,6 @@ class CreditedGuest(Guest):
                 self._books.difficulties.keep(self.session.host, self.identity.user, hashes)
         super().leave()
 
-    # What the pool says of our account
-
-    def enrolled(self, refusal: Rejection | None) -> None:
-        """The pool lets our account in, or does not: then nobody may mine for it."""
-        if refusal is None:
-            self._let_in()
-        elif self._is_in:
-            self._dismiss(f"the pool lets our account in no more: {refusal.text}", code="account-refused")
-        else:
-            self._keep_out("The pool does not let our account in")
-
     # What a guest says
 
     def _ask_in(self, identity: MinerIdentity) -> None:
@@ -141,9 +121,8 @@ class CreditedGuest(Guest):
             self._keep_out(error.text)
             return
         self._begin(identity)
-        known = self._books.enrolment.verdict(self.trunk) if self.trunk is not None else None
-        if known is not None:
-            self.enrolled(*known)
+        # The pool has let our account in, or there would be no trunk.
+        self._let_in()
 
     def _another(self, identity: MinerIdentity, answer: Answer) -> None:
         self._know(identity)
@@ -151,6 +130,9 @@ class CreditedGuest(Guest):
 
     def _work_of(self, job: UpstreamJob) -> Work:
         books, price = self._books, self._price
+        if self.trunk is not None:
+            pool = self.trunk.pool
+            books.desk.log.job(pool, books.accounts[pool], job)
         number = books.contents.number(job.notify.previous, job.content)
         if price.may_change(number):
             before = price.present
@@ -172,8 +154,8 @@ class CreditedGuest(Guest):
         if self._former != identity:
             # Another miner; the prices stay, because they are those of the extranonce.
             self._names, self._vardiff = {}, None
-        super()._take_up(identity)
         self._know(identity)
+        super()._take_up(identity)
 
     # The rest
 
