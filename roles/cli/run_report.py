@@ -44,7 +44,7 @@ OUTLOOKS: Final = {
     SV1.name: Outlook(
         judge="sv1_proxy_pool",
         accepted="hashpool_sv1_proxy_shares_credited_total",
-        rejected="hashpool_sv1_proxy_shares_refused_total",
+        rejected="hashpool_sv1_proxy_rejected_total",
         hashrate="hashpool_sv1_proxy_hashrate",
         miners=("sv1_proxy_miner", "hashpool_sv1_proxy_miners"),
         server="sv1_proxy_miner",

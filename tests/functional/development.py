@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from roles.cli.fleet import SIDES
+from roles.cli.fleet import SIDES, SV1
 from roles.cli.keys import public_halves
 from tests.functional.processes import Daemon, Site
 
@@ -12,12 +12,13 @@ REWARD: Final = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
 
 
 class Development:
-    """A site whose daemons trust each other; the mint knows ``issuers`` besides the pool."""
+    """A site whose daemons trust each other; the mint knows ``issuers`` and the pool, or sv1_proxy."""
 
-    def __init__(self, site: Site, *, issuers: tuple[bytes, ...] = ()) -> None:
+    def __init__(self, site: Site, *, issuers: tuple[bytes, ...] = (), sv1: bool = False) -> None:
         self.site = site
         self.keys = public_halves(site.state)
         self._issuers = (self.keys.issuer, *(identity.hex() for identity in issuers))
+        self._of_sv1 = public_halves(site.state, SV1).sv1_issuer if sv1 else ""
         self.daemons: dict[str, Daemon] = {}
 
     def daemon(self, role: str, name: str | None = None, **settings: str) -> Daemon:
@@ -31,7 +32,9 @@ class Development:
         else:
             known = {"shared__pool__authority_key": keys.pool, "shared__proxy__authority_key": keys.proxy}
         if role == "mint":
-            tables = (f'{{identity = "{key}", reward_script = "{REWARD}"}}' for key in self._issuers)
+            tables = [f'{{identity = "{key}", reward_script = "{REWARD}"}}' for key in self._issuers]
+            if self._of_sv1:
+                tables = [f'{{identity = "{self._of_sv1}", reward = "payments"}}']
             known["issuers"] = f"[{', '.join(tables)}]"
         daemon = self.site.daemon(role, name, **known | settings)
         self.daemons[daemon.name] = daemon
@@ -41,7 +44,7 @@ class Development:
     def _agree(self) -> None:
         """Have mints count shifts as the pools do: it is one file that both read."""
         for pool in self.daemons.values():
-            if pool.role == "pool" and _BLOCK in pool.settings:
+            if pool.role in {"pool", "sv1_proxy_pool"} and _BLOCK in pool.settings:
                 for mint in self.daemons.values():
                     if mint.role == "mint":
                         mint.settings[_BLOCK] = pool.settings[_BLOCK]

@@ -62,7 +62,7 @@ PUBLIC: Final = frozenset(
 )
 """Names of columns that anybody may know."""
 
-ROLES: Final = ("mint", "proxy", "wallet")
+ROLES: Final = ("mint", "proxy", "sv1_proxy-miner", "wallet")
 """Whose stores hold what is worth money; the pool's ledger knows public keys only."""
 
 PROBE: Final = 24

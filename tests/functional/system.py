@@ -21,7 +21,10 @@ from tests.functional import secrecy
 
 HOME: Final = Path(__file__).resolve().parents[2]
 BOUND_S: Final = 90.0
-BASE_PORTS: Final = (3338, 9108, 9109, 9110, 9111, 9114, 9117, 9118, 18443, 18447, 34254, 34255, 34256, 34260)
+BASE_PORTS: Final = (
+    3338, 9108, 9109, 9110, 9111, 9112, 9113, 9114, 9117, 9118, 9119, 18443, 18447,
+    34254, 34255, 34256, 34257, 34258, 34259, 34260,
+)  # fmt: skip
 HEALTH_PORTS: Final = {
     "pool": 9108, "proxy": 9109, "translator": 9110, "mint": 9111, "template_provider": 9114,
     "regtest_node": 9117, "cpu_miner": 9118,

@@ -170,7 +170,7 @@ async def elsewhere(tmp_path: Path) -> AsyncIterator[list[Site]]:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.parametrize("role", sorted(set(ADDRESSES) - {"sv1_proxy_miner", "sv1_proxy_pool"}))
+@pytest.mark.parametrize("role", sorted(ADDRESSES))
 async def test_a_port_in_use_is_told_with_its_holder_and_the_setting_that_moves_it(
     development: Development, elsewhere: list[Site], tmp_path: Path, role: str
 ) -> None:

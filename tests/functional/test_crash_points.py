@@ -45,6 +45,8 @@ OF_TWO: Final = ("branch.", "pool.branch-", "pool.prefixes-lent")
 """What the points begin with that only a pool of several processes passes."""
 SATS: Final = ("mint.melt-", "mint.invoice-")
 """What the points begin with that only wallets of sats pass; test_sats.py has them."""
+SV1: Final = ("sv1_proxy.",)
+"""What the points begin with that only sv1_proxy passes; test_sv1_system.py has them."""
 AT_RESUMING: Final = ("pool.token-taken", "pool.channel-resumed", "branch.channel-claimed")
 """The points that a pool passes only where a miner comes back to it."""
 OUTAGE_S: Final = 1.5
@@ -301,7 +303,7 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mine]:
             made.close()
 
 
-@pytest.mark.parametrize("name", [name for name in POINTS if not name.startswith(SATS)])
+@pytest.mark.parametrize("name", [name for name in POINTS if not name.startswith(SATS + SV1)])
 def test_a_daemon_killed_there_and_again_while_it_recovers_loses_nothing(mine: Mine, name: str) -> None:
     for _ in ("at work", "recovering"):
         mine.fire(name)

@@ -22,7 +22,7 @@ def test_a_content_that_comes_again_has_its_number_and_its_price() -> None:
     assert contents.number(TIP, b"a") == first
     assert not price.may_change(first)
     assert not price.may_change(second)
-    assert (price.of(first), price.of(second), price.present) == (100, 50, 50)
+    assert (price.of(first), price.of(second)) == (100, 50)
 
 
 def test_a_target_that_stays_takes_no_room_and_its_content_is_fixed_all_the_same() -> None:
