@@ -63,6 +63,8 @@ def show_restored(console: Console, told: dict[str, Any]) -> None:
         f"found {told['proofs']:,} tokens ({told['spent']:,} spent) in {told['keysets']:,} keysets,"
         f" and {told['quotes']:,} open quotes"
     )
+    if told["invoices"]:
+        console.print(f"minted {told['invoices']:,} sat of invoices that had been paid")
 
 
 def show_claimed(console: Console, told: dict[str, Any]) -> None:

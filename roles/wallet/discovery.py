@@ -12,7 +12,8 @@ from roles.wallet import identity, quote
 from roles.wallet.errors import MintDishonest, MintRefused, MintUnreachable
 from roles.wallet.identity import Identity
 from roles.wallet.kit import Kit
-from roles.wallet.mint_api import MintInfo, QuoteState
+from roles.wallet.mint_api import METHOD, MintInfo, QuoteState
+from roles.wallet.mint_client import BOLT11
 from roles.wallet.quote import Quote
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,16 @@ class Discovery:
         """Learn what can be minted for these keys, and what was; raises MintError."""
         return await self._survey(identities, only_mintable=False)
 
+    async def invoices(self, identities: Sequence[Identity]) -> list[QuoteState]:
+        """The mint's invoices that are locked to these keys, minted ones, too; raises MintError."""
+        found: list[QuoteState] = []
+        info = await self._kit.link.info()
+        for chunk in _chunks(identities, info.max_lookup_keys):
+            keys = {item.public_key for item in chunk}
+            async for page in self._pages(info, chunk, only_mintable=False, method=BOLT11):
+                found += [state for state in page if state.public_key in keys]
+        return found
+
     async def _survey(self, identities: Sequence[Identity], *, only_mintable: bool) -> Survey:
         survey = Survey()
         info = await self._kit.link.info()
@@ -127,7 +138,7 @@ class Discovery:
         return await self._kit.database.write(lambda c: quote.learn(c, quotes, "lookup", now))
 
     async def _pages(
-        self, info: MintInfo, chunk: Sequence[Identity], *, only_mintable: bool
+        self, info: MintInfo, chunk: Sequence[Identity], *, only_mintable: bool, method: str = METHOD
     ) -> AsyncIterator[list[QuoteState]]:
         if info.public_key is None:
             return
@@ -148,7 +159,7 @@ class Discovery:
                 for item in chunk
             ]
             page, following = await self._kit.mint.look_up(
-                signed, timestamp, only_mintable=only_mintable, limit=PAGE, cursor=cursor
+                signed, timestamp, only_mintable=only_mintable, limit=PAGE, cursor=cursor, method=method
             )
             yield page
             if following is None:

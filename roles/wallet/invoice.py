@@ -42,6 +42,24 @@ def begin(connection: Connection, unit: str, amount: int, now_ms: int) -> Invoic
     return _invoice(row)
 
 
+def recover(connection: Connection, found: Invoice) -> None:
+    """Keep an invoice that the mint knows of, and the store does not."""
+    connection.execute(
+        "INSERT INTO invoice (key_index, quote_id, unit, amount, text, expires, state, made_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key_index) DO NOTHING",
+        (
+            found.key_index,
+            found.quote_id,
+            found.unit,
+            found.amount,
+            found.text,
+            found.expires,
+            found.state,
+            found.made_ms,
+        ),
+    )
+
+
 def answer(connection: Connection, number: int, quote_id: str, text: str, expires: int | None) -> None:
     """The mint has made it."""
     connection.execute(

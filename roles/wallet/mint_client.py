@@ -165,8 +165,9 @@ class MintClient:
         only_mintable: bool,
         limit: int,
         cursor: str | None,
+        method: str = METHOD,
     ) -> tuple[list[QuoteState], str | None]:
-        """NUT-XX: one page of the quotes that are locked to these keys, each with its signature."""
+        """NUT-XX: one page of a method's quotes that are locked to these keys, each with its signature."""
         request: dict[str, object] = {
             "pubkeys": [key.hex() for key, _ in signed_keys],
             "pubkey_signatures": [signature.hex() for _, signature in signed_keys],
@@ -177,7 +178,7 @@ class MintClient:
         if cursor is not None:
             request["cursor"] = cursor
         body = orjson.dumps(request)
-        return await self._call("POST", f"/v1/mint/quote/{METHOD}/pubkey", body, read_page)
+        return await self._call("POST", f"/v1/mint/quote/{method}/pubkey", body, read_page)
 
     async def _call(self, method: str, path: str, body: bytes | None, read: Callable[[object], T]) -> T:
         for wait in self._waits:

@@ -4,7 +4,8 @@ Quotes are found by key, index after index until a thousand keys in a row were n
 NUT-13: outputs derived anew for every keyset of the mint, until three batches of 100 in a row were never
 signed, or one in shifts of which the mint has issued nothing to these keys. The mint's word on what it has
 issued to these keys tells whether tokens stand behind a wider gap, as a mint that refused for long leaves it;
-they are searched for before anything is minted, so that no counter serves twice.
+they are searched for before anything is minted, so that no counter serves twice. A swap makes new tokens of those
+that it spends, so that once some were spent, sums prove nothing: then the search goes a little further.
 Each step only adds, so a restore that was cut short is simply run again.
 """
 
@@ -18,6 +19,7 @@ from roles.wallet import history, identity, purse, quote, request
 from roles.wallet.discovery import Survey
 from roles.wallet.errors import StoreNotEmptyError
 from roles.wallet.identity import Identity
+from roles.wallet.lost_invoices import find_invoices, mint_invoices
 from roles.wallet.scan import BATCH, EMPTY_BATCHES, Found, scan_keyset
 from roles.wallet.wallet import Wallet
 
@@ -27,6 +29,8 @@ UNUSED_STRETCHES = 20
 """Stretches of unused keys in a row that end the search: the gap limit is 1,000 keys."""
 WIDEST_GAP = 100_000
 """Counters never signed after which tokens that were issued are given up."""
+DOUBTFUL_GAP = 3_000
+"""The same where enough was found, and some of it may have come of swaps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ class Restored:
     quotes: int
     waiting: int
     balance: int
+    invoices: int
+    """Sats of invoices that had been paid and not minted."""
 
 
 def check_empty(connection: Connection) -> None:
@@ -72,15 +78,18 @@ async def restore(wallet: Wallet, progress: Callable[[str], None] = lambda _: No
     for unit, issued in survey.issued.items():
         await _search_on(wallet, [keyset for keyset in keysets if keyset.unit == unit], issued, progress)
     await wallet.minter.mint_due()
-    return await kit.database.read(lambda c: _result(c, len(keysets), survey.found))
+    sats = 0
+    if any(keyset.unit == "sat" for keyset in keysets):
+        sats = await mint_invoices(wallet, await find_invoices(wallet), progress)
+    return await kit.database.read(lambda c: _result(c, len(keysets), survey.found, sats))
 
 
-def _result(connection: Connection, keysets: int, quotes: int) -> Restored:
+def _result(connection: Connection, keysets: int, quotes: int, sats: int) -> Restored:
     proofs, spent = connection.execute(
         "SELECT count(*), count(*) FILTER (WHERE state = 'spent') FROM proof WHERE request_id IS NULL"
     ).fetchone()
     balance = sum(item.amount for item in purse.balances(connection))
-    return Restored(keysets, proofs, spent, quotes, quote.waiting(connection)[0], balance)
+    return Restored(keysets, proofs, spent, quotes, quote.waiting(connection)[0], balance, sats)
 
 
 async def _scan(
@@ -105,26 +114,36 @@ async def _search_on(
     ids = [keyset.keyset_id for keyset in keysets]
     for keyset in keysets:
         counter = await wallet.kit.database.read(partial(request.next_counter, keyset_id=keyset.keyset_id))
-        end = counter + WIDEST_GAP
-        while counter < end and await wallet.kit.database.read(partial(_held, keyset_ids=ids)) < issued:
+        last = counter
+        while counter < last + await wallet.kit.database.read(partial(_gap, keyset_ids=ids, issued=issued)):
             found = await _scan(wallet, keyset, counter, progress)
             counter = found.next_counter if found.proofs else counter + EMPTY_BATCHES * BATCH
-            end = counter + WIDEST_GAP if found.proofs else end
-    missing = issued - await wallet.kit.database.read(partial(_held, keyset_ids=ids))
+            last = counter if found.proofs else last
+    missing = issued - (await wallet.kit.database.read(partial(_held, keyset_ids=ids)))[0]
     if missing > 0:
         unit = keysets[0].unit if keysets else "a unit that the mint has no keyset of"
         progress(f"{unit}: {missing} were issued to these keys and not found")
 
 
-def _held(connection: Connection, keyset_ids: Sequence[str]) -> int:
-    """What the tokens of the seed amount to, spent ones included."""
-    return sum(
-        connection.execute(
-            "SELECT coalesce(sum(amount), 0) FROM proof WHERE keyset_id = ? AND counter IS NOT NULL",
+def _gap(connection: Connection, keyset_ids: Sequence[str], issued: int) -> int:
+    """How many counters in a row that were never signed end the search."""
+    held, spent = _held(connection, keyset_ids)
+    if held < issued:
+        return WIDEST_GAP
+    return DOUBTFUL_GAP if held - spent < issued else 0
+
+
+def _held(connection: Connection, keyset_ids: Sequence[str]) -> tuple[int, int]:
+    """What the tokens of the seed amount to, and how much of that is spent."""
+    held = spent = 0
+    for keyset_id in keyset_ids:
+        row = connection.execute(
+            "SELECT coalesce(sum(amount), 0), coalesce(sum(amount) FILTER (WHERE state = 'spent'), 0)"
+            " FROM proof WHERE keyset_id = ? AND counter IS NOT NULL",
             (keyset_id,),
-        ).fetchone()[0]
-        for keyset_id in keyset_ids
-    )
+        ).fetchone()
+        held, spent = held + row[0], spent + row[1]
+    return held, spent
 
 
 async def _keep(wallet: Wallet, keyset_id: str, found: Found) -> None:

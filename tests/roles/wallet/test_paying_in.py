@@ -17,6 +17,7 @@ from roles.runtime.http import HttpBounds, HttpServer
 from roles.wallet import history, invoice, purse
 from roles.wallet.errors import MintDishonest, MintRefused, MintUnreachable, RequestError
 from roles.wallet.paying_in import check_invoice
+from roles.wallet.restore import restore
 from roles.wallet.wallet import Wallet
 from shared_config.address import Address
 from shared_config.mint import InfoSettings
@@ -189,3 +190,25 @@ async def test_a_payment_that_fails_at_the_mint_gives_all_back(bank: Bank, home:
     with pytest.raises(RequestError, match="nothing was spent"):
         await wallet.paying_out.pay(foreign_invoice(100_000, "fake:failed"))
     assert await sats(wallet) == 500
+
+
+async def test_a_restore_finds_invoices_by_their_keys_and_mints_those_that_were_paid(
+    bank: Bank, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roles.wallet.restore.UNUSED_STRETCHES", 1)
+    monkeypatch.setattr("roles.wallet.lost_invoices.UNUSED_STRETCHES", 1)
+    first = await home.open("first")
+    minted, paid, unpaid = [await first.paying_in.invoice(amount) for amount in (5, 9, 17)]
+    pay(bank, minted)
+    assert await first.paying_in.collect(minted) == 5
+    pay(bank, paid)
+    second = await home.open("second")
+    result = await restore(second)
+    assert (await sats(second), result.invoices) == (14, 9)
+    assert [each.amount for each in await second.kit.database.read(invoice.waiting)] == [17]
+    pay(bank, unpaid)
+    assert await second.paying_in.collect_all() == 17
+    following = await second.paying_in.invoice(3)
+    assert following.key_index == unpaid.key_index + 1
+    assert (await restore(second)).invoices == 0
+    assert await sats(second) == 31

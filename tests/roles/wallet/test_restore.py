@@ -155,3 +155,19 @@ async def test_a_store_that_holds_something_is_not_empty(home: Home) -> None:
     with pytest.raises(StoreNotEmptyError) as refusal:
         await wallet.kit.database.read(check_empty)
     assert "--state" in refusal.value.hint
+
+
+async def test_what_was_swapped_does_not_hide_that_tokens_are_behind_a_gap(
+    home: Home, mint: FakeMint, tell: Told
+) -> None:
+    first = await home.open("first")
+    await tell(first, 1, 7)
+    await first.minter.mint_due()
+    for _ in range(3):
+        held = await first.kit.database.read(purse.unspent)
+        await first.consolidation.merge(UNIT, [each.y for each in held])
+    keyset_id = next(iter(mint.keysets))
+    await first.kit.database.write(lambda c: request.reserve(c, keyset_id, 1000))
+    await tell(first, 2, 8)
+    await first.minter.mint_due()
+    assert (await restore(await home.open("second"))).balance == 15
