@@ -4,8 +4,8 @@ Quotes are found by key, index after index until a thousand keys in a row were n
 NUT-13: outputs derived anew for every keyset of the mint, until three batches of 100 in a row were never
 signed, or one in shifts of which the mint has issued nothing to these keys. The mint's word on what it has
 issued to these keys tells whether tokens stand behind a wider gap, as a mint that refused for long leaves it;
-they are searched for before anything is minted, so that no counter serves twice. A swap makes new tokens of those
-that it spends, so that once some were spent, sums prove nothing: then the search goes a little further.
+they are searched for before anything is minted, so that no counter serves twice. A swap makes new tokens of
+those that it spends, so that once some were spent, sums prove nothing: then the search goes a little further.
 Each step only adds, so a restore that was cut short is simply run again.
 """
 
