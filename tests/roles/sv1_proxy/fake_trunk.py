@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from hashlib import sha256
 from itertools import count
@@ -71,6 +72,20 @@ class FakeTrunk(Trunk):
         )
         job = self._maker.take(
             notify, self.granted, mask=self.mask, difficulty=self.difficulty, serial=self._serial
+        )
+        self._jobs[job.number] = job
+        self.job = job
+        self.listener.job(self, job)
+        return job
+
+    def again(self, difficulty: Fraction, *, clean: bool = False) -> UpstreamJob:
+        """The same work comes under another id and with another difficulty."""
+        assert self.job is not None
+        assert self.granted is not None
+        self.difficulty = difficulty
+        notify = replace(self.job.notify, job_id=f"job{len(self._jobs)}", clean=clean)
+        job = self._maker.take(
+            notify, self.granted, mask=self.mask, difficulty=difficulty, serial=self._serial
         )
         self._jobs[job.number] = job
         self.job = job
