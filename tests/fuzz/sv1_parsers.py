@@ -3,6 +3,8 @@
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
+from protocols.sv1.client import Answered, ClientSession, Judged, Redirected
+from protocols.sv1.client import Job as ToDo
 from protocols.sv1.errors import MalformedError, Rejection, WrongProtocolError
 from protocols.sv1.line import LineSplitter, Overlong
 from protocols.sv1.messages import Call, Empty, Reply, error_reply, parse, reply
@@ -15,6 +17,7 @@ from protocols.sv1.notifications import (
     read_set_version_mask,
     set_extranonce,
 )
+from protocols.sv1.redirect import is_same_domain
 from protocols.sv1.requests import (
     read_authorize,
     read_configure,
@@ -23,12 +26,13 @@ from protocols.sv1.requests import (
     read_suggest_difficulty,
     read_suggest_target,
 )
-from protocols.sv1.results import read_subscription, read_version_mask
+from protocols.sv1.results import Subscription, read_subscription, read_version_mask
 from protocols.sv2.mining import NewExtendedMiningJob, SetNewPrevHash
 from protocols.translation.errors import TranslationError
 from protocols.translation.extranonce import Layout
 from protocols.translation.share import judge
-from protocols.translation.verdict import rejection
+from protocols.translation.upstream_job import UpstreamJobs
+from protocols.translation.verdict import code_of, rejection
 from protocols.translation.version_mask import SV1_MASK
 from protocols.translation.work import ChannelWork, Work
 from tests.fuzz.campaign import Parser
@@ -74,6 +78,16 @@ ANSWERS: Final = (
 )
 CALL_SAMPLES: Final = JsonSamples(CALLS)
 ANSWER_SAMPLES: Final = JsonSamples(ANSWERS)
+POOL_SAMPLES: Final = JsonSamples(
+    (
+        *ANSWERS,
+        b'{"id":4,"result":null,"error":"Stale"}',
+        b'{"id":"5","result":true,"error":null}',
+        b'{"id":9,"method":"client.get_version","params":[]}',
+        b'{"id":9,"method":"mining.ping","params":[]}',
+        b'{"id":null,"method":"client.show_message","params":["hello"]}',
+    )
+)
 PREFACES: Final = (
     b"",
     b"",
@@ -141,6 +155,32 @@ def read_answer(line: bytes) -> None:
         read_pushed(message.method, message.params)
     else:
         assert message == Empty()
+
+
+def hear_pool(line: bytes) -> None:
+    """A client that has asked for everything makes something of every line, and raises nothing."""
+    client = ClientSession("agent/1", SV1_MASK)
+    asked = [client.configure(), client.subscribe(), client.authorize("us", "x")]
+    for extranonce2 in (b"\0", b"\1"):
+        asked.append(
+            client.submit("us", "1f", extranonce2=extranonce2, ntime=NOW, nonce=1, version_bits=None)[1]
+        )
+    assert all(isinstance(parse(each.rstrip()), Call) for each in asked)
+    event = client.receive(line)
+    if isinstance(event, Answered) and event.line:
+        assert isinstance(parse(event.line.rstrip(b"\n")), Reply)
+    assert client.mask & ~SV1_MASK == 0
+    if isinstance(event, Judged) and event.refusal is not None:
+        rejection(code_of(event.refusal))
+    if isinstance(event, Redirected):
+        is_same_domain("eu.pool.example", event.where.host or "eu.pool.example")
+    if isinstance(event, ToDo):
+        granted = client.granted or Subscription(b"\1\2\3\4", 8, "")
+        made = UpstreamJobs(lambda: 1).take(
+            event.notify, granted, mask=client.mask, difficulty=client.difficulty or Fraction(1), serial=1
+        )
+        work = made.work(Layout(granted.extranonce2_size - 1, 1))
+        assert parse_notify(work.notify("1", work.ntime, clean=True)).bits == event.notify.bits
 
 
 def read_pushed(method: str, params: list[Any]) -> None:
@@ -254,6 +294,7 @@ PARSERS: Final = (
     Parser("sv1-lines", make_lines, read_lines, (WrongProtocolError,)),
     Parser("sv1-calls", CALL_SAMPLES.damage, read_call, (Rejection,)),
     Parser("sv1-answers", ANSWER_SAMPLES.damage, read_answer, (MalformedError,)),
+    Parser("sv1-pool", POOL_SAMPLES.damage, hear_pool, ()),
     Parser("translation-shares", make_submission, read_submission, (Rejection,)),
     Parser("translation-jobs", make_job, read_job, (TranslationError,)),
 )
