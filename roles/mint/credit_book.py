@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 
 from protocols.cashu.subscription import mint_quote_kind
 from protocols.ehash.credit import Credit
@@ -29,6 +30,8 @@ from roles.runtime.errors import CommitFailed
 from roles.runtime.storage import Database
 
 CACHED_KEYS = 16_384
+DAY_S = 86_400
+NO_BOUNDS: Mapping[bytes, int] = MappingProxyType({})
 MAX_TURNS = 8
 """How often a frame is judged that meets another process."""
 
@@ -36,7 +39,9 @@ _log = logging.getLogger(__name__)
 
 
 class MintCreditBook:
-    """The `CreditBook` of the mint; `bounds`: each issuer's most work a minute in hashes, None for any."""
+    """The `CreditBook` of the mint; `bounds`: each issuer's most work a minute in hashes, None for any;
+    `shifts_per_day`: how many it may open, any number without.
+    """
 
     def __init__(
         self,
@@ -50,12 +55,14 @@ class MintCreditBook:
         rule: ShiftRule,
         clock: Callable[[], float],
         board: NoticeBoard | None = None,
+        shifts_per_day: Mapping[bytes, int] = NO_BOUNDS,
     ) -> None:
         self._database = database
         self._board = board or NoticeBoard()
         self._signatory = signatory
         self._meters = meters
         self._bounds = bounds
+        self._shifts_per_day = shifts_per_day
         self._seed = seed
         self._book = book
         self._rule = rule
@@ -95,6 +102,9 @@ class MintCreditBook:
             rows = credits_frame.rows[state.acked_seq + 1 - credits_frame.first_seq :]
             priced = check_shift(state, credits_frame, rows[0].time)
             now = self._now(state.last_time)
+            if priced.progress is None and await self._opens_too_many(priced, int(now)):
+                self._wait(identity, state.acked_seq, CreditCode.OVER_BOUND, _MANY_SHIFTS)
+                return _results(state.acked_seq, old, CreditCode.OVER_BOUND)
             settlement = await self._signatory.run_own(lambda: self._judge(priced, rows, int(now * 1000)))
             if not settlement.verdicts:
                 self._count(identity, settlement, [], [])
@@ -107,6 +117,7 @@ class MintCreditBook:
             )
         crash.at("mint.credits-durable")
         if opened is not None:
+            self._meters.shifts.inc()
             self._book.add(opened)
             _log.info("a shift is open", extra={"issuer": identity.hex()[:16], "unit": opened.unit})
         made = (verdict.quote_id for verdict in verdicts if verdict.code == OK)
@@ -114,6 +125,14 @@ class MintCreditBook:
         codes = [(verdict.seq, int(verdict.code)) for verdict in verdicts if verdict.code != OK]
         self._count(identity, settlement, [verdict.credit for verdict in verdicts], codes)
         return _results(settlement.state.acked_seq, old + codes, settlement.hold)
+
+    async def _opens_too_many(self, state: LedgerState, now: int) -> bool:
+        """Whether the issuer has to wait until it may open the shift that a state has no row of yet."""
+        bound = self._shifts_per_day.get(state.identity)
+        if bound is None:
+            return False
+        opened = await self._database.read(lambda c: ledger_rows.opened_in_turn(c, state.issuer_no, bound))
+        return opened is not None and opened > now - DAY_S
 
     def _judge(self, state: LedgerState, rows: Sequence[CreditRow], now_ms: int) -> Settlement:
         if state.progress is None and self._book.ring is not None:
@@ -173,18 +192,16 @@ class MintCreditBook:
             self._meters.refused.labels(label).inc()
             _log.error("a credit is refused", extra={"issuer": issuer, "seq": seq, "code": label})
         if settlement.hold is not None:
-            self._meters.refused.labels(settlement.hold.label).inc()
-            _log.warning(
-                "an issuer's rows wait",
-                extra={
-                    "issuer": issuer,
-                    "seq": settlement.state.acked_seq + 1,
-                    "code": settlement.hold.label,
-                    "hint": _HINTS[settlement.hold],
-                },
-            )
+            self._wait(identity, settlement.state.acked_seq, settlement.hold, _HINTS[settlement.hold])
+
+    def _wait(self, identity: bytes, acked_seq: int, code: CreditCode, hint: str) -> None:
+        """Say that the row behind `acked_seq` waits, and why."""
+        self._meters.refused.labels(code.label).inc()
+        told = {"issuer": identity.hex()[:16], "seq": acked_seq + 1, "code": code.label, "hint": hint}
+        _log.warning("an issuer's rows wait", extra=told)
 
 
+_MANY_SHIFTS = "more shifts within 24 hours than its shifts_per_day in [[issuers]] allows"
 _HINTS = {
     CreditCode.RETRY: "the row's time is far ahead of this machine's clock: see that both clocks are right",
     CreditCode.OVER_BOUND: "more work a minute than its work_per_minute in [[issuers]] allows",

@@ -107,6 +107,16 @@ def state(connection: Connection, identity: bytes, store_id: bytes) -> LedgerSta
     )
 
 
+def opened_in_turn(connection: Connection, issuer_no: int, number: int) -> int | None:
+    """When the issuer opened its `number`-th newest shift, in Unix seconds; None if it has fewer."""
+    row = connection.execute(
+        "SELECT opened_at FROM shift WHERE issuer_no = ? AND opened_at IS NOT NULL"
+        " ORDER BY shift DESC LIMIT 1 OFFSET ?",
+        (issuer_no, number - 1),
+    ).fetchone()
+    return None if row is None else int(row["opened_at"])
+
+
 def settled(
     connection: Connection, ledger_no: int, first: int, last: int
 ) -> dict[int, tuple[bytes, bytes, int]]:

@@ -30,6 +30,9 @@ class Meters:
         self.refused = Counter(
             "hashpool_mint_credits_refused", "Credits refused or held, by code.", ["code"], registry=registry
         )
+        self.shifts = Counter(
+            "hashpool_mint_shifts_opened", "Shifts that got a keyset of their own.", registry=registry
+        )
         self.alarms = Counter(
             "hashpool_mint_alarms",
             "What must never happen: each needs an operator.",

@@ -229,6 +229,11 @@ class Mint:
             rule=self._daemon.shared.shift_rule,
             clock=time.time,
             board=self._board,
+            shifts_per_day={
+                issuer.identity: issuer.shifts_per_day
+                for issuer in config.issuers
+                if issuer.identity is not None
+            },
         )
         acceptor = Acceptor(
             book,

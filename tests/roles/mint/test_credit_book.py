@@ -13,6 +13,7 @@ from protocols.ehash.errors import CreditCode
 from protocols.ehash.messages import CreditResult, CreditResults, Credits
 from roles.credit.acceptor import Standing
 from roles.credit.errors import LedgerBehind, LedgerForked, ShiftRefused, TimeReversed
+from roles.mint.credit_book import DAY_S
 from tests.roles.mint.house import ISSUER, MINER, NOW, OTHER_ISSUER, STORE, House, open_house
 
 
@@ -158,6 +159,28 @@ async def test_work_above_the_issuers_bound_waits_and_loses_nothing(bounded: Hou
     assert await house.settle(house.frame(rows[2:])) == CreditResults(2, results.results)
     house.bounds[ISSUER] = 1000
     assert await house.settle(house.frame(rows[2:])) == CreditResults(4, ())
+
+
+async def test_a_shift_above_the_number_that_an_issuer_may_open_in_a_day_waits(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.credits._shifts_per_day = {ISSUER: 2}
+    ledgers = [bytes((number,)) * 16 for number in range(1, 4)]
+    for shift, ledger in enumerate(ledgers[:2]):
+        await house.credits.open_ledger(ISSUER, ledger, 1)
+        frame = Credits(1, shift, 0, 0, (house.row(),))
+        assert await house.credits.settle(ISSUER, ledger, frame) == CreditResults(1, ())
+    await house.credits.open_ledger(ISSUER, ledgers[2], 1)
+    frame = Credits(1, 2, 0, 0, (house.row(),))
+    waits = CreditResults(0, (CreditResult(1, CreditCode.OVER_BOUND),))
+    assert await house.credits.settle(ISSUER, ledgers[2], frame) == waits
+    assert "shifts_per_day" in caplog.records[-1].__dict__["hint"]
+    assert house.metric("credits_refused_total", code="over-bound") == 1
+    # Shifts that are open go on.
+    more = Credits(2, 1, 0, 0, (house.row(),))
+    assert await house.credits.settle(ISSUER, ledgers[1], more) == CreditResults(2, ())
+    house.clock.now += DAY_S + 1
+    assert await house.credits.settle(ISSUER, ledgers[2], frame) == CreditResults(1, ())
 
 
 async def test_a_refusal_of_a_frame_leaves_nothing_of_it(house: House) -> None:
