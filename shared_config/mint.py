@@ -91,8 +91,8 @@ class IssuerSettings(Settings):
     work_per_minute: int | None = Field(default=None, ge=1, le=1 << 90)
     """Most credited work, in expected hashes, over the rows' own time."""
     shifts_per_day: int = Field(default=5_000, ge=1, le=1_000_000)
-    """Shifts that it may open within 24 hours: each is a unit with a keyset, kept for ever. A pool that is all
-    of the network opens some 1,500.
+    """Shifts that it may open within 24 hours: each is a unit with a keyset, kept for ever. A pool that is
+    all of the network opens some 1,500.
     """
 
 
