@@ -19,6 +19,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from roles.runtime.errors import HttpRefusal, StorageError
 from roles.runtime.http_pace import NO_BOUND, UNNAMED, ForwardedFor, HttpPace, Network, Operation, Pace
+from roles.runtime.http_paths import PathTable
+from roles.runtime.http_reply import JsonReply, json_reply, lines
 from roles.runtime.listen import bound, listen
 from shared_config.address import Address
 
@@ -80,6 +82,21 @@ class _Meter:
     addresses: Gauge = field(init=False)
     operations: Histogram = field(init=False)
     errors: Counter = field(init=False)
+    _timed: dict[tuple[str, str, str, int], tuple[Histogram, Histogram]] = field(default_factory=dict)
+    """What was looked up once: by operation, route, method and status, of which there are few."""
+
+    def observe(
+        self, operation: str, route: web.AbstractRoute, method: str, status: int, took: float
+    ) -> None:
+        """A request was answered after so many seconds."""
+        path = route.resource.canonical if route.resource is not None else "unmatched"
+        key = (operation, path, method if method in _METHODS else "other", status)
+        timed = self._timed.get(key)
+        if timed is None:
+            seconds = self.seconds.labels(*key[1:3], str(status))
+            timed = self._timed[key] = (self.operations.labels(operation), seconds)
+        for histogram in timed:
+            histogram.observe(took)
 
     def __post_init__(self) -> None:
         self.seconds = Histogram(
@@ -115,13 +132,6 @@ class _Meter:
         self.addresses = Gauge(
             "hashpool_http_addresses", "Addresses whose pace is remembered.", registry=self.registry
         )
-
-
-def json_reply(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """A response with ``value`` as JSON."""
-    return web.Response(
-        body=orjson.dumps(value), status=status, headers=headers, content_type="application/json"
-    )
 
 
 async def read_json(request: web.Request) -> Any:
@@ -164,12 +174,16 @@ class HttpServer:
         }
         self._meter.addresses.set_function(lambda: float(sum(map(len, self._paces.values()))))
         self._forwarded = ForwardedFor(bounds.trusted_proxies)
+        self._common = lines(self._headers.items())
         self._operations: dict[web.AbstractRoute, Operation] = {}
+        self._paths = PathTable()
         self._lasting: set[web.AbstractRoute] = set()
 
     def route(self, method: str, path: str, handler: Handler, operation: Operation = UNNAMED) -> None:
         """Serve a method of a path; ``{name}`` in it matches one segment. Operations are few."""
-        self._operations[self._app.router.add_route(method, path, handler)] = operation
+        route = self._app.router.add_route(method, path, handler)
+        self._operations[route] = operation
+        self._paths.add(method, path, route)
 
     @property
     def routes(self) -> list[tuple[str, str]]:
@@ -223,6 +237,7 @@ class HttpServer:
         )
         await runner.setup()
         self._runner = runner
+        self._take(runner)
         self._listener = await asyncio.get_running_loop().create_server(self._accept, sock=sock)
         return bound(sock)
 
@@ -237,6 +252,24 @@ class HttpServer:
     def _open(self) -> int:
         server = None if self._runner is None else self._runner.server
         return 0 if server is None else len(server.connections)
+
+    def _take(self, runner: web.AppRunner) -> None:
+        """Answer requests for plain paths without aiohttp's router."""
+        server = runner.server
+        assert server is not None
+        routed = server.request_handler
+
+        async def answer(request: web.BaseRequest) -> web.StreamResponse:
+            assert isinstance(request, web.Request)
+            found = self._paths.find(request.method, request.rel_url.raw_path)
+            if found is None or "Expect" in request.headers:
+                return await routed(request)
+            route, matched = found
+            request._match_info = match = web.UrlMappingMatchInfo(matched, route)
+            match.add_app(self._app)
+            return await self._answer(request, route.handler)
+
+        server.request_handler = answer
 
     def _accept(self) -> asyncio.BaseProtocol:
         server = None if self._runner is None else self._runner.server
@@ -255,17 +288,14 @@ class HttpServer:
         except HttpRefusal as refusal:
             self._meter.errors.labels(operation.name, str(refusal.body.get("code", refusal.status))).inc()
             response = _refused(refusal)
-        if not response.prepared:
+        if isinstance(response, JsonReply):
+            response.common = self._common
+        elif not response.prepared:
             response.headers.update(self._headers)
         elif route in self._lasting:
             return response
         took = time.perf_counter() - started
-        self._meter.operations.labels(operation.name).observe(took)
-        self._meter.seconds.labels(
-            route.resource.canonical if route.resource is not None else "unmatched",
-            request.method if request.method in _METHODS else "other",
-            str(response.status),
-        ).observe(took)
+        self._meter.observe(operation.name, route, request.method, response.status, took)
         return response
 
     async def _respond(

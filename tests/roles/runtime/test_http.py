@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -134,6 +135,58 @@ async def test_what_is_no_http_is_refused_and_fills_no_log(
     assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.0 400")
     writer.close()
     assert caplog.text == ""
+
+
+async def _raw(api: Api, request: bytes) -> bytes:
+    """All that is answered until the connection is closed."""
+    reader, writer = await asyncio.open_connection(api.address.host, api.address.port)
+    writer.write(request)
+    try:
+        return await asyncio.wait_for(reader.read(), 5)
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "connection"),
+    [
+        (b"POST /echo/7 HTTP/1.1\r\nConnection: close", b"HTTP/1.1 200 OK", b"Connection: close"),
+        (b"POST /echo/7 HTTP/1.0", b"HTTP/1.0 200 OK", b""),
+        (b"POST /echo/%37 HTTP/1.1\r\nConnection: close", b"HTTP/1.1 200 OK", b"Connection: close"),
+        (
+            b"POST /echo/7 HTTP/1.1\r\nExpect: 100-continue\r\nConnection: close",
+            b"HTTP/1.1 100 Continue",
+            b"Connection: close",
+        ),
+    ],
+)
+async def test_an_answer_says_whether_the_connection_stays(
+    api: Api, head: bytes, status: bytes, connection: bytes
+) -> None:
+    answer = await _raw(api, head + b"\r\nHost: x\r\nContent-Length: 1\r\n\r\n1")
+    lines = answer.partition(b"\r\n\r\n{")[0].split(b"\r\n")
+    assert lines[0] == status
+    assert [line for line in lines if line.startswith(b"Connection")] == [connection] * bool(connection)
+    for line in (b"Content-Type: application/json", b"Content-Length: 18", b"Server: hashpool"):
+        assert lines.count(line) == 1
+    assert sum(line.startswith(b"Date: ") for line in lines) == 1
+    assert answer.endswith(b'\r\n\r\n{"got":1,"id":"7"}')
+
+
+async def test_several_requests_at_once_are_answered_one_after_the_other(api: Api) -> None:
+    one = b"POST /echo/%d HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n"
+    requests = [one % 1, one % 2, one % 3 + b"Connection: close\r\n"]
+    answer = await _raw(api, b"".join(each + b"\r\n%d" % at for at, each in enumerate(requests)))
+    assert answer.count(b"HTTP/1.1 200 OK") == 3
+    assert re.findall(rb'"id":"(\d)"', answer) == [b"1", b"2", b"3"]
+
+
+async def test_the_head_alone_is_answered_to_who_asks_for_it(api: Api) -> None:
+    answer = await _raw(api, b"HEAD /hang HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 405 Method Not Allowed\r\n")
+    assert b"\r\nAllow: GET" in head
+    assert body == b""
 
 
 async def test_requests_are_measured_by_route_not_by_path(api: Api) -> None:
