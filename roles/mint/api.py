@@ -19,8 +19,10 @@ from roles.mint.lightning.errors import BackendError, BackendUnavailable
 from roles.mint.meters import Meters
 from roles.mint.request import QUOTE_ID_LIMIT
 from roles.mint.teller import SHARE_LIMIT, ShareClaim, Teller
+from roles.mint.told_keys import ToldKeys
 from roles.mint.views import PREFIXES, Views
 from roles.runtime.http import Handler, HttpRefusal, HttpServer, Operation, json_reply, read_json
+from roles.runtime.http_reply import JsonReply
 
 _CLAIM_HEADERS = ("Ehash-Key", "Ehash-Timestamp", "Ehash-Signature")
 
@@ -61,6 +63,7 @@ class MintApi:
         self._book = book
         self._info = info
         self._views = Views(book)
+        self._keys = ToldKeys(book, teller.describe)
         self._socket = socket
 
     def add_routes(self, server: HttpServer) -> None:
@@ -95,13 +98,14 @@ class MintApi:
 
     async def _get_keys(self, request: web.Request) -> web.Response:
         keysets = [keyset for keyset in await self._seen(request) if keyset.active]
-        return json_reply({"keysets": await self._teller.describe(keysets)})
+        name = (_view(request), request.match_info.get("unit", "").lower())
+        return JsonReply(await self._keys.body(name, keysets))
 
     async def _get_keyset(self, request: web.Request) -> web.Response:
         keyset_id = request.match_info["keyset_id"].lower()
         await self._book.meet([keyset_id])
         keyset = self._book.get(keyset_id)
-        return json_reply({"keysets": await self._teller.describe([keyset])})
+        return JsonReply(await self._keys.body(("", keyset.keyset_id), [keyset]))
 
     async def _get_keysets(self, request: web.Request) -> web.Response:
         return json_reply({"keysets": [keyset.head() for keyset in await self._seen(request)]})
