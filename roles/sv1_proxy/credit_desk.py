@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from protocols.bitcoin.errors import TargetError
 from protocols.bitcoin.target import from_bits, work
 from protocols.ehash.amount import Valuation, share_amount
-from protocols.mining.errors import DuplicateShare
+from protocols.mining.errors import DuplicateShare, StaleShare
 from protocols.translation.share import JudgedShare
 from protocols.translation.upstream_job import UpstreamJob
 from roles.credit.disk import DiskWatch
@@ -30,6 +30,7 @@ from roles.sv1_proxy.job_log import JobLog
 __all__ = ["CreditDesk", "Found"]
 
 FULL: Final = Verdict(Word.REFUSED, "ledger-full")
+STALE: Final = Verdict(Word.REFUSED, StaleShare.code)
 DUPLICATE: Final = Verdict(Word.REFUSED, DuplicateShare.code)
 
 _log = logging.getLogger(__name__)
@@ -90,6 +91,11 @@ class CreditDesk:
             return
         entry = Entry(share.share_hash, share.header, found.target, amount, found.key, self._is_block(found))
         self._enter([entry], self._stored, (found, amount, settle))
+
+    def lost(self, settle: Settle) -> None:
+        """A share of work that the pool does not know any more, so that nobody would pay for it."""
+        self._withhold("work-lost")
+        settle(STALE)
 
     def forwarded(self, found: Found, job: UpstreamJob, settle: Settle) -> Settle:
         """What is to hear the pool's word on a share that goes there."""

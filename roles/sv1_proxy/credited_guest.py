@@ -89,8 +89,11 @@ class CreditedGuest(Guest):
         key = self._names[name]
         found = Found(share, found_on.target, key, found_on.tip.bits, self.session.desk.tally, self._credited)
         job = trunk.find(found_on.job_id) if trunk is not None else None
-        is_wanted = job is not None and int.from_bytes(share.share_hash, "little") <= job.target
-        if trunk is not None and job is not None and is_wanted:
+        if trunk is None or job is None:
+            # Its connection is gone, and so is what the pool would have paid for it.
+            desk.lost(settle)
+            return
+        if int.from_bytes(share.share_hash, "little") <= job.target:
             trunk.submit(
                 self._books.accounts[trunk.pool],
                 job,
