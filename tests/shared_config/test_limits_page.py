@@ -12,6 +12,8 @@ from shared_config.proxy import EdgeLimits
 from shared_config.settings import Settings
 from shared_config.sockets import SocketLimits
 from shared_config.sv1_listener import CostSettings, LineLimits
+from shared_config.sv1_proxy_pool import CreditingLimits
+from shared_config.sv1_upstream import UpstreamLimits
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/limits.md").read_text()
@@ -21,6 +23,8 @@ TABLES: dict[type[Settings], str] = {
     PoolLimits: "limits",
     EdgeLimits: "limits",
     LineLimits: "limits",
+    CreditingLimits: "limits",
+    UpstreamLimits: "upstream_limits",
     CostSettings: "limits.cost",
     HttpLimits: "http",
     SocketLimits: "sockets",
@@ -45,8 +49,9 @@ def test_every_metric_on_the_page_exists() -> None:
     for name in set(re.findall(r"`hashpool_([a-z0-9_]+)", PAGE)):
         listener = name.removesuffix("_connections_ended")
         told = name.removeprefix("wallet_").removesuffix("_count")
-        of_all = told.removeprefix("translator_").removeprefix("proxy_")
-        texts = (f'"{listener}"', f'"{told}"', f'"hashpool_{told}"', f'"{of_all}"', f"{{prefix}}_{of_all}")
+        of_all = told.removeprefix("translator_").removeprefix("sv1_proxy_").removeprefix("proxy_")
+        prefixed = f"{{prefix}}_{of_all}", f"{{PREFIX}}_{of_all}"
+        texts = (f'"{listener}"', f'"{told}"', f'"hashpool_{told}"', f'"{of_all}"', *prefixed)
         assert any(text in source for text in texts), name
 
 
