@@ -16,16 +16,14 @@ from roles.runtime.line_connection import ServedLines
 from roles.runtime.peer_server import PeerServer
 from roles.stratum.lodger import LodgingTerms
 from roles.stratum.miner_ports import MINER_SETTINGS, open_ports, session_limits
-from roles.stratum.sv1_opener import PoolTerms, Sv1Pool
-from roles.stratum.trunk_metrics import TrunkMetrics
 from roles.stratum.trunks import Trunks
-from roles.stratum.upstream_meters import UpstreamMeters
 from roles.stratum.worker_metrics import WorkerMetrics
 from roles.sv1_proxy.accounts import Name
 from roles.sv1_proxy.guest import Guest
 from roles.sv1_proxy.metrics import PREFIX, RelayMetrics
 from roles.sv1_proxy.pages import InstancePages
 from roles.sv1_proxy.relay import Make, Relay
+from roles.sv1_proxy.upstreams import open_trunks
 from shared_config.sv1_upstream import Sv1PoolSettings, Sv1ProxySettings
 
 __all__ = ["LISTENER", "UPSTREAM", "Instance", "Side", "assemble"]
@@ -143,24 +141,12 @@ def _trunks(daemon: Daemon[Any, Any], side: Side[G], relay: Relay[G]) -> Trunks:
         daemon.readiness.met(UPSTREAM)
         daemon.readiness.note(UPSTREAM, _note(trunks, gives_ehash=gives_ehash))
 
-    names = {pool.label: side.name_at(pool) for pool in config.pools}
-    trunks = Trunks(
-        [
-            Sv1Pool.of(
-                pool,
-                daemon.resolve,
-                user=names[pool.label].user,
-                password=names[pool.label].password,
-                suggest_difficulty=config.suggest_difficulty,
-            )
-            for pool in config.pools
-        ],
-        relay,
-        terms=PoolTerms(config.upstream, config.upstream_limits),
-        metrics=TrunkMetrics(daemon.metrics),
-        meters=UpstreamMeters(daemon.metrics),
-        maker=daemon.kernel.prover,
-        on_change=changed,
+    def account(pool: Sv1PoolSettings) -> tuple[str, str]:
+        name = side.name_at(pool)
+        return name.user, name.password
+
+    trunks = open_trunks(
+        config, account, relay, registry=daemon.metrics, find=daemon.resolve, on_change=changed
     )
     return trunks
 

@@ -14,9 +14,11 @@ import pytest_asyncio
 
 from roles.node_client.client import NodeClient
 from roles.node_client.credentials import CookieFile
+from tests.functional import miner_scenes as scenes
 from tests.functional.bitaxe_sv2 import KINDS, BitaxeSv2
 from tests.functional.development import REWARD, Development
-from tests.functional.miner_profiles import AUTHORIZE, PROFILES, Profile, plain, subscribe, suggest
+from tests.functional.miner_profiles import PROFILES, Profile
+from tests.functional.miner_scenes import CHANGE_S, FLAPPER, PROBER, STRAYS
 from tests.functional.processes import Daemon, Site
 from tests.functional.scripted_miner import ScriptedMiner
 from tests.functional.sv2_peer import Server
@@ -25,22 +27,8 @@ from tests.functional.two_pools import as_upstream, issuer_of, pool_beside
 pytest.importorskip("pbk", reason="needs py-bitcoinkernel, the node extra")
 pytestmark = [pytest.mark.functional, pytest.mark.asyncio(loop_scope="module")]
 
-PROBE: Final = plain("probe")
-PROBER: Final = plain("prober", segments=((subscribe(),), (AUTHORIZE, suggest(1))))
-FLAPPER: Final = plain("flapper", "bitaxe/BM1366/v2.15.0")
-STRAYS: Final = {
-    "nothing": b"",
-    "half-a-line": b'{"id":1,"method":"mining.sub',
-    "http": b"GET / HTTP/1.1\r\nHost: pool\r\n\r\n",
-    "tls": b"\x16\x03\x01\x00\xf4\x01\x00\x00\xf0\x03\x03",
-    "proxy": b"PROXY TCP4 192.0.2.1 192.0.2.2 5 6\r\n",
-    "proxy-2": b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c",
-    "sv2": bytes(range(64)),
-}
-"""What peers say that are no miners."""
 BACKUP: Final = "backup"
 SHARES: Final = 50
-CHANGE_S: Final = 20.0
 PROBER_S: Final = 2.0
 
 
@@ -61,6 +49,10 @@ class Chain:
     """Of a translator that leaves miners an extranonce2 of 4."""
     miners: list[ScriptedMiner] = field(default_factory=list)
     natives: dict[str, BitaxeSv2] = field(default_factory=dict)
+
+    @property
+    def server(self) -> Daemon:
+        return self.translator
 
     @property
     def port(self) -> int:
@@ -169,23 +161,7 @@ def profile(request: pytest.FixtureRequest) -> Profile:
 async def test_its_shares_are_accepted_through_a_change_of_difficulty_and_a_new_block(
     chain: Chain, profile: Profile
 ) -> None:
-    before = await chain.rejected()
-    miner = await chain.miner(profile)
-    started = miner.jobs[-1].difficulty
-    await miner.dig(SHARES // 2)
-    # Shares come faster than the pool wants them.
-    async with asyncio.timeout(CHANGE_S):
-        while miner.jobs[-1].difficulty == started and profile.has_fractions:
-            await miner.dig(10, at_once=True)
-    tip = miner.jobs[-1].params[1]
-    await chain.new_block()
-    await miner.until(lambda: miner.jobs[-1].params[1] != tip)
-    assert len(miner.jobs) == 1, "work of the block before is still thought good"
-    await miner.dig(SHARES // 2, at_once=True)
-    assert not miner.is_gone
-    after = await chain.rejected()
-    changed = {reason: n - before.get(reason, 0) for reason, n in after.items() if n != before.get(reason, 0)}
-    assert changed == ({"duplicate": 1} if profile.submits_twice else {})
+    await scenes.mines_through_a_change_and_a_block(chain, profile, SHARES)
 
 
 async def test_it_mines_with_an_extranonce2_of_four_as_well(chain: Chain, profile: Profile) -> None:
@@ -195,30 +171,11 @@ async def test_it_mines_with_an_extranonce2_of_four_as_well(chain: Chain, profil
 
 
 async def test_it_is_told_the_truth_about_a_bad_share(chain: Chain, profile: Profile) -> None:
-    miner = await chain.miner(profile)
-    job = await miner.job()
-    good = miner.search(job)
-    assert (await miner.hand_in(good))["result"] is True
-    assert (await miner.hand_in(good))["error"] == [22, "Duplicate share", None]
-    low = miner.search(job, good=False)
-    assert (await miner.hand_in(low))["error"] == [23, "Above target", None]
-    assert (await miner.hand_in([good[0], "ffff", *good[2:]]))["error"] == [21, "Job not found", None]
-    late = miner.search(job)
-    tip = job.params[1]
-    await chain.new_block()
-    await miner.until(lambda: miner.jobs[-1].params[1] != tip)
-    assert (await miner.hand_in(late))["error"] == [21, "Stale", None]
-    await miner.dig(2)
+    await scenes.hears_the_truth_about_bad_shares(chain, profile)
 
 
 async def test_the_failback_probe_of_a_bitaxe_finds_what_it_looks_for(chain: Chain) -> None:
-    """One read of at most 1,023 bytes within five seconds, searched for `mining.notify`."""
-    probe = await chain.connect(PROBE)
-    probe.write(
-        b'{"id": 1, "method": "mining.subscribe", "params": ["bitaxe/BM1370/v2.15.0"]}\n'
-        b'{"id": 2, "method": "mining.authorize", "params": ["probe.one", "x"]}\n'
-    )
-    assert b"mining.notify" in await asyncio.wait_for(probe.reader.read(1023), 5)
+    await scenes.is_found_by_a_probe(chain)
 
 
 async def test_a_prober_of_rented_hash_rate_finds_its_port_fit_at_once(chain: Chain) -> None:
@@ -245,41 +202,12 @@ async def test_a_miner_that_comes_and_goes_finds_its_difficulty_again(chain: Cha
 
 @pytest.mark.parametrize("name", ["cgminer", "antminer-s19", "whatsminer", "avalon"])
 async def test_a_miner_that_names_its_session_goes_on_where_it_was(chain: Chain, name: str) -> None:
-    profile = next(each for each in PROFILES if each.name == name)
-    before = await chain.rejected()
-    first = await chain.miner(profile)
-    await first.dig(5)
-    job = first.jobs[-1]
-    answered, unsent = first.search(job), first.search(job)
-    assert (await first.hand_in(answered))["result"] is True
-    await first.close()
-    second = await chain.connect(profile)
-    second.session, second._shares = first.session, first._shares
-    await second.start()
-    assert second.extranonce1 == first.extranonce1
-    assert second.session == first.session
-    # One of which it may not have heard, and one found before its socket broke: both on a job of that socket.
-    for params in (answered, unsent):
-        assert (await second.hand_in(params))["result"] is True
-    await second.dig(5)
-    assert await chain.rejected() == before
+    await scenes.goes_on_with_its_session(chain, next(each for each in PROFILES if each.name == name))
 
 
 @pytest.mark.parametrize("head", STRAYS.values(), ids=STRAYS.keys())
 async def test_a_stray_peer_is_no_error(chain: Chain, head: bytes) -> None:
-    """Scanners, probes and mistaken ports are of daily occurrence: no warning, and nobody else notices."""
-    working = await chain.miner(FLAPPER)
-    before = chain.translator.log
-    assert "level=info" in before
-    stray = await chain.connect(PROBE)
-    stray.write(head)
-    if stray.writer.can_write_eof():
-        stray.writer.write_eof()
-    stray.listen()
-    await stray.until(lambda: stray.is_gone)
-    await working.dig(2)
-    said = chain.translator.log[len(before) :].splitlines()
-    assert [line for line in said if "level=warning" in line or "level=error" in line] == []
+    await scenes.is_not_bothered_by_a_stray(chain, head)
 
 
 async def _pool_restarted(chain: Chain) -> None:
