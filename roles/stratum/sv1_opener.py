@@ -117,6 +117,7 @@ class Sv1Opener:
         self._elsewhere: Address | None = None
         self._redirects = 0
         self._is_plain = False
+        self._is_bare = False
 
     def resume(self, session: str) -> None:
         """Ask to go on with a session that has just been lost."""
@@ -157,9 +158,14 @@ class Sv1Opener:
         setup = _SetUp(self, connection, ClientSession(self._agent, SV1_MASK))
         try:
             await setup.run(session, is_plain=self._is_plain)
+            if self._is_plain and not self._is_bare:
+                await setup.configure_late()
         except BaseException as error:
-            # Some pools hang up on what they do not know, so it is left out the next time.
-            self._is_plain = not self._is_plain and isinstance(error, ConnectionLost) and not setup.subscribed
+            # Some pools hang up on what they do not know, so it is left out the next time; others do because
+            # they have no work yet, so it is tried once more behind the first work.
+            if isinstance(error, ConnectionLost) and not setup.subscribed:
+                self._is_plain = not self._is_plain
+            self._is_bare |= isinstance(error, ConnectionLost) and setup.is_late
             connection.close()
             raise
         assert setup.work is not None
@@ -184,6 +190,8 @@ class _SetUp:
         self._wants = "an answer to the subscription"
         self._has_answered_mask = False
         self._is_let_in = False
+        self.is_late = False
+        """Whether version rolling was asked for behind the first work only."""
 
     async def run(self, former: str, *, is_plain: bool) -> None:
         """Raises UpstreamUnusable, or ConnectionLost."""
@@ -210,6 +218,12 @@ class _SetUp:
                     self._take(await connection.receive())
         except TimeoutError:
             raise UpstreamUnusable(f"the pool has not given {self._wants} within {seconds:g} s") from None
+        await self._hear_difficulty()
+
+    async def configure_late(self) -> None:
+        """Ask for version rolling after all; raises ConnectionLost."""
+        self.is_late, self._has_answered_mask = True, False
+        self._connection.send(self.session.configure(), self.session.subscribe_extranonce())
         await self._hear_difficulty()
 
     async def _hear_difficulty(self) -> None:

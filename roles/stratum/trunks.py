@@ -62,6 +62,9 @@ class Trunks:
         self.latencies = Latencies()
         self.idle_trunk_s = IDLE_TRUNK_S
         """How long a further connection is kept on which nobody sits."""
+        self.least_extranonce2: int | None = None
+        """The least that any of the pools has granted when it was last asked, None before any was."""
+        self._sizes: dict[str, int] = {}
         self.failovers = 0
         """Times that another pool than before was turned to."""
         self._terms = terms
@@ -266,6 +269,8 @@ class Trunks:
 
     def _suffices(self, link: Link[Sv1Link]) -> bool:
         """Whether a pool grants enough for the miners that are here, or is all that is left."""
+        self._sizes[link.upstream.name] = link.opened.granted.extranonce2_size
+        self.least_extranonce2 = min(self._sizes.values())
         needed = max(trunk.needed for trunk in self)
         return needed <= link.opened.granted.extranonce2_size or not self._preference.pass_over(link.upstream)
 

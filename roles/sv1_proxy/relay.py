@@ -57,6 +57,10 @@ class TrunkLines(Protocol):
     def is_connected(self) -> bool:
         """Whether a miner could be given work now."""
 
+    @property
+    def least_extranonce2(self) -> int | None:
+        """The least that any of the pools has granted when it was last asked, None before any was."""
+
     def __iter__(self) -> Iterator[Trunk]:
         """Those that there are, the first one first."""
 
@@ -174,7 +178,13 @@ class Relay(Reception[G], Generic[G]):
     def _seat_on(self, trunk: Trunk, rolled: int | None, *, is_proxy: bool) -> Seat:
         if trunk.granted is None:
             raise SlicesExhausted("nothing is granted yet")
-        layout = self.slicing.layout(trunk.granted.extranonce2_size, rolled=rolled, is_proxy=is_proxy)
+        size = trunk.granted.extranonce2_size
+        try:
+            # What is enough for this pool alone would keep its miners from the others.
+            least = min(size, self.trunks.least_extranonce2 or size)
+            layout = self.slicing.layout(least, rolled=rolled, is_proxy=is_proxy)
+        except ExtranonceTooSmall:
+            layout = self.slicing.layout(size, rolled=rolled, is_proxy=is_proxy)
         return Seat(trunk, layout, trunk.seat(layout))
 
     def seated(self, guest: Guest, seat: Seat) -> None:

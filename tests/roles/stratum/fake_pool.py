@@ -163,6 +163,9 @@ class Peer:
 
     def configured(self, id: int, params: Params) -> None:
         self.mask = self.pool.mask & int(params[1]["version-rolling.mask"], 16)
+        for given in self.jobs.values():
+            # The bits are the connection's, whenever it has asked.
+            given.mask = self.mask
         rolling = {"version-rolling": True, "version-rolling.mask": f"{self.mask:08x}"}
         self.answer(id, rolling if self.mask else {"version-rolling": False})
 

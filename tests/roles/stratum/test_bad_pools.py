@@ -346,6 +346,22 @@ async def test_a_pool_that_does_not_answer_is_given_up_in_time(method: str, lack
             assert it.trunks.failure == ""
 
 
+async def test_a_pool_that_hung_up_for_want_of_work_has_versions_rolled_all_the_same() -> None:
+    async with fake_pool() as pool:
+        once(pool, "mining.configure", hang_up)
+        async with bench(pool) as it:
+            assert (await it.job_number(1)).mask == pool.mask
+            await mine_one(it)
+
+
+async def test_a_pool_that_hangs_up_on_version_rolling_is_mined_at_without() -> None:
+    async with fake_pool(answers={"mining.configure": hang_up}) as pool, bench(pool) as it:
+        assert (await it.job_number(1)).mask == 0
+        await mine_one(it)
+        assert it.first.is_connected
+        assert len(pool.peers) == 3
+
+
 async def mine_one(it: Bench, expected: Verdict = ACCEPTED) -> None:
     """Find a share for the present job and have it answered."""
     await it.until(lambda: it.first.job is not None)

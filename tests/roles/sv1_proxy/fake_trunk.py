@@ -180,6 +180,7 @@ class FakeTrunks:
 
     def __init__(self, *trunks: FakeTrunk) -> None:
         self.trunks = list(trunks)
+        self.least_extranonce2: int | None = None
         self.wanted = 0
 
     @property

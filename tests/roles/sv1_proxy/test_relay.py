@@ -82,6 +82,21 @@ async def test_when_all_seats_are_taken_the_next_trunk_is_used_and_then_one_more
     assert house.trunks.wanted == 1
 
 
+async def test_miners_are_seated_so_that_every_pool_that_was_seen_has_room_for_them(build: Build) -> None:
+    house = build(FakeTrunk(12))
+    house.trunks.least_extranonce2 = 6
+    miner = await house.miner()
+    assert (len(miner.extranonce1), miner.extranonce2_size) == (2, 4)
+    old = miner.jobs[-1].params
+    house.trunk.lose()
+    house.trunk.come_back(size=6)
+    await miner.until(lambda: miner.jobs[-1].params != old)
+    assert (await miner.mine())["result"] is True
+    # One that has room for nobody is no measure.
+    house.trunks.least_extranonce2 = 2
+    assert (await house.miner(user="b")).extranonce2_size == 4
+
+
 async def test_a_pool_that_does_not_know_the_name_is_quoted(house: House) -> None:
     house.trunk.refusals["mallory"] = Rejection(ErrorCode.UNAUTHORIZED, "no such account")
     miner = await house.connect(user="mallory")
