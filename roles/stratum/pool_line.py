@@ -17,6 +17,7 @@ from roles.stratum.pulse import Habits, Pulse
 from roles.stratum.submissions import ACCEPTED, LOST, Outcome, Settle, Verdict
 from roles.stratum.sv1_opener import OVERLONG, REDIRECTED, Sv1Link
 from roles.stratum.trunk_metrics import TrunkMetrics
+from roles.stratum.upstream_meters import UpstreamMeters
 
 __all__ = ["LineOwner", "PoolLine"]
 
@@ -34,9 +35,6 @@ class LineOwner(Protocol):
     def heard(self, line: "PoolLine", event: Event) -> None:
         """What the pool has said; not verdicts, nor what only the connection needs."""
 
-    def settled(self, verdict: Verdict) -> None:
-        """A share has its verdict, or is lost."""
-
     def has_others(self) -> bool:
         """Whether there is another pool to turn to."""
 
@@ -45,14 +43,22 @@ class PoolLine:
     """Runs until the connection ends, by whichever side; then all that was not answered is LOST."""
 
     def __init__(
-        self, link: Sv1Link, owner: LineOwner, metrics: TrunkMetrics, latencies: Latencies, serial: int
+        self,
+        link: Sv1Link,
+        owner: LineOwner,
+        metrics: TrunkMetrics,
+        meters: UpstreamMeters,
+        latencies: Latencies,
     ) -> None:
         self.link = link
         self.session = link.session
-        self.serial = serial
         self.is_over = False
         self._owner = owner
         self._metrics = metrics
+        self._shares = meters.shares
+        # Looked up once, because it is most of what counting costs.
+        self._accepted = metrics.verdicts.labels("accepted")
+        self._accepted_there = meters.shares.labels(link.pool.name, "accepted")
         self._latencies = latencies
         self._times = link.opener.terms.times
         self._open_submits = link.opener.terms.limits.open_submits
@@ -186,17 +192,20 @@ class PoolLine:
         added, settle = self._pending.pop(event.id)
         self._metrics.pending.dec()
         self._latencies.add(now - added)
-        self._metrics.latency.observe(now - added)
         self._settle(settle, _verdict(event.refusal))
         if self._retirement is not None and not self._pending:
             self.link.close()
 
     def _settle(self, settle: Settle, verdict: Verdict) -> None:
-        if verdict.outcome is Outcome.REFUSED:
+        if verdict.outcome is Outcome.ACCEPTED:
+            self._accepted.inc()
+            self._accepted_there.inc()
+        elif verdict.outcome is Outcome.REFUSED:
             self._metrics.verdicts.labels(verdict.code if is_known(verdict.code) else "other").inc()
+            self._shares.labels(self.link.pool.name, "rejected").inc()
         else:
-            self._metrics.verdicts.labels(verdict.outcome.value).inc()
-        self._owner.settled(verdict)
+            self._metrics.verdicts.labels("lost").inc()
+            self._shares.labels(self.link.pool.name, "unknown").inc()
         settle(verdict)
 
     def _message(self, event: Message) -> None:

@@ -217,7 +217,7 @@ class Trunk:
             self._jobs.clear()
         else:
             self._kit.metrics.resumed.inc()
-        line = PoolLine(link, self, self._kit.metrics, self._kit.latencies, self._serial)
+        line = PoolLine(link, self, self._kit.metrics, self._kit.meters, self._kit.latencies)
         self._line, self.source, self.granted = line, link.pool, link.granted
         self.pool, self.is_connected = link.pool.name, True
         self._drop_held()
@@ -279,11 +279,6 @@ class Trunk:
                 known[1](event.refusal)
         elif isinstance(event, Changed):
             self.granted = line.session.granted
-
-    def settled(self, verdict: Verdict) -> None:
-        """A share's verdict is counted for the pool."""
-        word = {Outcome.ACCEPTED: "accepted", Outcome.REFUSED: "rejected"}.get(verdict.outcome, "unknown")
-        self._kit.meters.shares.labels(self.pool, word).inc()
 
     def has_others(self) -> bool:
         """Whether there is another pool to turn to."""

@@ -1,8 +1,9 @@
 """What is counted of SV1 pools as upstreams."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from roles.stratum.client_metrics import ConnectionMetrics
+from roles.stratum.latencies import Latencies
 
 __all__ = ["TrunkMetrics"]
 
@@ -47,9 +48,19 @@ class TrunkMetrics(ConnectionMetrics):
             "connections that went on with the extranonce of the one before",
             registry=registry,
         )
-        self.latency = Histogram(
+        self.latency = Gauge(
             "hashpool_upstream_verdict_seconds",
-            "How long the pool takes to answer a share.",
-            buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
+            "How long the pool took to answer the last shares; 0 before any.",
+            ["quantile"],
             registry=registry,
         )
+
+    def watch(self, latencies: Latencies) -> None:
+        """Tell quantiles of these."""
+        for share in (0.5, 0.99):
+
+            def quantile(share: float = share) -> float:
+                found = latencies.quantiles(share)
+                return found[0] if found else 0.0
+
+            self.latency.labels(str(share)).set_function(quantile)

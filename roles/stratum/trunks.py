@@ -109,6 +109,7 @@ class Trunks:
         self._tasks: TaskGroup | None = None
         self._reading: set[asyncio.Task[None]] = set()
         metrics.trunks.set(1)
+        metrics.watch(self.latencies)
 
     def __iter__(self) -> Iterator[Trunk]:
         yield self._first
