@@ -22,6 +22,10 @@ POINTER_NAME: Final = "mint.postgresql"
 """Beside the place of the SQLite file: which file holds the DSN, for those who look into the store."""
 MOVED_NAME: Final = "mint.sqlite.moved"
 """What a SQLite file is called once its rows are on PostgreSQL."""
+LOG_PAGES: Final = 4_000
+"""Of the file's log, 16 MB: tokens go all over their indexes, and the pages that a longer log meets again are
+a quarter of what a write costs.
+"""
 
 
 async def open_store(
@@ -40,7 +44,7 @@ async def open_store(
             )
         # First the seed: beside a store that is there already none is made anew.
         seed = _seed(SecretFile(state / SEED_NAME, store=place))
-        database = Database.open(place, MIGRATIONS, metrics=metrics)
+        database = Database.open(place, MIGRATIONS, metrics=metrics, log_pages=LOG_PAGES)
     else:
         database = Database.open(place, MIGRATIONS, metrics=metrics)
         file = SecretFile(state / SEED_NAME)

@@ -24,7 +24,7 @@ from roles.runtime.crew import Crew
 from roles.runtime.errors import CommitFailed, DatabaseInUse, DatabaseUnusable, ReadFailed
 from roles.runtime.storage import backup
 from roles.runtime.storage.connection import Connection as Face
-from roles.runtime.storage.database import Database, Meter, Work, deliver, let_go
+from roles.runtime.storage.database import LOG_PAGES, Database, Meter, Work, deliver, let_go
 from roles.runtime.storage.migration import RECORDS, Migration, missing, record
 
 T = TypeVar("T")
@@ -59,8 +59,6 @@ _PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA journal_size_limit = 67108864",
     "PRAGMA temp_store = MEMORY",
-    # To write over a log costs half of making it longer; one of 2 MB is sooner as long as it gets.
-    "PRAGMA wal_autocheckpoint = 500",
 )
 
 
@@ -79,7 +77,12 @@ class SqliteDatabase(Database):
 
     @classmethod
     def open_file(
-        cls, path: Path | str, migrations: Sequence[Migration], *, metrics: CollectorRegistry | None = None
+        cls,
+        path: Path | str,
+        migrations: Sequence[Migration],
+        *,
+        metrics: CollectorRegistry | None = None,
+        log_pages: int = LOG_PAGES,
     ) -> Self:
         """See `open`; the file is made with mode 0600."""
         path = Path(path)
@@ -91,6 +94,7 @@ class SqliteDatabase(Database):
                 writer = undo.enter_context(contextlib.closing(_connect(str(path))))
                 for pragma in _PRAGMAS:
                     writer.execute(pragma)
+                writer.execute(f"PRAGMA wal_autocheckpoint = {log_pages:d}")
                 _migrate(writer, migrations, path)
                 reader = undo.enter_context(contextlib.closing(_connect(str(path))))
                 reader.execute(_PRAGMAS[0])
