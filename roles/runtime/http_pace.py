@@ -91,7 +91,7 @@ class ForwardedFor:
 
     def client(self, peer: str, forwarded: Sequence[str]) -> str:
         """The client's address: `peer` as connected, `forwarded` the values of X-Forwarded-For in order."""
-        if not self._trusts(peer):
+        if not forwarded or not self._trusts(peer):
             return peer
         named = [part.strip() for value in forwarded for part in value.split(",")]
         for address in reversed(named):

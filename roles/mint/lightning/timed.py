@@ -24,12 +24,19 @@ class BackendMeters:
             ["call"],
             registry=registry,
         )
+        self._timed: dict[str, Histogram] = {}
         self.failures = Counter(
             "hashpool_mint_lightning_failures",
             "Calls to the Lightning node that were not carried out.",
             ["call", "reason"],
             registry=registry,
         )
+
+    def observe(self, call: str, took: float) -> None:
+        """A call was answered after so many seconds."""
+        if call not in self._timed:
+            self._timed[call] = self.seconds.labels(call)
+        self._timed[call].observe(took)
 
 
 class TimedBackend:
@@ -108,5 +115,5 @@ class TimedBackend:
             if isinstance(error, BackendUnavailable):
                 raise
             raise BackendUnavailable("the Lightning node failed") from error
-        self._meters.seconds.labels(call).observe(perf_counter() - started)
+        self._meters.observe(call, perf_counter() - started)
         return result
