@@ -4,9 +4,9 @@
 default:
     @just --list --unsorted
 
-# run the whole regtest system (up backtrace: with full tracebacks)
+# run the whole regtest system (up sv1: at an SV1 pool; up backtrace: with full tracebacks)
 up mode="":
-    ./hashpool up {{ if mode == "" { "" } else { "--" + mode } }}
+    ./hashpool up {{ if mode == "" { "" } else if mode == "sv1" { "--profile sv1" } else { "--" + mode } }}
 
 # run the tests
 test *arguments:

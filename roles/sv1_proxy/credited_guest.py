@@ -148,7 +148,8 @@ class CreditedGuest(Guest):
         return job.work(self.layout, price.of(number))
 
     def _move_in(self, former: Any) -> None:
-        self._names, self._price = former._names, former._price
+        # Names come again with the socket; what is bounded for a connection stays so.
+        self._price = former._price
         self._vardiff, self._wanted = former._vardiff, former._wanted
         former._price, former._vardiff = StandingPrice(), None
         super()._move_in(former)
