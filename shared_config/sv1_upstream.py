@@ -118,6 +118,8 @@ class UpstreamLimits(Settings):
 
     line_bytes: int = Field(default=65_536, ge=4_096, le=1 << 24)
     """A pool that sends a longer line is left."""
+    lines_per_s: int = Field(default=5_000, ge=10, le=1_000_000)
+    """Over ten seconds; beyond, the pool is not read from for a while. Each verdict is a line."""
     connections: int = Field(default=64, ge=1, le=10_000)
     """To the pool in use: further ones are opened when the extranonces of those there are are used up."""
     seats_per_connection: int = Field(default=1_000_000, ge=1, le=1 << 32)

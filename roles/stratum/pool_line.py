@@ -13,6 +13,7 @@ from roles.runtime.errors import ConnectionLost
 from roles.runtime.line_connection import Line
 from roles.stratum.errors import UpstreamUnusable
 from roles.stratum.latencies import Latencies
+from roles.stratum.pace import Pace
 from roles.stratum.pulse import Habits, Pulse
 from roles.stratum.submissions import ACCEPTED, LOST, Outcome, Settle, Verdict
 from roles.stratum.sv1_opener import OVERLONG, REDIRECTED, Sv1Link
@@ -23,6 +24,8 @@ __all__ = ["LineOwner", "PoolLine"]
 
 LOOK_S: Final = 1.0
 """How often silence is looked at, at most."""
+BURST_S: Final = 10.0
+"""A pool may say at once what it may say in so many seconds."""
 MESSAGES: Final = 10
 """Sentences of the pool that are logged of one connection."""
 
@@ -60,10 +63,12 @@ class PoolLine:
         self._accepted = metrics.verdicts.labels("accepted")
         self._accepted_there = meters.shares.labels(link.pool.name, "accepted")
         self._latencies = latencies
-        self._times = link.opener.terms.times
-        self._open_submits = link.opener.terms.limits.open_submits
         self._loop = asyncio.get_running_loop()
         self.since = self._worked = self._heard_verdict = self._loop.time()
+        self._times = link.opener.terms.times
+        rate = link.opener.terms.limits.lines_per_s
+        self._allowance = Pace(rate, rate * BURST_S, self.since)
+        self._open_submits = link.opener.terms.limits.open_submits
         habits = Habits()
         # It has answered once: our name was let in.
         habits.answers = True
@@ -160,6 +165,10 @@ class PoolLine:
     def _take(self, line: Line) -> None:
         now = self._loop.time()
         self._pulse.heard(now)
+        if pause := self._allowance.take(now):
+            self._metrics.throttled.inc()
+            self.link.connection.hold()
+            self._loop.call_later(pause, self.link.connection.release)
         if isinstance(line, Overlong):
             self.fail(UpstreamUnusable(OVERLONG))
             return

@@ -23,6 +23,7 @@ from protocols.translation.seats import Seats
 from protocols.translation.upstream_job import UpstreamJob, UpstreamJobs
 from roles.stratum.errors import NamesFull
 from roles.stratum.latencies import Latencies
+from roles.stratum.pace import Pace
 from roles.stratum.pool_line import PoolLine
 from roles.stratum.submissions import LOST, Outcome, Settle, Verdict
 from roles.stratum.sv1_opener import Sv1Link, Sv1Pool
@@ -109,7 +110,7 @@ class Trunk:
         self._jobs: dict[int, UpstreamJob] = {}
         self._names: dict[str, tuple[str, Told]] = {}
         self._tip_hash = b""
-        self._budget, self._budget_since = JOBS_AT_ONCE, self._loop.time()
+        self._pace = Pace(kit.limits.notifies_per_s, JOBS_AT_ONCE, self._loop.time())
         self._held: _Held | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -230,7 +231,7 @@ class Trunk:
         if self._names:
             line.say(*(line.session.authorize(user, word) for user, (word, _) in self._names.items()))
         self._owner = link.granted.extranonce1
-        self._budget = JOBS_AT_ONCE
+        self._pace.tokens = JOBS_AT_ONCE
         is_new = not (resumed and link.notify.previous == self._tip_hash)
         self._announce(_Held(replace(link.notify, clean=is_new), link.granted, *self._in_force(line)))
         return line
@@ -296,24 +297,21 @@ class Trunk:
 
     def _arrived(self, held: _Held) -> None:
         """Pass a job on, unless so many come that only the newest is passed on now and then."""
-        now, rate = self._loop.time(), self._kit.limits.notifies_per_s
-        self._budget = min(JOBS_AT_ONCE, self._budget + (now - self._budget_since) * rate)
-        self._budget_since = now
         if self._held is not None:
             self._kit.metrics.jobs.labels("left-out").inc()
             was_clean = self._held.notify.clean
             self._held = replace(held, notify=replace(held.notify, clean=was_clean or held.notify.clean))
-        elif self._budget >= 1:
-            self._budget -= 1
+        elif self._pace.admits(self._loop.time()):
             self._announce(held)
         else:
             self._held = held
-            self._timer = self._loop.call_later((1 - self._budget) / rate, self._release)
+            wait = (1 - self._pace.tokens) / self._pace.rate
+            self._timer = self._loop.call_later(wait, self._release)
 
     def _release(self) -> None:
         held, self._held, self._timer = self._held, None, None
         if held is not None and self._line is not None:
-            self._budget, self._budget_since = 0.0, self._loop.time()
+            self._pace.take(self._loop.time())
             self._announce(held)
 
     def _drop_held(self) -> None:

@@ -48,6 +48,11 @@ class TrunkMetrics(ConnectionMetrics):
             "connections that went on with the extranonce of the one before",
             registry=registry,
         )
+        self.throttled = Counter(
+            "hashpool_upstream_throttled",
+            "Times that the pool was not read from for a while, because it said too much.",
+            registry=registry,
+        )
         self.latency = Gauge(
             "hashpool_upstream_verdict_seconds",
             "How long the pool took to answer the last shares; 0 before any.",

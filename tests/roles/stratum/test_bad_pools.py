@@ -263,6 +263,17 @@ async def test_a_notify_of_200_kilobytes_right_at_the_beginning_does_too() -> No
             assert len(pool.peers) == 2
 
 
+async def test_a_pool_that_says_far_too_much_is_not_read_from_for_a_while() -> None:
+    async with fake_pool() as pool, bench(pool, limits={"lines_per_s": 100}) as it:
+        await it.job_number(1)
+        for _ in range(1_010):
+            pool.last.tell("mining.new_thing")
+        pool.last.notify()
+        await it.job_number(2)
+        assert it.count("throttled_total") >= 1
+        assert it.count("odd_lines_total", what="method") == 1_010
+
+
 async def test_a_difficulty_that_moves_between_notify_and_submit_does_not_touch_the_present_work() -> None:
     def judge_by_present(peer: Peer, share: Share) -> None:
         judged = [21, "Difficulty too low", None] if peer.difficulty > Fraction(1, 1 << 20) else None
