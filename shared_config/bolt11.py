@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
 from protocols.bitcoin.networks import Network
 from shared_config.address import Address
 from shared_config.settings import Finding, Settings
+from shared_config.values import FilePath, HttpUrl
 
 AMOUNT_LIMIT = (1 << 53) - 1
 
@@ -31,10 +33,34 @@ class FakeLightning(Settings):
     """What it costs besides, in millionths of its amount."""
 
 
+class LndLightning(Settings):
+    """An lnd, by its REST API."""
+
+    url: HttpUrl | None = None
+    """Such as https://127.0.0.1:8080."""
+    macaroon_file: FilePath | None = None
+    """What lets the mint in, as lnd writes it; nobody else may read the file."""
+    certificate_file: FilePath | None = None
+    """lnd's tls.cert, which alone is believed then; without it, what known authorities have signed."""
+    route_hints: bool = False
+    """Whether invoices name the node's private channels, for a node that has no others."""
+
+    def review(self) -> Iterator[Finding]:
+        """Money goes there, so it must be known where that is."""
+        if self.url is None:
+            yield Finding("bolt11.lnd.url", "is missing: where lnd serves REST", "https://127.0.0.1:8080")
+        elif urlsplit(self.url).scheme != "https":
+            reason = "must begin with https: the macaroon would be read on the way"
+            yield Finding("bolt11.lnd.url", reason, "https://127.0.0.1:8080")
+        if self.macaroon_file is None:
+            reason = "is missing: the file that lets the mint in"
+            yield Finding("bolt11.lnd.macaroon_file", reason, "docs/bolt11.md tells how lncli bakes one")
+
+
 class Bolt11Settings(Settings):
     """Sats in and out over Lightning."""
 
-    backend: Literal["off", "fake"]
+    backend: Literal["off", "fake", "lnd"]
     """The Lightning node; without one the mint has ehash only."""
     input_fee_ppk: int = Field(default=0, ge=0, le=100_000)
     """What a sat token costs that is spent, in thousandths of a sat; another number makes another keyset."""
@@ -67,11 +93,14 @@ class Bolt11Settings(Settings):
     respond_s: float = Field(default=10.0, ge=0, le=300)
     """How long a wallet's request to melt waits for its payment before it is told that it is pending."""
     fake: FakeLightning = FakeLightning()
+    lnd: LndLightning = LndLightning()
 
     def review(self, http_address: Address, network: Network) -> Iterator[Finding]:
         """The fake is for one machine's tests."""
         if self.min_amount > self.max_amount:
             yield Finding("bolt11.min_amount", "is more than max_amount")
+        if self.backend == "lnd":
+            yield from self.lnd.review()
         if self.backend == "fake":
             if network is Network.MAIN:
                 yield Finding("bolt11.backend", "fake has no place on main: it gives tokens away")

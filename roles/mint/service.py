@@ -142,6 +142,7 @@ class Mint:
                 daemon.state,
                 self._halts,
                 daemon.metrics,
+                resolve=daemon.resolve,
                 board=self._board,
                 book=book,
                 signatory=signatory,

@@ -27,9 +27,8 @@ from tests.fuzz.json_mutation import JsonSamples
 from tests.fuzz.mutation import Mutator
 from tests.openapi import check_answer, path_of
 
-pytestmark = [pytest.mark.functional, pytest.mark.timeout(600)]
-
 LONG = os.environ.get("HASHPOOL_TEST_LONG") == "1"
+pytestmark = [pytest.mark.functional, pytest.mark.timeout(7_200 if LONG else 600)]
 GOOD = bytes(31) + b"\x71"
 EXAMPLES, PHASES = (300, "coverage,fuzzing,stateful") if LONG else (1, "coverage,fuzzing")
 """Requests made at random for each route; the phase of coverage has one for each bound of the description."""

@@ -2,7 +2,10 @@
 
 import logging
 import secrets
+import ssl
+import stat
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from roles.mint.halts import Halts
 from roles.mint.keysets import KeysetBook
 from roles.mint.lightning.backend import Backend
 from roles.mint.lightning.fake import FakeBackend
+from roles.mint.lightning.lnd import Access, LndBackend
 from roles.mint.lightning.method import UNIT, Bolt11Method
 from roles.mint.lightning.stale_quotes import StaleQuotes
 from roles.mint.lightning.till import Till
@@ -27,11 +31,12 @@ from roles.mint.notice_board import NoticeBoard
 from roles.mint.request import Sizes
 from roles.mint.seed import MintSeed
 from roles.mint.signatory import Signatory
+from roles.runtime.errors import SecretUnusable
 from roles.runtime.readiness import Readiness
 from roles.runtime.secret import SecretFile
 from roles.runtime.storage import Database
 from roles.runtime.task_group import TaskGroup
-from shared_config.bolt11 import Bolt11Settings
+from shared_config.bolt11 import Bolt11Settings, LndLightning
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +75,7 @@ def open_lightning(
     halts: Halts,
     metrics: CollectorRegistry,
     *,
+    resolve: Callable[[Path], Path],
     board: NoticeBoard,
     book: KeysetBook,
     signatory: Signatory,
@@ -77,7 +83,7 @@ def open_lightning(
 ) -> Lightning:
     """The parts, not yet running; keys and files of theirs are in the state directory."""
     backend = TimedBackend(
-        open_backend(settings, state), metrics, call_s=settings.call_s, pay_s=settings.pay_s
+        open_backend(settings, state, resolve), metrics, call_s=settings.call_s, pay_s=settings.pay_s
     )
     till = Till(database, backend, metrics, clock=time.time, board=board)
     method = Bolt11Method(
@@ -113,8 +119,11 @@ def open_lightning(
     return Lightning(backend, till, method, cashier, desk, resolution, stale, watch)
 
 
-def open_backend(settings: Bolt11Settings, state: Path) -> Backend:
-    """The Lightning node that is configured."""
+def open_backend(settings: Bolt11Settings, state: Path, resolve: Callable[[Path], Path]) -> Backend:
+    """The Lightning node that is configured; raises SecretUnusable."""
+    if settings.backend == "lnd":
+        access = lnd_access(settings.lnd, resolve)
+        return LndBackend(access, pay_s=settings.pay_s, route_hints=settings.lnd.route_hints)
     secret = SecretFile(state / "fake_lightning.key").load_or_create_bytes(SECRET_SIZE, _make_secret)
     return FakeBackend(
         settings.fake,
@@ -123,6 +132,34 @@ def open_backend(settings: Bolt11Settings, state: Path) -> Backend:
         clock=time.time,
         entropy=secrets.token_bytes,
     )
+
+
+def examine(settings: Bolt11Settings, resolve: Callable[[Path], Path]) -> None:
+    """What --check looks at: the files of the node that is configured; raises SecretUnusable."""
+    if settings.backend == "lnd":
+        lnd_access(settings.lnd, resolve)
+
+
+def lnd_access(settings: LndLightning, resolve: Callable[[Path], Path]) -> Access:
+    """What the files that are named hold; raises SecretUnusable."""
+    assert settings.url is not None
+    assert settings.macaroon_file is not None
+    path = resolve(settings.macaroon_file)
+    try:
+        if stat.S_IMODE(path.stat().st_mode) & 0o007:
+            raise SecretUnusable(f"{path} may be read by anybody", hint=f"chmod o-rwx {path}")
+        macaroon = path.read_bytes()
+        path = path if settings.certificate_file is None else resolve(settings.certificate_file)
+        certificate = None if settings.certificate_file is None else path.read_text(encoding="ascii")
+        if certificate is not None:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificate)
+    except OSError as error:
+        raise SecretUnusable(
+            f"{path} cannot be read: {error.strerror or error}", hint="see [bolt11.lnd] in mint.toml"
+        ) from error
+    except ValueError as error:
+        raise SecretUnusable(f"{path} is not a certificate in PEM", hint="it is lnd's tls.cert") from error
+    return Access(settings.url.rstrip("/"), macaroon.hex(), certificate)
 
 
 async def add_keyset(
