@@ -71,3 +71,33 @@ def test_a_slice_that_holds_anothers_part_is_passed_by_at_once() -> None:
     seats.give_back(Layout(4, 4), bytes.fromhex("00020000"))
     seats.new_tip()
     assert seats.take(Layout(4, 4)).hex() == "00020001"
+
+
+def test_who_is_here_already_is_known_to_layouts_that_come_later() -> None:
+    seats = Seats(0x00010000)
+    assert seats.take(Layout(4, 4)).hex() == "00010000"
+    assert seats.take(Layout(4, 4)).hex() == "00010001"
+    assert seats.take(Layout(6, 2)).hex() == "0002"
+    assert (len(seats), seats.needed) == (3, 8)
+    for extranonce1 in ("00010000", "00010001"):
+        seats.give_back(Layout(4, 4), bytes.fromhex(extranonce1))
+    seats.new_tip()
+    for _ in range(65_533):
+        seats.take(Layout(6, 2))
+    assert seats.take(Layout(6, 2)).hex() == "0001"
+    with pytest.raises(SlicesExhausted):
+        seats.take(Layout(6, 2))
+
+
+def test_the_last_part_within_another_is_gone_when_all_of_them_are() -> None:
+    seats, small, large = Seats(1), Layout(1, 2), Layout(2, 1)
+    held = [seats.take(small) for _ in range(2)]
+    assert seats.take(large).hex() == "01"
+    seats.give_back(small, held[0])
+    seats.new_tip()
+    taken = {seats.take(large) for _ in range(254)}
+    assert b"\x00" not in taken
+    seats.give_back(small, held[1])
+    seats.new_tip()
+    assert seats.take(large) == b"\x00"
+    assert Seats(1).needed == 0
