@@ -171,7 +171,9 @@ async def test_of_200_swaps_and_melts_of_one_token_at_once_exactly_one_succeeds(
                     )
         row.audit()
     assert arena.seen["swapped"] + arena.seen["paid"] == ROUNDS
-    assert min(arena.seen[each] for each in ("swapped", "paid", "freed", "11001", "11002")) > 0, arena.seen
+    # That somebody meets a token which is pending is likely, and certain only in many rounds.
+    certain = ["swapped", "paid", "freed", "11001", *(["11002"] if LONG else [])]
+    assert min(arena.seen[each] for each in certain) > 0, arena.seen
     print(f"{ROUNDS} rounds of {CROWD} on {engine}: {dict(arena.seen)}")
 
 
