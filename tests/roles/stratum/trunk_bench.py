@@ -25,7 +25,7 @@ from tests.roles.stratum.fake_pool import NTIME, PATIENCE, FakePool
 
 __all__ = ["Bench", "bench"]
 
-SHORT = {"head_start_s": 0.05, "check_s": 0.01, "failback_s": None}
+SHORT = {"head_start_s": 5.0, "check_s": 0.01, "failback_s": None}
 
 
 @dataclass
