@@ -2,8 +2,11 @@
 `protocols.noise.frame_cipher` and `protocols.cashu.signer` describe.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, final
+
+from protocols.sv1.plain_submit import PlainSubmit
+from protocols.translation.share import JudgedShare
 
 ABI: Final[int]
 SOURCE: Final[str]
@@ -39,6 +42,13 @@ class Transport:
 @final
 class Bench:
     def __new__(cls, fields: tuple[Any, ...], /) -> Bench: ...
+
+@final
+class Finder:
+    def __new__(cls, submit: type[PlainSubmit], share: type[JudgedShare], /) -> Finder: ...
+    def find(
+        self, line: bytes, jobs: Mapping[str, Any], own: tuple[bytes, int], mask: int, now: int, /
+    ) -> tuple[PlainSubmit, JudgedShare, Any] | None: ...
 
 @final
 class Signer:

@@ -52,7 +52,7 @@ static int fill(PyObject *module)
     kernel_sha256 = sha256_best();
     kernel_chacha20 = chacha20_best();
     if (add_type(module, &prover_spec) < 0 || add_type(module, &transport_spec) < 0 ||
-        add_type(module, &bench_spec) < 0 || add_type(module, &signer_spec) < 0 ||
+        add_type(module, &bench_spec) < 0 || add_type(module, &finder_spec) < 0 || add_type(module, &signer_spec) < 0 ||
         PyModule_AddIntConstant(module, "ABI", KERNEL_ABI) < 0 ||
         PyModule_AddStringConstant(module, "SOURCE", KERNEL_SOURCE) < 0 ||
         PyModule_AddStringConstant(module, "SHA256", kernel_sha256->name) < 0 ||

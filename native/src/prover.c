@@ -137,6 +137,11 @@ static PyObject *prove(const Prover *self, const uint8_t root[SHA256_SIZE], PyOb
     return both;
 }
 
+bool prover_check(PyObject *object)
+{
+    return Py_TYPE(object)->tp_dealloc == (destructor)prover_dealloc;
+}
+
 static int expect_four(const char *method, Py_ssize_t given)
 {
     if (given != 4) {

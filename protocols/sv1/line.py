@@ -79,6 +79,14 @@ class LineSplitter:
             events.append(Overlong())
         return events
 
+    def lone(self, data: bytes) -> bytes | None:
+        """The line that `data` is, without its end, where it is one whole line and nothing came before of
+        which a part is kept; None for anything else, which `receive` takes.
+        """
+        if self._head is not None or self._buffer or self._skipping or len(data) > self._limit:
+            return None
+        return (data.strip() or None) if data.find(b"\n") == len(data) - 1 else None
+
     def _end_line(self, line: bytes, events: list[bytes | Overlong]) -> None:
         self._buffer = b""
         if self._skipping:

@@ -1,9 +1,10 @@
 """An SV1 share against its work: what header it means, and whether it is worth sending on."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from protocols.sv1.errors import ErrorCode, Rejection
-from protocols.sv1.plain_submit import PlainSubmit
+from protocols.sv1.plain_submit import PlainSubmit, read_plain_submit
 from protocols.sv1.requests import Submit
 from protocols.translation.extranonce import Layout
 from protocols.translation.version_mask import rolled_versions
@@ -76,3 +77,27 @@ def judge_plain(
         return None
     # Its own constructor takes three times as long.
     return tuple.__new__(JudgedShare, (version, share_hash, work.padding + rolled, True, header))
+
+
+Find = Callable[
+    [bytes, Mapping[str, Any], tuple[bytes, int], int, int], tuple[PlainSubmit, JudgedShare, Any] | None
+]
+"""As `find_plain`; the native kernel has another form of the same, which may give more shares up."""
+
+
+def find_plain(
+    line: bytes, jobs: Mapping[str, Any], own: tuple[bytes, int], mask: int, now: int, /
+) -> tuple[PlainSubmit, JudgedShare, Any] | None:
+    """The share in a line that nothing is unusual about, as `judge_plain` has it, and its job; None for
+    others.
+
+    `jobs` are those that count, by their SV1 ids, each with its `work`; `own` are the miner's extranonce1 and
+    the size of its extranonce2.
+    """
+    extranonce1, extranonce2_size = own
+    submit = read_plain_submit(line, extranonce2_size)
+    job = None if submit is None else jobs.get(submit.job_id)
+    if submit is None or job is None:
+        return None
+    share = judge_plain(submit, job.work, extranonce1=extranonce1, mask=mask, now=now)
+    return None if share is None else (submit, share, job)

@@ -35,9 +35,9 @@ class Answers:
         else:
             self._verdicts.acknowledge(sequence, work)
 
-    def accepted(self, place: int, work: int) -> None:
-        """The upstream has accepted the share of a place."""
-        self._verdicts.count_accepted(work)
+    def accepted(self, place: int, work: int, now: float) -> None:
+        """The upstream has accepted the share of a place, at `now` in monotonic seconds."""
+        self._verdicts.count_accepted(work, now)
         self._waiting[place] = (self._waiting[place][0], work)
         self._pass_on()
 

@@ -309,7 +309,7 @@ class EdgeChannel(DownstreamChannel):
 
     def _settler(self, sequence: int, share_hash: bytes, target: int) -> Settle:
         now = self._edge.monotonic()
-        self.verdicts.found(share_hash, now)
+        self.verdicts.found(int.from_bytes(share_hash, "little"), now)
         return partial(self._settle, sequence, share_hash, target, now)
 
     def _settle(
@@ -323,15 +323,16 @@ class EdgeChannel(DownstreamChannel):
             self.verdicts.lost(sequence)
             return
         crash.at("proxy.verdict-heard")
-        seconds = self._edge.monotonic() - since
-        self._edge.meters.verdict.observe(seconds)
-        self._edge.figures.heard(seconds)
+        edge = self._edge
+        now = edge.monotonic()
+        edge.meters.verdict.observe(now - since)
+        edge.figures.heard(now - since)
         if word.outcome is Outcome.REFUSED:
             # The upstream may have had no room for it; that it is a repetition is the upstream's to say then.
             self._jobs.seen.forget(share_hash)
             self.verdicts.refused(sequence, word.code, "upstream")
         else:
-            self.verdicts.accepted(sequence, _work_of(target))
+            self.verdicts.accepted(sequence, _work_of(target), now)
 
     # Ehash
 

@@ -1,10 +1,11 @@
 """The two kinds of downstream channel: header-only ones, and those whose miner rolls an extranonce."""
 
+from functools import partial
 from typing import Final
 
 from protocols.bitcoin.header import ROLLABLE_VERSION_BITS
 from protocols.mining.errors import BadExtranonceSize, InvalidShare
-from protocols.mining.share import extended_root
+from protocols.mining.share import GENERATION, extended_root
 from protocols.sv2.codec import encode
 from protocols.sv2.layout import Message
 from protocols.sv2.mining import (
@@ -98,18 +99,23 @@ class ExtendedEdgeChannel(EdgeChannel):
         rolled = self.slice + share.extranonce
         prove = work.prover(tip).prove
         _, share_hash = prove(job.head + rolled, share.version, share.ntime, share.nonce)
-        if int.from_bytes(share_hash, "little") > job.target or share_hash in jobs.seen:
+        number, seen, upstream = int.from_bytes(share_hash, "little"), jobs.seen, self.upstream
+        recent = seen.recent
+        if number > job.target or share_hash in recent or share_hash in seen.older:
             return False
-        if not self.upstream.has_room or not self.admits(now):
+        if len(recent) >= GENERATION or not upstream.has_room or not self.admits(now):
             return False
-        jobs.seen.repeats(share_hash, None)
-        self.upstream.submit(
+        recent[share_hash] = None
+        verdicts = self._verdicts or self.verdicts
+        verdicts.found(number, now)
+        upstream.submit(
             job_id=job.origin,
             nonce=share.nonce,
             ntime=share.ntime,
             version=share.version,
             extranonce=self._padding + rolled if self._padding else rolled,
-            settle=self._settler(share.sequence_number, share_hash, job.target),
+            settle=partial(self._settle, share.sequence_number, share_hash, job.target, now),
+            now=now,
         )
         crash.once_sent("proxy.share-forwarded")
         return True

@@ -253,7 +253,7 @@ class Member(DownstreamChannel):
             self._forget(verdict)
             self.verdicts.refused(sequence, Overloaded.code, "edge")
             return
-        self.verdicts.found(verdict.share_hash, self._edge.monotonic())
+        self.verdicts.found(int.from_bytes(verdict.share_hash, "little"), self._edge.monotonic())
         if int.from_bytes(verdict.share_hash, "little") <= job.target:
             self._forward(share, job, verdict, behind, key or self._attribution.key)
         elif self._aggregate.is_live:
@@ -313,7 +313,7 @@ class Member(DownstreamChannel):
             self._forget(verdict)
             answers.refused(place, word.code, "upstream")
         else:
-            answers.accepted(place, work_of(verdict.job.target))
+            answers.accepted(place, work_of(verdict.job.target), self._edge.monotonic())
 
     def _forget(self, verdict: Verdict) -> None:
         if self._seen is not None:

@@ -4,6 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from protocols.mining import errors
 from roles.proxy.errors import Overloaded, StoreFailed, UpstreamAway
+from roles.runtime.tally import Spread
 
 _REASONS = frozenset(
     {
@@ -101,7 +102,7 @@ class Meters:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
             registry=registry,
         )
-        self.verdict = Histogram(
+        self.verdict = Spread(
             "hashpool_proxy_verdict_seconds",
             "From a share to the upstream's word on it.",
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),

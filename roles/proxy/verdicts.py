@@ -42,21 +42,24 @@ class Verdicts:
         self._is_waiting = False
         self._silent = False
 
-    def accepted(self, sequence: int, work: int) -> None:
-        """The upstream accepted a share of so many expected hashes; told with others of the same moment."""
-        self.count_accepted(work)
+    def accepted(self, sequence: int, work: int, now: float) -> None:
+        """The upstream accepted a share of so many expected hashes, at `now` in monotonic seconds; told with
+        others of the same moment.
+        """
+        self.count_accepted(work, now)
         self.acknowledge(sequence, work)
 
-    def found(self, share_hash: bytes, now: float) -> None:
-        """A share is good as far as the edge sees, at `now` in monotonic seconds; its verdict is to come."""
-        number = int.from_bytes(share_hash, "little")
+    def found(self, number: int, now: float) -> None:
+        """A share is good as far as the edge sees, at `now` in monotonic seconds; its verdict is to come. Its
+        hash is given as a number.
+        """
         for tally in self._tallies:
             tally.found(number, now)
 
-    def count_accepted(self, work: int) -> None:
+    def count_accepted(self, work: int, now: float) -> None:
         """The upstream accepted a share, which is answered in its turn."""
         self._meters.accepted.inc()
-        hashes, now = float(work), monotonic()
+        hashes = float(work)
         for tally in self._tallies:
             tally.credit(hashes, now)
 

@@ -20,12 +20,14 @@ from protocols.mining.prover import ProverMaker, PythonProver
 from protocols.noise.errors import FrameForged, NonceExhausted
 from protocols.noise.frame_cipher import CipherMaker, FrameCipher, Limit, PythonCipher
 from protocols.noise.handshake import Session
+from protocols.sv1.plain_submit import PlainSubmit
+from protocols.translation.share import Find, JudgedShare, find_plain
 from roles.runtime import sysexits
 from roles.runtime.errors import OperatorError
 from roles.runtime.state import checkout
 
 VARIABLE: Final = "HASHPOOL_KERNEL"
-ABI: Final = 4
+ABI: Final = 5
 """The interface that this program speaks; `native/src/kernel.h` has the same number."""
 BUILD: Final = "./hashpool kernel build"
 SOURCES: Final = Path("native") / "src"
@@ -41,7 +43,8 @@ class Kernel:
 
     ``native``, ``python``, or ``native-cipher``: without the processor's SHA extensions hashlib is as fast.
     `engines`: by which instructions. `complaint`: what is wrong with a native kernel that is built and not
-    used, for a person. `rows`, where there is one, is quicker than the ledger's own.
+    used, for a person. `find` reads and judges plain shares of SV1 miners. `rows`, where there is one, is
+    quicker than the ledger's own.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Kernel:
     rows: Rows | None = None
     engines: str = "hashlib, cryptography"
     complaint: str = ""
+    find: Find = find_plain
 
 
 PYTHON: Final = Kernel(
@@ -122,8 +126,26 @@ def source_digest() -> str | None:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
+@cache
+def _find(maker: Callable[[type[PlainSubmit], type[JudgedShare]], Any]) -> Find:
+    found: Find = maker(PlainSubmit, JudgedShare).find
+    return found
+
+
 def _native() -> Kernel:
-    from hashpool_kernel import CHACHA20, IS_FAST, SHA256, Bench, Prover, Signer, Transport, judge, rows, take
+    from hashpool_kernel import (
+        CHACHA20,
+        IS_FAST,
+        SHA256,
+        Bench,
+        Finder,
+        Prover,
+        Signer,
+        Transport,
+        judge,
+        rows,
+        take,
+    )
 
     def cipher(session: Session, limit: Limit) -> FrameCipher:
         return Transport(session.send_key, session.receive_key, limit, FrameForged, NonceExhausted)
@@ -133,4 +155,5 @@ def _native() -> Kernel:
         return replace(
             PYTHON, name="native-cipher", cipher=cipher, signer=signer, engines=f"hashlib, {CHACHA20}"
         )
-    return Kernel("native", Prover, cipher, Bench, judge, take, signer, rows, f"{SHA256}, {CHACHA20}")
+    engines = f"{SHA256}, {CHACHA20}"
+    return Kernel("native", Prover, cipher, Bench, judge, take, signer, rows, engines, find=_find(Finder))

@@ -150,6 +150,26 @@ class ServedLines(LineConnection):
             self._write_raw(self._tls.end())
         super().close(text, code=code)
 
+    def send(self, *lines: bytes) -> None:
+        transport = self._transport
+        if self._tls is not None or transport is None or self.reason or self._is_full:
+            super().send(*lines)
+            return
+        # What it comes to; calls more would be felt.
+        data = lines[0] if len(lines) == 1 else b"".join(lines)
+        self._written += len(data)
+        transport.write(data)
+
+    def data_received(self, data: bytes) -> None:
+        take = self._take
+        if take is not None and self._tls is None and not (self._queue or self._holds or self.reason):
+            # A share most often comes alone.
+            line = self._lines.lone(data)
+            if line is not None:
+                take(line)
+                return
+        super().data_received(data)
+
     def _begin(self) -> None:
         """The miner speaks first."""
 

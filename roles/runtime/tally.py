@@ -1,9 +1,11 @@
-"""A counter for places where every microsecond counts: adding to it is an addition."""
+"""Metrics for places where every microsecond counts: adding to them is an addition."""
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 
@@ -23,3 +25,28 @@ class Tally(Collector):
     def collect(self) -> Iterator[CounterMetricFamily]:
         """What is told when the metrics are read."""
         yield CounterMetricFamily(self._name, self._documentation, value=self.value)
+
+
+class Spread(Collector):
+    """A histogram, read when the metrics are; counted on one thread. `buckets` are upper bounds that grow."""
+
+    def __init__(
+        self, name: str, documentation: str, *, buckets: Sequence[float], registry: CollectorRegistry
+    ) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._bounds = [float(bound) for bound in buckets]
+        self._counts = [0] * (len(buckets) + 1)
+        self._sum = 0.0
+        registry.register(self)
+
+    def observe(self, amount: float) -> None:
+        """Count one."""
+        self._counts[bisect_left(self._bounds, amount)] += 1
+        self._sum += amount
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """What is told when the metrics are read."""
+        names = [*map(str, self._bounds), "+Inf"]
+        buckets = [(name, float(count)) for name, count in zip(names, accumulate(self._counts), strict=True)]
+        yield HistogramMetricFamily(self._name, self._documentation, buckets, self._sum)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from typing import Protocol
 
 __all__ = ["Deadlines", "Waiting"]
@@ -14,6 +13,9 @@ class Waiting(Protocol):
     @property
     def is_settled(self) -> bool:
         """Whether nothing is awaited any more."""
+
+    def overdue(self) -> None:
+        """It is not settled, and its time has come."""
 
 
 class Deadlines:
@@ -27,17 +29,17 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[tuple[float, Waiting, Callable[[], None]]] = deque()
+        self._queue: deque[tuple[float, Waiting]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, due: float, waiting: Waiting, act: Callable[[], None]) -> None:
-        """Call `act` at this time, or a little later, unless it is settled by then."""
+    def add(self, due: float, waiting: Waiting) -> None:
+        """Tell it at this time, or a little later, unless it is settled by then."""
         queue = self._queue
         if queue and due < queue[-1][0]:
             # Only where waits have just been made shorter.
-            self._loop.call_at(due, self._call, waiting, act)
+            self._loop.call_at(due, self._call, waiting)
             return
-        queue.append((due, waiting, act))
+        queue.append((due, waiting))
         if self._timer is None:
             self._timer = self._loop.call_at(due, self._look)
 
@@ -45,17 +47,17 @@ class Deadlines:
         self._timer = None
         now, queue = self._loop.time(), self._queue
         while queue:
-            due, waiting, act = queue[0]
+            due, waiting = queue[0]
             if waiting.is_settled:
                 queue.popleft()
             elif due <= now:
                 queue.popleft()
-                act()
+                waiting.overdue()
             else:
                 self._timer = self._loop.call_at(due, self._look)
                 return
 
     @staticmethod
-    def _call(waiting: Waiting, act: Callable[[], None]) -> None:
+    def _call(waiting: Waiting) -> None:
         if not waiting.is_settled:
-            act()
+            waiting.overdue()

@@ -24,7 +24,6 @@ from protocols.sv1.errors import ErrorCode, MalformedError, Rejection
 from protocols.sv1.line import Overlong
 from protocols.sv1.messages import Call, error_reply, parse, reply
 from protocols.sv1.notifications import set_difficulty, set_version_mask, show_message
-from protocols.sv1.plain_submit import read_plain_submit
 from protocols.sv1.results import Subscription
 from protocols.translation.difficulty import HASHES_PER_DIFFICULTY, told_difficulty
 from protocols.translation.extranonce import Layout
@@ -264,9 +263,13 @@ class MinerSession:
         connection = self._connection
         now = self._heard = self._loop.time()
         pause = self.cost.take(now)
-        if isinstance(line, Overlong) or not self._take_plain(line):
+        handshake = self.handshake
+        is_let_in = handshake.is_authorized and handshake.is_subscribed
+        if is_let_in and not isinstance(line, Overlong) and self.desk.take(line, handshake.mask, now):
+            handshake.may_suggest = False
+        else:
             self._receive(line)
-        self._is_over = self.cost.is_exhausted
+            self._is_over = self.cost.is_exhausted
         if self._is_over:
             self.close("too much of what it says is wrong", code="too-costly")
         elif pause:
@@ -275,17 +278,6 @@ class MinerSession:
             self._loop.call_later(pause, connection.release)
         if self._replies.is_full(connection.release):
             connection.hold()
-
-    def _take_plain(self, line: bytes) -> bool:
-        """The short way of a share that nothing is unusual about; False for every other line."""
-        handshake, desk = self.handshake, self.desk
-        if not (handshake.is_authorized and handshake.is_subscribed):
-            return False
-        submit = read_plain_submit(line, desk.extranonce2_size)
-        if submit is None or not desk.take(submit, handshake.mask):
-            return False
-        handshake.may_suggest = False
-        return True
 
     def _receive(self, line: Line) -> None:
         try:

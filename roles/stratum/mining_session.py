@@ -33,6 +33,7 @@ from roles.stratum.connection import FrameConnection, Plain
 from roles.stratum.errors import UpstreamUnusable
 from roles.stratum.keepsake import Tie
 from roles.stratum.pulse import NOBODY, QUESTION, Habits, Pulse
+from roles.stratum.submissions import ACCEPTED
 from roles.stratum.upstream_channel import OpenSuccess, OpenTerms, UpstreamChannel
 
 __all__ = ["MiningSession", "SessionTiming"]
@@ -121,6 +122,8 @@ class MiningSession:
         self._waiting: deque[UpstreamChannel] = deque()
         self._opening: dict[int, tuple[float, UpstreamChannel]] = {}
         self._open: dict[int, UpstreamChannel] = {}
+        # All that have unanswered shares, and some others: of thousands few have any.
+        self._busy: dict[UpstreamChannel, None] = {}
         self._groups: dict[int, set[int]] = {}
         self._timers: set[asyncio.TimerHandle] = set()
         self._outbox: list[Plain] = []
@@ -166,9 +169,10 @@ class MiningSession:
             self._is_gathering = False
             self._flushing = self._loop.call_soon(self._flush)
 
-    def submit(self, share: Plain) -> None:
+    def submit(self, channel: UpstreamChannel, share: Plain) -> None:
         """Send a share with those of the next moments, in one write."""
         self._outbox.append(share)
+        self._busy[channel] = None
         if self._flushing is None:
             if self._timing.gather:
                 self._is_gathering = True
@@ -215,6 +219,7 @@ class MiningSession:
         self._waiting.clear()
         self._opening.clear()
         self._crowd.clear()
+        self._busy.clear()
         channels, self._open = list(self._open.values()), {}
         self._groups.clear()
         self._metrics.channels.set(0)
@@ -291,13 +296,21 @@ class MiningSession:
 
     def _take(self, frames: Sequence[Plain]) -> int:
         self._pulse.heard(self._loop.time())
+        channels = self._open
         accepted = 0
         taken = 0
         try:
             for header, payload in frames:
                 taken += 1
                 if header == SUCCESS:
-                    accepted += self._accepted(*read_success(payload))
+                    channel_id, last, count = read_success(payload)
+                    channel = channels.get(channel_id)
+                    settle = channel.submissions.take_oldest(last) if channel and count == 1 else None
+                    if settle is None:
+                        accepted += self._accepted(channel_id, last, count)
+                    else:
+                        accepted += 1
+                        settle(ACCEPTED)
                 else:
                     self._receive(frame_from(header, payload))
                 if self._crowd:
@@ -416,7 +429,8 @@ class MiningSession:
     def _watch(self) -> None:
         """Close a connection on which nothing moves though something should."""
         now, timing = self._loop.time(), self._timing
-        busy = [channel for channel in self._open.values() if channel.submissions]
+        self._busy = {channel: None for channel in self._busy if channel.submissions}
+        busy = [channel for channel in self._busy if channel.is_carried_by(self)]
         oldest = (channel.submissions.oldest for channel in busy)
         waiting = now - min((added for added in oldest if added is not None), default=now)
         has_others = self._around.has_others()

@@ -27,29 +27,37 @@ class Place:
 class OrderedReplies:
     """The open places of one connection; `write` takes lines that may leave."""
 
-    __slots__ = ("_limit", "_places", "_room", "_write")
+    __slots__ = ("_first", "_limit", "_rest", "_room", "_write")
 
     def __init__(self, write: Callable[[list[bytes]], None], limit: int) -> None:
         self._write = write
         self._limit = limit
-        # Thousands of connections have none: it is made when one waits.
-        self._places: deque[Place] | None = None
+        self._first: Place | None = None
+        # Behind the first, which most often is alone.
+        self._rest: deque[Place] | None = None
         self._room: Callable[[], None] | None = None
 
     def __len__(self) -> int:
-        return len(self._places or ())
+        return (self._first is not None) + len(self._rest or ())
 
     def take(self, id: bytes) -> Place:
         """The next place, for the request that has just arrived."""
         place = Place(id)
-        if self._places is None:
-            self._places = deque()
-        self._places.append(place)
+        self.add(place)
         return place
+
+    def add(self, place: Place) -> None:
+        """The same for a place that the caller has made."""
+        if self._first is None:
+            self._first = place
+        elif self._rest is None:
+            self._rest = deque((place,))
+        else:
+            self._rest.append(place)
 
     def answer(self, id: bytes, line: bytes) -> None:
         """Answer the request that has just arrived."""
-        if self._places:
+        if self._first is not None:
             self.fill(self.take(id), line)
         else:
             self._write([line])
@@ -59,21 +67,20 @@ class OrderedReplies:
         if place.line is not None:
             return
         place.line = line
-        places = self._places
-        if not places or places[0] is not place:
+        if self._first is not place:
             return
-        if len(places) == 1:
-            self._places = None
+        lines = [line]
+        rest = self._rest
+        if rest is None:
+            self._first = None
+        else:
+            while rest and (next_line := rest[0].line) is not None:
+                lines.append(next_line)
+                rest.popleft()
+            self._first = rest.popleft() if rest else None
+            self._rest = rest or None
+        if self._room is not None:
             self._tell_room()
-            self._write([line])
-            return
-        lines: list[bytes] = []
-        while places and (first := places[0].line) is not None:
-            lines.append(first)
-            places.popleft()
-        if not places:
-            self._places = None
-        self._tell_room()
         self._write(lines)
 
     def is_full(self, room: Callable[[], None]) -> bool:

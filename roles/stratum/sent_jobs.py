@@ -32,39 +32,42 @@ class SentJob:
 class SentJobs:
     """The jobs of one connection. Ids are short hex strings that never repeat on it."""
 
-    __slots__ = ("_accepted", "_jobs", "_last", "_seen")
+    __slots__ = ("_accepted", "_last", "_seen", "present")
 
     def __init__(self) -> None:
         self._last = 0
-        self._jobs: dict[str, SentJob] = {}
+        self.present: dict[str, SentJob] = {}
+        """Those that still count, by their ids."""
         self._seen: dict[bytes, bool] = {}
         self._accepted: dict[bytes, None] = {}
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._jobs)
+        return iter(self.present)
 
     def add(self, work: Work, miner_target: int, *, clean: bool, hashes: float = 0.0) -> str:
         """Take work that is about to be sent and return its id; `clean` makes all earlier work stale."""
         if clean:
             self.retire()
-        elif len(self._jobs) >= JOB_LIMIT:
-            del self._jobs[next(iter(self._jobs))]
+        elif len(self.present) >= JOB_LIMIT:
+            del self.present[next(iter(self.present))]
         self._last += 1
         job_id = f"{self._last:x}"
-        self._jobs[job_id] = SentJob(work, miner_target, hashes)
+        self.present[job_id] = SentJob(work, miner_target, hashes)
         return job_id
 
-    def present(self, job_id: str) -> SentJob | None:
-        """The job of a share, if it still counts."""
-        return self._jobs.get(job_id)
-
-    def is_new(self, share_hash: bytes) -> bool:
-        """Whether nothing is known of a share."""
-        return share_hash not in self._seen and share_hash not in self._accepted
+    def take_new(self, share_hash: bytes) -> bool:
+        """Take a share of which nothing is known; False for others, and for one without whom another would
+        have to be forgotten.
+        """
+        seen = self._seen
+        if share_hash in seen or share_hash in self._accepted or len(seen) >= SEEN_LIMIT:
+            return False
+        seen[share_hash] = False
+        return True
 
     def find(self, job_id: str) -> SentJob:
         """The job of a share; raises Rejection for one that is stale or was never sent."""
-        job = self._jobs.get(job_id)
+        job = self.present.get(job_id)
         if job is None:
             was_sent = 0 < len(job_id) <= 16 and _HEX.issuperset(job_id) and 0 < int(job_id, 16) <= self._last
             raise Rejection(*(STALE if was_sent else UNKNOWN_JOB))
@@ -96,7 +99,7 @@ class SentJobs:
 
     def retire(self) -> None:
         """Nothing that was sent counts any more."""
-        self._jobs.clear()
+        self.present.clear()
         self._seen.clear()
         self._accepted.clear()
 

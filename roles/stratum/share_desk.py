@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
 from typing import Final, Protocol
 
 from protocols.sv1.errors import ErrorCode, Rejection
@@ -10,9 +9,10 @@ from protocols.sv1.messages import Call, error_reply, reply
 from protocols.sv1.plain_submit import PlainSubmit
 from protocols.sv1.requests import Submit, read_submit
 from protocols.translation.extranonce import Layout
-from protocols.translation.share import JudgedShare, judge, judge_plain
+from protocols.translation.share import JudgedShare, judge
 from protocols.translation.verdict import NO_VERDICT, rejection
 from protocols.translation.work import Work
+from roles.runtime.kernel import kernel
 from roles.stratum.cost import CostAccount
 from roles.stratum.deadlines import Deadlines
 from roles.stratum.own_difficulty import OwnDifficulty
@@ -33,6 +33,27 @@ class Submitter(Protocol):
         """Send a share on; `settle` is called once, now or later, LOST where it cannot be sent. Must not
         raise.
         """
+
+
+class OpenShare(Place):
+    """A share that waits for the upstream's verdict, which it is called with; `since` in loop seconds."""
+
+    __slots__ = ("_desk", "hashes", "share_hash", "since")
+
+    def __init__(self, id: bytes, desk: "ShareDesk", share_hash: bytes, hashes: float, since: float) -> None:
+        self.id = id
+        self.line = None
+        self._desk = desk
+        self.share_hash = share_hash
+        self.hashes = hashes
+        self.since = since
+
+    def __call__(self, verdict: Verdict) -> None:
+        self._desk.settle(self, verdict)
+
+    def overdue(self) -> None:
+        """The miner waits no longer."""
+        self._desk.no_verdict(self)
 
 
 class ShareDesk:
@@ -73,15 +94,12 @@ class ShareDesk:
         self._replies = replies
         self._extranonce1 = extranonce1
         self._layout = layout
+        self._own = (extranonce1, layout.extranonce2_size)
         self._verdict_s = verdict_s
         self._deadlines = deadlines
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-
-    @property
-    def extranonce2_size(self) -> int:
-        """The bytes that the miner rolls."""
-        return self._layout.extranonce2_size
+        self._find = kernel().find
 
     def grant(self, extranonce1: bytes, layout: Layout) -> None:
         """Whose bytes the extranonce is, from now on."""
@@ -94,12 +112,14 @@ class ShareDesk:
         self.jobs.reconnected()
         self._extranonce1 = former._extranonce1
         self._layout = former._layout
+        self._own = former._own
 
     def submit(self, call: Call, mask: int, refusal: Rejection | None) -> None:
         """Take a mining.submit; `mask` is what the miner was granted, `refusal` why it may not submit at
         all.
         """
-        place = self._replies.take(call.id)
+        place = OpenShare(call.id, self, b"", 0.0, 0.0)
+        self._replies.add(place)
         try:
             if refusal is not None:
                 raise refusal
@@ -141,56 +161,64 @@ class ShareDesk:
             return
         self._forward(place, share, submit, job, now)
 
-    def take(self, submit: PlainSubmit, mask: int) -> bool:
-        """The short way of a share that nothing is unusual about; False if it must go the long way, which
-        comes to the same verdict.
+    def take(self, line: bytes, mask: int, now: float) -> bool:
+        """The short way of a share that nothing is unusual about, in a line that came at `now` of the loop's
+        clock; False for every other line, and for a share that must go the long way, which comes to the same
+        verdict.
         """
-        jobs = self.jobs
-        job = jobs.present(submit.job_id)
-        if job is None:
+        found = self._find(line, self.jobs.present, self._own, mask, int(self._clock()))
+        if found is None:
             return False
-        share = judge_plain(
-            submit, job.work, extranonce1=self._extranonce1, mask=mask, now=int(self._clock())
-        )
-        if share is None or not jobs.is_new(share.share_hash):
+        submit, share, job = found
+        share_hash = share.share_hash
+        if not self.jobs.take_new(share_hash):
             return False
         self.bad_shares = 0
-        jobs.remember(share.share_hash)
-        number, now = int.from_bytes(share.share_hash, "little"), self._loop.time()
+        number = int.from_bytes(share_hash, "little")
         self.tally.found(number, now)
         self._totals.found(number, now)
         if self.own is not None:
             self.own.found(job.hashes)
-        self._forward(self._replies.take(b"%d" % submit.id), share, submit, job, now)
+        place = OpenShare(b"%d" % submit.id, self, b"", 0.0, 0.0)
+        self._replies.add(place)
+        self._forward(place, share, submit, job, now)
         return True
 
     def _forward(
-        self, place: Place, share: JudgedShare, submit: Submit | PlainSubmit, job: SentJob, now: float
+        self,
+        place: OpenShare,
+        share: JudgedShare,
+        submit: Submit | PlainSubmit,
+        job: SentJob,
+        now: float,
     ) -> None:
+        place.share_hash, place.hashes, place.since = share.share_hash, job.hashes, now
         self.pending += 1
-        self._deadlines.add(now + self._verdict_s, place, partial(self._no_verdict, place))
-        settle = partial(self._settle, place, share.share_hash, job.hashes, now)
-        self._submitter.found(share, submit, job.work, settle)
+        self._deadlines.add(now + self._verdict_s, place)
+        self._submitter.found(share, submit, job.work, place)
 
-    def _settle(self, place: Place, share_hash: bytes, hashes: float, since: float, verdict: Verdict) -> None:
+    def settle(self, share: OpenShare, verdict: Verdict) -> None:
+        """The upstream's word on a share has come."""
         self.pending -= 1
         now = self._loop.time()
-        if verdict.outcome is not Outcome.LOST and self._totals.verdicts is not None:
-            self._totals.verdicts.add(now - since)
-        if verdict.outcome is Outcome.ACCEPTED:
-            self.tally.credit(hashes, now)
-            self._totals.credit(hashes, now)
-            self.jobs.accepted(share_hash)
-            self._replies.fill(place, _YES % place.id)
-        elif verdict.outcome is Outcome.REFUSED:
-            self._reject(place, rejection(verdict.code))
+        outcome = verdict.outcome
+        if outcome is not Outcome.LOST and self._totals.verdicts is not None:
+            self._totals.verdicts.add(now - share.since)
+        if outcome is Outcome.ACCEPTED:
+            self.tally.credit(share.hashes, now)
+            self._totals.credit(share.hashes, now)
+            self.jobs.accepted(share.share_hash)
+            self._replies.fill(share, _YES % share.id)
+        elif outcome is Outcome.REFUSED:
+            self._reject(share, rejection(verdict.code))
         else:
             self.tally.unknown += 1
             self._totals.unknown += 1
-            self.jobs.forget(share_hash)
-            self._no_verdict(place)
+            self.jobs.forget(share.share_hash)
+            self.no_verdict(share)
 
-    def _no_verdict(self, place: Place) -> None:
+    def no_verdict(self, place: Place) -> None:
+        """Tell the miner that nobody knows, unless it has its answer."""
         if place.line is None:
             self.tally.unanswered += 1
             self._totals.unanswered += 1

@@ -5,10 +5,10 @@ A SubmitShares.Success settles the `new_submits_accepted_count` oldest unanswere
 counted and nothing is guessed. No clock and no connection here.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice, takewhile
 from typing import Final
 
 from protocols.mining.errors import NoVerdict
@@ -50,13 +50,14 @@ NOTHING: Final[Plain] = (b"", b"")
 class Submissions:
     """The unanswered shares of one open channel, at most `limit`."""
 
-    __slots__ = ("_limit", "_next", "_pending")
+    __slots__ = ("_limit", "_pending", "next")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._next = 1
+        self.next = 1
+        """The sequence number of the next share (U32, from 1)."""
         # Thousands of channels have none: one is made with the first share.
-        self._pending: OrderedDict[int, tuple[float, Settle, Plain]] | None = None
+        self._pending: dict[int, tuple[float, Settle, Plain]] | None = None
 
     def __len__(self) -> int:
         return len(self._pending or ())
@@ -72,25 +73,34 @@ class Submissions:
         return next(iter(self._pending.values()))[0] if self._pending else None
 
     @property
-    def next(self) -> int:
-        """The sequence number of the next share (U32, from 1)."""
-        return self._next
-
-    @property
     def shares(self) -> list[Plain]:
         """Those that are unanswered, the oldest first."""
         return [share for _, _, share in self._pending.values()] if self._pending else []
 
     def add(self, now: float, settle: Settle, share: Plain = NOTHING) -> int:
         """Take one share and return its sequence number; raises SubmissionsFull."""
-        if self._pending is None:
-            self._pending = OrderedDict()
-        if len(self._pending) >= self._limit:
+        pending = self._pending
+        if pending is None:
+            pending = self._pending = {}
+        if len(pending) >= self._limit:
             raise SubmissionsFull(f"{self._limit} shares wait for the upstream's answer")
-        sequence = self._next
-        self._next = sequence + 1 & 0xFFFFFFFF
-        self._pending[sequence] = (now, settle, share)
+        sequence = self.next
+        self.next = sequence + 1 & 0xFFFFFFFF
+        pending[sequence] = (now, settle, share)
         return sequence
+
+    def take_oldest(self, sequence_number: int) -> Settle | None:
+        """What settles the oldest share if it is this one, which is not awaited any more then; None if it is
+        not.
+        """
+        pending = self._pending
+        if not pending or next(iter(pending)) != sequence_number:
+            return None
+        settle = pending.pop(sequence_number)[1]
+        if not pending:
+            # What is left of a dictionary would be searched for its first place.
+            self._pending = None
+        return settle
 
     def despair(self, before: float, late: Settle) -> None:
         """Settle as lost what was added earlier than `before`, but wait on: `late` hears of its verdict."""
@@ -109,16 +119,11 @@ class Submissions:
         """Settle the `count` oldest up to `last_sequence_number` as accepted; False if they are not as
         many.
         """
-        pending = self._pending
-        if count == 1 and pending and next(iter(pending)) == last_sequence_number:
-            pending.popitem(last=False)[1][1](ACCEPTED)
-            return True
         due: list[Settle] = []
-        while self._pending and len(due) < count:
-            sequence = next(iter(self._pending))
-            if not _reached(sequence, last_sequence_number):
-                break
-            due.append(self._pending.popitem(last=False)[1][1])
+        sequences = islice(self._pending or (), count)
+        for sequence in tuple(takewhile(lambda each: _reached(each, last_sequence_number), sequences)):
+            assert self._pending is not None
+            due.append(self._pending.pop(sequence)[1])
         left = next(iter(self._pending or ()), None)
         for settle in due:
             settle(ACCEPTED)
@@ -148,7 +153,7 @@ class Submissions:
     def lose(self) -> None:
         """Settle all as lost; the sequence starts anew, because a channel opened again is a new one."""
         pending, self._pending = self._pending, None
-        self._next = 1
+        self.next = 1
         for _, settle, _ in pending.values() if pending else ():
             settle(LOST)
 

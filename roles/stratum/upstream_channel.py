@@ -106,8 +106,8 @@ class Carrier(Protocol):
     def transmit(self, frame: Frame) -> None:
         """Send when the loop comes round."""
 
-    def submit(self, share: Plain) -> None:
-        """Send a share with others of about the same time."""
+    def submit(self, channel: "UpstreamChannel", share: Plain) -> None:
+        """Send a share of a channel with others of about the same time."""
 
     def release(self, channel: "UpstreamChannel") -> None:
         """The owner has closed the channel, or another connection has it."""
@@ -200,11 +200,13 @@ class UpstreamChannel:
         extranonce: bytes | None,
         settle: Settle,
         tlvs: Iterable[Tlv] = (),
+        now: float | None = None,
     ) -> int:
         """Send a share and return its sequence number; `settle` is called once with the verdict.
 
         `extranonce` is the rolled part, `extranonce_size` bytes, None on a standard channel. Raises
-        ChannelNotOpen and SubmissionsFull, both before anything is sent; `settle` is not called then.
+        ChannelNotOpen and SubmissionsFull, both before anything is sent; `settle` is not called then. Who
+        knows what time it is, in monotonic seconds, says so: a call less.
         """
         carrier = self._carrier
         if carrier is None and self._kept is None:
@@ -223,8 +225,8 @@ class UpstreamChannel:
             share = (frame.header(), frame.payload)
         if carrier is None:
             return self.submissions.add(asyncio.get_running_loop().time(), settle, share)
-        self.submissions.add(carrier.now(), settle, share)
-        carrier.submit(share)
+        self.submissions.add(carrier.now() if now is None else now, settle, share)
+        carrier.submit(self, share)
         return sequence
 
     def update(self, nominal_hash_rate: float, maximum_target: int) -> None:
@@ -297,7 +299,7 @@ class UpstreamChannel:
             return 0
         shares = self.submissions.shares
         for header, payload in shares:
-            carrier.submit((header, self.id.to_bytes(_ID_SIZE, "little") + payload[_ID_SIZE:]))
+            carrier.submit(self, (header, self.id.to_bytes(_ID_SIZE, "little") + payload[_ID_SIZE:]))
         if shares:
             crash.once_sent("proxy.shares-sent-again")
         return len(shares)

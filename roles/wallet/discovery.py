@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 PAGE = 200
 MAX_PAGES = 10_000
 _PAUSE = 5.0
-_KEYS_PER_SECOND = 50
+_KEYS_PER_SECOND = 20
 _SIGNATURE_REFUSED = 20008
 
 

@@ -88,3 +88,17 @@ def test_no_bytes_raise_anything_else_and_the_pieces_do_not_matter(pieces: list[
     assert isinstance(parts, list)
     assert whole == parts
     assert all(isinstance(line, Overlong) or 0 < len(line) <= 24 for line in parts)
+
+
+def test_a_line_that_comes_alone_is_what_it_would_be_among_others() -> None:
+    splitter = LineSplitter(8)
+    assert splitter.lone(b"{}\n") is None  # The first bytes are looked at.
+    splitter.receive(b"{}\n")
+    assert splitter.lone(b" {1}\r\n") == b"{1}"
+    assert splitter.receive(b"{1") == []
+    assert splitter.lone(b"}\n") is None
+    assert splitter.receive(b"}\n") == [b"{1}"]
+    for other in (b"", b"\n", b" \r\n", b"{}", b"{}\n{}\n", b"12345678\n"):
+        assert splitter.lone(other) is None
+    splitter.receive(b"x" * 9)
+    assert splitter.lone(b"{}\n") is None

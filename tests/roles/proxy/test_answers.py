@@ -21,9 +21,9 @@ def test_what_the_edge_accepts_waits_for_the_upstreams_word_on_older_shares() ->
     first, second = answers.forwarded(1), answers.forwarded(2)
     answers.local(3, 16)
     assert told(verdicts) == []
-    answers.accepted(second, 16)
+    answers.accepted(second, 16, 1.0)
     assert told(verdicts) == []
-    answers.accepted(first, 16)
+    answers.accepted(first, 16, 2.0)
     assert told(verdicts) == [(1, 16), (2, 16), (3, 16)]
     assert verdicts.count_accepted.call_count == 2
 

@@ -1,6 +1,7 @@
 import sys
 from types import ModuleType
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -24,6 +25,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Any:
         "SHA256": "sha-ni",
         "CHACHA20": "avx2",
         "Bench": object,
+        "Finder": Mock,
         "Prover": object,
         "Signer": lambda addresses: ("signer", len(addresses)),
         "Transport": object,

@@ -1,6 +1,7 @@
-from prometheus_client import CollectorRegistry, generate_latest
+import pytest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
-from roles.runtime.tally import Tally
+from roles.runtime.tally import Spread, Tally
 
 
 def test_a_tally_is_told_as_a_counter() -> None:
@@ -12,3 +13,16 @@ def test_a_tally_is_told_as_a_counter() -> None:
     assert "# TYPE hashpool_apples_total counter" in told
     assert tally.value == (1 << 60) + 2
     assert f"hashpool_apples_total {float(tally.value)}" in told
+
+
+@pytest.mark.parametrize("amounts", [[], [0.0, 0.5, 0.50001, 1, 1.5, 30, 31.25]])
+def test_a_spread_is_told_as_a_histogram(amounts: list[float]) -> None:
+    ours, theirs = CollectorRegistry(), CollectorRegistry()
+    buckets = (0.5, 1, 30)
+    spread = Spread("hashpool_seconds", "Seconds.", buckets=buckets, registry=ours)
+    histogram = Histogram("hashpool_seconds", "Seconds.", buckets=buckets, registry=theirs)
+    for amount in amounts:
+        spread.observe(amount)
+        histogram.observe(amount)
+    told = generate_latest(theirs).decode().splitlines()
+    assert generate_latest(ours).decode().splitlines() == [line for line in told if "_created" not in line]

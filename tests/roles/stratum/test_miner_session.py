@@ -194,7 +194,7 @@ class _Easier:
         self.add = lambda work, miner_target, **told: jobs.add(work, EASY, **told)
         self.find = jobs.find
         self.present = jobs.present
-        self.is_new = jobs.is_new
+        self.take_new = jobs.take_new
         self.remember = jobs.remember
 
 

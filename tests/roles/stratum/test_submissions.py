@@ -125,7 +125,7 @@ def test_shares_are_kept_in_their_order_so_that_they_can_be_sent_again() -> None
 
 def test_sequence_numbers_wrap_without_losing_order() -> None:
     record = Record()
-    record.submissions._next = 0xFFFFFFFF
+    record.submissions.next = 0xFFFFFFFF
     assert [record.add(), record.add(), record.add()] == [0xFFFFFFFF, 0, 1]
     assert record.submissions.accepted(0, 2)
     assert record.told == {0xFFFFFFFF: [ACCEPTED], 0: [ACCEPTED], 1: []}
