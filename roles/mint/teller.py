@@ -5,6 +5,7 @@ again, and finds its inputs spent or its quote minted by itself (NUT-19, from th
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from protocols.cashu import p2pk
@@ -22,6 +23,7 @@ from roles.mint.meters import Meters
 from roles.mint.method import EhashMethod, Method
 from roles.mint.notice_board import NoticeBoard
 from roles.mint.quote import Quote
+from roles.mint.recent_quotes import RecentQuotes
 from roles.mint.request import MintRequest, Sizes, SwapRequest, read_outputs, read_points, read_quote_ids
 from roles.mint.seed import MintSeed
 from roles.mint.shift_rows import ToldShift
@@ -86,6 +88,7 @@ class Teller:
         self._clock = clock
         self._mint_key = seed.info_key
         self._cursors = CursorCodec(seed.cursor_key)
+        self._recent = RecentQuotes()
         self._public_share_lookup = public_share_lookup
         self.sizes = sizes
         self.methods = {method.name: method for method in methods}
@@ -129,7 +132,9 @@ class Teller:
 
     async def quote(self, quote_id: str, method: str = METHOD) -> Quote:
         """One quote; raises QuoteUnknownError."""
-        return (await self._quotes([quote_id], self.method(method)))[0]
+        (quote,) = await self._quotes([quote_id], self.method(method))
+        self._recent.keep(quote)
+        return quote
 
     async def known_quotes(self, quote_ids: Sequence[str], method: str = METHOD) -> list[Quote]:
         """Those of the quotes that there are, as the store has them."""
@@ -236,8 +241,18 @@ class Teller:
         return signatures
 
     async def _mint(self, request: MintRequest, method: Method) -> list[BlindSignature]:
+        quote_ids = [claim.quote_id for claim in request.claims]
+        recent = self._recent.take(quote_ids, method.name)
+        if recent is not None:
+            # What is wrong is told by the store alone.
+            with suppress(CashuError):
+                return await self._mint_from(request, method, recent)
+        return await self._mint_from(request, method, await self._quotes(quote_ids, method))
+
+    async def _mint_from(
+        self, request: MintRequest, method: Method, quotes: Sequence[Quote]
+    ) -> list[BlindSignature]:
         now = int(self._clock())
-        quotes = await self._quotes([claim.quote_id for claim in request.claims], method)
         await self._book.meet(output.keyset_id for output in request.outputs)
         portions = rules.check_mint(request, quotes, self._book, now)
         self._halts.check(quotes[0].unit, quotes[0].method)
