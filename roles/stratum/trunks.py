@@ -292,7 +292,7 @@ class Trunks:
         pauses = self._pauses.another()
         reading: asyncio.Task[None] | None = None
         try:
-            while len(trunk) or asyncio.get_running_loop().time() - trunk.idle_since < self.idle_trunk_s:
+            while self._is_wanted(trunk):
                 moved, upstream, source = self._moved, self._upstream, self._source
                 if upstream is None or source is None:
                     await _wait(moved)
@@ -313,6 +313,9 @@ class Trunks:
                 reading = self._read(trunk, trunk.take_over(link), upstream)
                 pauses.reset()
                 await self._stay(trunk, reading, moved)
+                while not reading.done() and self._source is source and self._is_wanted(trunk):
+                    # The first trunk was lost alone, and has come back to the same pool.
+                    await self._stay(trunk, reading, self._moved)
                 if reading.done():
                     reading.result()
         finally:
@@ -323,13 +326,16 @@ class Trunks:
             self._metrics.trunks.set(len(self))
             trunk.close()
 
+    def _is_wanted(self, trunk: Trunk) -> bool:
+        """Whether somebody sits on a further trunk, or did lately."""
+        return bool(len(trunk)) or asyncio.get_running_loop().time() - trunk.idle_since < self.idle_trunk_s
+
     async def _stay(self, trunk: Trunk, reading: asyncio.Task[None], moved: asyncio.Event) -> None:
         """Wait until the connection has ended, another pool is in use, or nobody has sat here for long."""
-        loop = asyncio.get_running_loop()
         moving = asyncio.ensure_future(moved.wait())
         try:
             while not reading.done() and not moved.is_set():
-                if not len(trunk) and loop.time() - trunk.idle_since >= self.idle_trunk_s:
+                if not self._is_wanted(trunk):
                     return
                 await asyncio.wait(
                     {reading, moving}, timeout=self.idle_trunk_s / 4, return_when=asyncio.FIRST_COMPLETED

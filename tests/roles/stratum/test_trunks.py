@@ -120,6 +120,24 @@ async def test_further_connections_follow_to_another_pool_and_come_back_after_a_
         assert len(second.peers) == 2
 
 
+async def test_further_connections_stay_where_they_are_when_the_first_is_lost_alone() -> None:
+    async with fake_pool() as pool, bench(pool) as it:
+        await it.job_number(1)
+        further = it.trunks.more()
+        assert further is not None
+        further.seat(HALF)
+        await it.until(lambda: further.is_connected)
+        pool.peers[0].close()
+        await it.until(lambda: len(pool.peers) == 3 and it.first.is_connected)
+        pool.peers[2].close()
+        await it.until(lambda: len(pool.peers) == 4 and it.first.is_connected)
+        other = it.trunks.more()
+        assert other is not None
+        other.seat(HALF)
+        await it.until(lambda: other.is_connected)
+        assert [peer.gone.is_set() for peer in pool.peers] == [True, False, True, False, False]
+
+
 async def test_a_further_connection_that_fails_is_tried_again() -> None:
     async with fake_pool() as pool, bench(pool) as it:
         await it.job_number(1)
