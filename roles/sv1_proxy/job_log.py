@@ -1,7 +1,7 @@
 """The log of the pool's jobs, and of its word on what was sent to it, in the ledger's store.
 
-A job is written before any share of it can be: both go through the one writer, in their order. What cannot
-be written is counted and keeps nobody from mining; a share of it is not stored then either.
+A job is written before any share of it can be: both go through the one writer, in their order. While the
+store takes nothing, it takes no shares either; a job that it did not take is brought again until it does.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from protocols.translation.upstream_job import UpstreamJob
 from roles.runtime import crash
-from roles.runtime.errors import StorageError
+from roles.runtime.errors import StorageClosed, StorageError
 from roles.runtime.storage import Connection, Database
 from roles.sv1_proxy.credit_meters import CreditMeters
 from shared_config.sv1_proxy_pool import JobLogSettings
@@ -20,6 +20,7 @@ from shared_config.sv1_proxy_pool import JobLogSettings
 __all__ = ["JobLog"]
 
 LOOK_S: Final = 60.0
+AGAIN_S: Final = 1.0
 PRUNED_AT_ONCE: Final = 1_000
 ROW_BYTES: Final = 300
 """What a row takes beside what the pool has sent."""
@@ -77,10 +78,13 @@ class JobLog:
             notify.version, notify.bits, notify.ntime, job.mask, job.target.to_bytes(32, "little"), size,
         )  # fmt: skip
 
+        self._write_job(row)
+
+    def _write_job(self, row: tuple[Any, ...]) -> None:
         def written(_: object, error: BaseException | None) -> None:
-            if error is not None:
-                self._known.pop(job.content, None)
             self._meters.logged.labels("failed" if error is not None else "job").inc()
+            if error is not None and not isinstance(error, StorageClosed) and row[0] in self._known:
+                asyncio.get_running_loop().call_later(AGAIN_S, self._write_job, row)
 
         self._write(lambda connection: _insert_job(connection, row), written)
 

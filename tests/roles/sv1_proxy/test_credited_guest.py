@@ -26,6 +26,7 @@ from roles.runtime.readiness import Readiness
 from roles.runtime.storage import Database
 from roles.stratum.difficulties import Difficulties
 from roles.stratum.submissions import ACCEPTED, LOST, Outcome, Verdict
+from roles.sv1_proxy import job_log
 from roles.sv1_proxy.credit_desk import CreditDesk
 from roles.sv1_proxy.credit_meters import CreditMeters
 from roles.sv1_proxy.credited_guest import CreditedGuest, CreditTerms, House
@@ -341,6 +342,24 @@ async def test_a_loss_of_the_pool_costs_no_socket_and_its_next_work_has_a_price_
     assert (await rig.mine())["result"] is True
     assert len(await issuer.rows()) == 2
     assert not rig.is_gone
+
+
+async def test_a_job_that_could_not_be_written_is_written_when_the_store_works_again(
+    house: Any, issuer: Issuer, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_log, "AGAIN_S", 0.01)
+    submit = issuer.database.submit
+
+    def fail(_: object, done: Callable[[object, BaseException | None], None]) -> None:
+        done(None, StorageError("no disk"))
+
+    monkeypatch.setattr(issuer.database, "submit", fail)
+    await miner(house)
+    assert issuer.count("logged_total", what="failed") >= 1
+    monkeypatch.setattr(issuer.database, "submit", submit)
+    await eventually(lambda: issuer.count("logged_total", what="job") == 1)
+    (job,) = await issuer.table("upstream_job")
+    assert job["content"] == house.trunk.job.content
 
 
 async def test_the_job_log_forgets_what_is_too_old_and_what_is_too_much(
