@@ -18,7 +18,7 @@ import aiohttp
 
 from benchmarks.errors import DaemonFailed
 from roles.cli.checkout import home
-from roles.cli.fleet import ADDRESSES, NEEDS, PORT, SHARED_ADDRESSES, Fleet
+from roles.cli.fleet import ADDRESSES, PORT, SHARED_ADDRESSES, SV2, Fleet, Profile
 from roles.cli.keys import public_halves
 from shared_config.address import Address
 
@@ -132,15 +132,15 @@ class Site:
 
 
 @asynccontextmanager
-async def open_site(where: Path | None = None) -> AsyncIterator[Site]:
+async def open_site(where: Path | None = None, profile: Profile = SV2) -> AsyncIterator[Site]:
     """A site whose daemons are ended and whose state is removed at the end.
 
     The state is made in `where`, by default in the checkout's .state, which is on the disk that a pool uses.
     """
     with _directory(where or home() / ".state") as state:
-        keys = public_halves(state)
-        offset = free_offset(Fleet(home() / "config", state, 0, keys))
-        site = Site(state, Fleet(home() / "config", state, offset, keys))
+        keys = public_halves(state, profile)
+        offset = free_offset(Fleet(home() / "config", state, 0, keys, profile), profile)
+        site = Site(state, Fleet(home() / "config", state, offset, keys, profile))
         try:
             yield site
         finally:
@@ -158,9 +158,9 @@ def _directory(where: Path) -> Iterator[Path]:
         shutil.rmtree(state, ignore_errors=True)
 
 
-def free_offset(fleet: Fleet) -> int:
+def free_offset(fleet: Fleet, profile: Profile = SV2) -> int:
     """An offset at which every port of the development system is free; raises DaemonFailed when none is."""
-    texts = [fleet.address(role, key) for role in NEEDS for key in ADDRESSES[role]]
+    texts = [fleet.address(role, key) for role in profile.needs for key in ADDRESSES[role]]
     texts += [fleet.shared_address(side, key) for side, keys in SHARED_ADDRESSES.items() for key in keys]
     ports = {int(found[1]) for found in map(PORT.search, texts) if found}
     for offset in OFFSETS[os.getpid() % 50 :]:

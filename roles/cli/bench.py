@@ -16,6 +16,7 @@ BENCHMARKS: Final[dict[str, str]] = {
     "mint": "what minting and swapping tokens costs the mint",
     "store": "what a request costs a mint whose store has years in it, against an empty one",
     "edge": "what a miner costs translator and proxy",
+    "sv1_proxy": "what a miner costs each instance of sv1_proxy",
     "connections": "what connections and channels cost the pool, and how soon all have new work",
     "vardiff": "how soon shares come at the wanted rate, simulated, by our law and by others",
     "tokens": "how long a share takes to become a token, at a given rate",
