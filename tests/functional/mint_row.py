@@ -109,6 +109,20 @@ class MintRow:
                 pass
             await asyncio.sleep(PAUSE_S)
 
+    async def fails(self, session: aiohttp.ClientSession, path: str, body: object) -> int:
+        """The code with which a request is refused in the end."""
+        sent = json.dumps(body).encode()
+        while True:
+            try:
+                async with session.post(self.url(next(self._turns)) + path, data=sent) as reply:
+                    answer = await reply.json()
+                    if reply.status == 400:
+                        return int(answer["code"])
+                    assert reply.status == 503 or is_pending(answer), answer
+            except (aiohttp.ClientError, TimeoutError, OSError):
+                pass
+            await asyncio.sleep(PAUSE_S)
+
     async def credit(self, secret: bytes, amount: int, key: bytes) -> Any:
         """A row that an issuer hands over until it is settled, on whichever process takes it."""
         row = mine(amount, key)

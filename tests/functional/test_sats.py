@@ -1,9 +1,7 @@
 """Sats in and out over the fake Lightning node, at the mint as a process."""
 
 import asyncio
-import json
 import os
-import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -18,16 +16,10 @@ from protocols.cashu.denominations import split
 from protocols.cashu.keyset import Keyset
 from protocols.cashu.models import BlindedMessage, BlindSignature, Proof
 from protocols.lightning.invoice import Invoice, encode
-from roles.cli.auditing.sides import audit
-from roles.runtime.crash import POINTS, VARIABLE
 from tests.functional.development import Development
 from tests.functional.processes import Daemon, Site
 
 pytestmark = [pytest.mark.functional, pytest.mark.asyncio(loop_scope="module")]
-
-
-MINE = [name for name in POINTS if name.startswith(("mint.melt-", "mint.invoice-"))]
-"""The crash points that are passed here."""
 
 
 @dataclass
@@ -213,46 +205,3 @@ async def test_while_the_lightning_node_is_away_the_mint_says_so_and_goes_on_wit
     await mint.ready()
     assert (await wallet.post("/v1/melt/bolt11", bodies[0]))["state"] == "PAID"
     assert "hashpool_mint_lightning_up 1.0" in (await mint.health("/metrics"))[1]
-
-
-@pytest.mark.parametrize("name", MINE)
-async def test_a_mint_that_is_killed_while_it_is_paid_or_pays_does_it_once(
-    wallet: Wallet, mint: Daemon, site: Site, name: str
-) -> None:
-    fails = name == "mint.melt-given-up"
-    body = await wallet.melt({"quote": "", "amount": 10, "fee_reserve": 2}, blanks=2)
-    mint.kill()
-    mint.start(**{VARIABLE: name})
-    await mint.ready()
-    quote: Any = None
-    if name.startswith("mint.melt-"):
-        request = invoice_of_others(10_000, "fake: failed" if fails else "")
-        if name == "mint.melt-own-durable":
-            request = (await wallet.post("/v1/mint/quote/bolt11", {"amount": 10, "unit": "sat"}))["request"]
-        quote = await wallet.post("/v1/melt/quote/bolt11", {"unit": "sat", "request": request})
-        body["quote"] = quote["quote"]
-    asked = wallet.paid_quote(3) if quote is None else wallet.post("/v1/melt/bolt11", body)
-    with pytest.raises((aiohttp.ClientError, OSError)):
-        await asked
-    async with asyncio.timeout(20):
-        while mint.is_running:
-            await asyncio.sleep(0.02)
-    assert mint.process is not None
-    assert mint.process.returncode == -signal.SIGKILL
-    mint.start()
-    await mint.ready()
-    if quote is not None:
-        settled = await wallet.until_settled(quote)
-        if fails or settled["state"] == "UNPAID":
-            # It failed, or nothing was sent: the tokens are free, and the same request may be tried again.
-            status = 400 if fails else 200
-            settled = await wallet.post("/v1/melt/bolt11", body, status)
-        else:
-            assert await wallet.post("/v1/melt/bolt11", body) == settled
-        assert fails or settled["state"] == "PAID"
-    journal = mint.state / "fake_lightning.jsonl"
-    paid = [json.loads(line) for line in journal.read_text().splitlines()]
-    hashes = [each["hash"] for each in paid if not each["fails"]]
-    assert len(set(hashes)) == len(hashes), "an invoice was paid twice"
-    found = audit(site.state, ["mint"], required=True)
-    assert found.ok, found.detail()
