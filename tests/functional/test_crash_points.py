@@ -44,7 +44,7 @@ HOSTS: Final = {"wallet": "proxy", "branch": "pool"}
 OF_TWO: Final = ("branch.", "pool.branch-", "pool.prefixes-lent")
 """What the points begin with that only a pool of several processes passes."""
 SATS: Final = ("mint.melt-", "mint.invoice-")
-"""What the points begin with that only wallets of sats pass; test_sats.py has them."""
+"""What the points begin with that only wallets of sats pass; test_mint_crash_points.py has them."""
 SV1: Final = ("sv1_proxy.",)
 """What the points begin with that only sv1_proxy passes; test_sv1_system.py has them."""
 AT_RESUMING: Final = ("pool.token-taken", "pool.channel-resumed", "branch.channel-claimed")
