@@ -9,7 +9,7 @@ import signal
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -99,6 +99,8 @@ class Site:
 
     state: Path
     fleet: Fleet
+    issuer: str = ""
+    """The pool's identity, in hex."""
     running: list[DaemonProcess] = field(default_factory=list)
 
     def address(self, role: str, key: str) -> Address:
@@ -132,15 +134,27 @@ class Site:
 
 
 @asynccontextmanager
+<<<<<<< HEAD
 async def open_site(where: Path | None = None, profile: Profile = SV2) -> AsyncIterator[Site]:
+=======
+async def open_site(where: Path | None = None, *, keep: Path | None = None) -> AsyncIterator[Site]:
+>>>>>>> 68b0cb3 (Let compacted quotes and their credits leave (hash, id) in a table per shift)
     """A site whose daemons are ended and whose state is removed at the end.
 
-    The state is made in `where`, by default in the checkout's .state, which is on the disk that a pool uses.
+    The state is made in `where`, by default in the checkout's .state, which is on the disk that a pool uses;
+    or it is `keep`, whatever is in there, and stays.
     """
+<<<<<<< HEAD
     with _directory(where or home() / ".state") as state:
         keys = public_halves(state, profile)
         offset = free_offset(Fleet(home() / "config", state, 0, keys, profile), profile)
         site = Site(state, Fleet(home() / "config", state, offset, keys, profile))
+=======
+    with nullcontext(keep) if keep else _directory(where or home() / ".state") as state:
+        keys = public_halves(state)
+        offset = free_offset(Fleet(home() / "config", state, 0, keys))
+        site = Site(state, Fleet(home() / "config", state, offset, keys), keys.issuer)
+>>>>>>> 68b0cb3 (Let compacted quotes and their credits leave (hash, id) in a table per shift)
         try:
             yield site
         finally:

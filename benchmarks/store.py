@@ -1,200 +1,186 @@
-"""What a mint's requests cost in a store of years, against an empty one: SQLite, on the disk of --state.
+"""`store`: what requests cost a mint whose store has years in it, against one whose store is empty.
 
-At --scale 1 the store has 10 million quotes, 20 million signatures and 100 million quotes that are compacted.
-Times are medians of single requests, from the call of the teller to its answer, so each write has a commit of
-its own.
+Two real mint processes serve the same requests over HTTP and the issuance link in turns, one client at a
+time, so that each write has a commit of its own. At --scale 1 the store of the one has 10 million quotes, 20
+million signatures and 100 million quotes that are compacted: 22 GB, and half an hour to fill, which --keep
+spares the next time. SQLite, on the disk of --state. The watchdog, which reads all rows at leisure, is off.
 """
 
 import argparse
 import asyncio
+import os
 import secrets
 import statistics
-import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from prometheus_client import CollectorRegistry
 
-from benchmarks.errors import BenchmarkFailed
-from benchmarks.machine import file_system
-from protocols.bitcoin.hashing import sha256
-from protocols.bitcoin.secp256k1 import public_key
-from protocols.ehash.shift import Unit
-from roles.mint import compaction, keyset_rows, ledger_rows, quote_rows, transaction
+from benchmarks.desk import Desk, open_desk
+from benchmarks.issuer import ONE_SHIFT
+from benchmarks.machine import cpu_seconds, file_system, resident_kib
+from benchmarks.site import DaemonProcess, Site, open_site
+from benchmarks.store_years import NOW, fill, sample
+from roles.mint import keyset_rows, ledger_rows
 from roles.mint.schema import MIGRATIONS
-from roles.mint.seed import MintSeed
-from roles.runtime.storage import Connection, Database
+from roles.mint.seed import SEED_SIZE, MintSeed
+from roles.mint.store import SEED_NAME, STORE_NAME
+from roles.runtime.secret import SecretFile
+from roles.runtime.state import role_state
+from roles.runtime.storage import Database
 
-QUOTES: Final = 10_000_000
-SIGNATURES: Final = 20_000_000
-COMPACTED: Final = 100_000_000
-PORTION: Final = 20_000
-REPEATS: Final = 400
-NOW: Final = 1_800_000_000
-_ISSUER: Final = public_key(sha256(b"issuer"))
-_KEY: Final = public_key(sha256(b"miner"))
+ROUNDS: Final = 5
+EACH: Final = 30
+"""Requests of a kind in a round."""
+STARTS: Final = 3
+SETTINGS: Final[Mapping[str, object]] = {
+    "bolt11.backend": "fake",
+    "http.requests_per_s": 0,
+    "http.quotes_per_s": 0,
+    "http.exchanges_per_s": 0,
+    "http.checks_per_s": 0,
+    "watchdog.every_s": 0,
+    "end_after_s": 0,
+    **ONE_SHIFT,
+}
 
-Job = Callable[[int], Awaitable[object]]
+
+@dataclass(slots=True)
+class Times:
+    """Seconds of requests of one kind at one mint, and its CPU seconds for each in a round."""
+
+    latencies: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+    def told(self) -> tuple[float, float]:
+        """Medians: milliseconds of latency, microseconds of CPU time."""
+        return statistics.median(self.latencies) * 1e3, statistics.median(self.cpu) * 1e6
+
+
+@dataclass(slots=True)
+class Mint:
+    """A mint under measurement."""
+
+    site: Site
+    process: DaemonProcess
+    desk: Desk
+    times: dict[str, Times] = field(default_factory=dict)
+
+    @property
+    def store(self) -> Path:
+        """Its file."""
+        return role_state(self.site.state, "mint") / STORE_NAME
+
+    async def play(self, name: str, each: int, times: dict[str, Times]) -> None:
+        """A round of one kind of request."""
+        found = times.setdefault(name, Times())
+        self.process.check()
+        acts = self.desk.prepared(name, each)
+        cpu = cpu_seconds([self.process.pid])
+        for act in acts:
+            started = time.perf_counter()
+            await act()
+            found.latencies.append(time.perf_counter() - started)
+        found.cpu.append((cpu_seconds([self.process.pid]) - cpu) / len(acts))
+
+    def forget(self) -> None:
+        """Have the kernel forget what it has read of the store."""
+        with self.store.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this benchmark."""
     parser.add_argument("--scale", type=float, default=0.01, help="of the full store (default 0.01)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"of each kind ({ROUNDS})")
+    parser.add_argument("--each", type=int, default=EACH, metavar="N", help=f"requests a round ({EACH})")
+    parser.add_argument(
+        "--keep",
+        type=lambda text: Path(text).absolute(),
+        metavar="DIR",
+        help="have the filled store here, and leave it",
+    )
 
 
 def run(options: argparse.Namespace) -> dict[str, object]:
-    """Measure; raises BenchmarkFailed when no store could be made."""
-    with tempfile.TemporaryDirectory(dir=options.state) as directory:
-        return asyncio.run(measure(Path(directory), options.scale))
+    """Measure; raises DaemonFailed."""
+    return asyncio.run(measure(options))
 
 
-async def measure(directory: Path, scale: float) -> dict[str, object]:
+async def measure(options: argparse.Namespace) -> dict[str, object]:
     """The figures of an empty store and of one of this scale."""
-    empty = await _times(directory / "empty.sqlite", 0.0)
-    full = await _times(directory / "full.sqlite", scale)
-    ratios = {name: round(full[name] / empty[name], 2) for name in empty}
-    return {
-        "scale": scale,
-        "empty_us": {name: round(value) for name, value in empty.items()},
-        "full_us": {name: round(value) for name, value in full.items()},
-        "ratio": ratios,
-        "worst_ratio": max(ratios.values()),
-        "store_mib": (directory / "full.sqlite").stat().st_size >> 20,
-        "disk": file_system(directory),
-    }
+    rounds, each = options.rounds, options.each
+    async with AsyncExitStack() as stack:
+        mints, starts = [], []
+        for scale, keep in ((0.0, None), (options.scale, options.keep)):
+            # Opened when the first one runs, so that each has ports of its own.
+            site = await stack.enter_async_context(open_site(options.state, keep=keep))
+            archived = await _filled(site, scale) if scale else []
+            starts.append(await _start_ms(site))
+            process = await site.start("mint", SETTINGS)
+            count = each * (rounds + 1)
+            desk = await stack.enter_async_context(open_desk(site, count, archived))
+            mints.append(Mint(site, process, desk))
+        for name in mints[0].desk.kinds:
+            for number in range(rounds):
+                for mint in mints if number % 2 else reversed(mints):
+                    await mint.play(name, each, mint.times)
+        cold: dict[str, Times] = {}
+        for name in mints[1].desk.kinds:
+            mints[1].forget()
+            await mints[1].play(name, each, cold)
+        return _told(mints, cold) | {
+            "scale": options.scale,
+            "start_ms": dict(zip(("empty", "full"), starts, strict=True)),
+            "memory_mib": [resident_kib(mint.process.pid) >> 10 for mint in mints],
+            "store_mib": mints[1].store.stat().st_size >> 20,
+            "disk": file_system(mints[1].store.parent),
+        }
 
 
-async def _times(path: Path, scale: float) -> dict[str, float]:
-    """Median time of each kind of request, in microseconds, in a store of this scale."""
-    seed = MintSeed(sha256(b"a benchmark's seed"))
-    async with Database.open(path, MIGRATIONS, metrics=CollectorRegistry()) as database:
-        book = await database.read(lambda c: keyset_rows.load(c, seed))
-        made = await database.write(lambda c: ledger_rows.register(c, [_ISSUER], seed, book, NOW))
-        await database.write(_begin)
-        for fill in _portions(scale):
-            await database.write(fill)
-        # A few quotes more, known by number, which are asked for.
-        names = [secrets.token_hex(18) for _ in range(2 * REPEATS)]
-        await database.write(lambda c: _add_quotes(c, names))
-        if not made:
-            raise BenchmarkFailed("no keyset was made")
-        return {name: await _median(job) for name, job in _jobs(database, names).items()}
+def _told(mints: list[Mint], cold: dict[str, Times]) -> dict[str, object]:
+    figures: dict[str, dict[str, float]] = {}
+    for name, old in mints[0].times.items():
+        (empty_ms, empty_us), (full_ms, full_us) = old.told(), mints[1].times[name].told()
+        figures[name] = {
+            "empty_ms": round(empty_ms, 2),
+            "full_ms": round(full_ms, 2),
+            "cold_ms": round(cold[name].told()[0], 2),
+            "empty_us": round(empty_us),
+            "full_us": round(full_us),
+            "ratio_ms": round(full_ms / empty_ms, 2),
+            "ratio_us": round(full_us / empty_us, 2),
+        }
+    worst = max(max(each["ratio_ms"], each["ratio_us"]) for each in figures.values())
+    return {"requests": figures, "worst_ratio": worst}
 
 
-def _jobs(database: Database, names: list[str]) -> dict[str, Job]:
-    def look(number: int) -> Awaitable[object]:
-        return database.read(lambda c: quote_rows.find(c, "ehash", [names[number]]))
-
-    def look_up(_: int) -> Awaitable[object]:
-        return database.read(
-            lambda c: quote_rows.page(c, "ehash", [_KEY], after="", limit=100, only_mintable=True)
-        )
-
-    def states(_: int) -> Awaitable[object]:
-        points = [b"\x02" + secrets.token_bytes(32) for _ in range(8)]
-        return database.read(lambda c: transaction.spent_witnesses(c, points))
-
-    def restore(_: int) -> Awaitable[object]:
-        points = [b"\x02" + secrets.token_bytes(32) for _ in range(100)]
-        return database.read(lambda c: transaction.restore(c, points))
-
-    def compacted(_: int) -> Awaitable[object]:
-        hashes = [secrets.token_bytes(32) for _ in range(8)]
-        return database.read(lambda c: compaction.known(c, hashes))
-
-    def issue(number: int) -> Awaitable[object]:
-        return database.write(lambda c: _issue(c, names[REPEATS + number]))
-
-    def credit(_: int) -> Awaitable[object]:
-        return database.write(lambda c: _add_quotes(c, [secrets.token_hex(18) for _ in range(8)]))
-
-    return {
-        "quote": look,
-        "look_up": look_up,
-        "checkstate8": states,
-        "restore100": restore,
-        "share_known8": compacted,
-        "mint8": issue,
-        "credit8": credit,
-    }
-
-
-async def _median(job: Job) -> float:
+async def _start_ms(site: Site) -> float:
+    """From the start of a mint until it is ready, the shortest of some."""
     took = []
-    for number in range(REPEATS):
-        start = time.perf_counter()
-        await job(number)
-        took.append(time.perf_counter() - start)
-    return statistics.median(took) * 1e6
+    for _ in range(STARTS):
+        started = time.perf_counter()
+        process = await site.start("mint", SETTINGS)
+        took.append(time.perf_counter() - started)
+        await site.stop(process)
+    return round(min(took) * 1e3)
 
 
-def _begin(connection: Connection) -> None:
-    connection.execute(
-        "INSERT INTO ledger (issuer_no, store_id, first_shift, shift) VALUES (1, ?, 0, 0)", (bytes(16),)
-    )
-    connection.execute("INSERT INTO request (digest, kind, created_at) VALUES (?, 'mint', 1)", (bytes(32),))
-
-
-def _portions(scale: float) -> Iterator[Callable[[Connection], object]]:
-    """Writes that fill a store, a few thousand rows each."""
-    kinds = ((QUOTES, _old_quotes), (SIGNATURES, _old_signatures), (COMPACTED, _old_compacted))
-    for total, fill in kinds:
-        count = int(total * scale)
-        for start in range(0, count, PORTION):
-            size = min(PORTION, count - start)
-            yield lambda c, fill=fill, start=start, size=size: fill(c, start, size)  # type: ignore[misc]
-
-
-def _old_quotes(connection: Connection, start: int, size: int) -> None:
-    keys = [b"\x02" + secrets.token_bytes(32) for _ in range(max(1, size // 100))]
-    rows = [
-        (secrets.token_hex(18), 1, 1, seq % 2, keys[seq % len(keys)], secrets.token_bytes(32), seq)
-        for seq in range(start, start + size)
-    ]
-    connection.executemany(_QUOTE, rows)
-
-
-def _old_signatures(connection: Connection, _: int, size: int) -> None:
-    tail = bytes(33), bytes(32), bytes(32)
-    connection.executemany(_PROMISE, [(b"\x02" + secrets.token_bytes(32), *tail) for _ in range(size)])
-    connection.executemany(
-        "INSERT INTO spent (y, keyset_no, amount, request_no) VALUES (?, 1, 1, 1)",
-        [(b"\x02" + secrets.token_bytes(32),) for _ in range(size // 2)],
-    )
-
-
-def _old_compacted(connection: Connection, start: int, size: int) -> None:
-    # Numbers of their own, far beyond those of quotes that are there.
-    connection.executemany(
-        "INSERT INTO compacted (quote_no, share_hash, quote_id, amount, updated_at, ledger_no, seq)"
-        " VALUES (?, ?, ?, 1, 1, 1, ?)",
-        [
-            ((1 << 40) + number, secrets.token_bytes(32), secrets.token_bytes(16), number)
-            for number in range(start, start + size)
-        ],
-    )
-
-
-def _add_quotes(connection: Connection, names: list[str]) -> None:
-    hashes = [secrets.token_bytes(32) for _ in names]
-    rows = [(name, 8, 8, 0, _KEY, each, 1 << 40) for name, each in zip(names, hashes, strict=True)]
-    connection.executemany(_QUOTE, rows)
-    compaction.known(connection, hashes)
-
-
-def _issue(connection: Connection, name: str) -> None:
-    connection.execute("UPDATE quote SET amount_issued = amount_paid WHERE quote_id = ?", (name,))
-    _old_signatures(connection, 0, 8)
-
-
-_UNIT = Unit(_ISSUER, 0).name
-_QUOTE = (
-    "INSERT INTO quote (quote_id, method, unit, amount, amount_paid, amount_issued, updated_at, created_at,"
-    f" pubkey, share_hash, ledger_no, seq) VALUES (?, 'ehash', '{_UNIT}', ?, ?, ?, 1, 1, ?, ?, 1, ?)"
-)
-_PROMISE = (
-    "INSERT INTO promise (blinded, keyset_no, amount, signature, dleq_e, dleq_s, request_no)"
-    " VALUES (?, 1, 1, ?, ?, ?, 1)"
-)
+async def _filled(site: Site, scale: float) -> list[str]:
+    """Have the store of a site filled if it is not; gives ids of quotes that are compacted."""
+    state = role_state(site.state, "mint")
+    file = SecretFile(state / SEED_NAME, store=state / STORE_NAME)
+    seed = MintSeed(file.load_or_create_bytes(SEED_SIZE, lambda: secrets.token_bytes(SEED_SIZE)))
+    issuer = bytes.fromhex(site.issuer)
+    async with Database.open(state / STORE_NAME, MIGRATIONS, metrics=CollectorRegistry()) as database:
+        await database.write(lambda c: keyset_rows.claim(c, seed))
+        book = await database.read(lambda c: keyset_rows.load(c, seed))
+        if not len(book):
+            await database.write(lambda c: ledger_rows.register(c, [issuer], seed, book, NOW))
+            await fill(database, issuer, scale)
+        return await database.write(sample)

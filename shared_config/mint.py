@@ -123,6 +123,12 @@ class MintSettings(DaemonSettings):
     """Credits frames that an issuer may have unanswered."""
     compact_after_s: int = Field(default=2_592_000, ge=0, le=1 << 40)
     """How long after the end of a shift its quotes shrink that have nothing left to mint; never for 0."""
+    end_after_s: int = Field(default=34_560_000, ge=0, le=1 << 40)
+    """How long after the end of a shift, in the time of its issuer's shares, its compacted quotes are
+    forgotten: shares that come again are bad work then. Never for 0.
+    """
+    end_after_shifts: int = Field(default=80, ge=1, le=1_000_000)
+    """So many later shifts of the issuer must there be besides; a reward reaches back over 40 full ones."""
     derived_keysets: int = Field(default=256, ge=1, le=100_000)
     """Keysets whose keys are kept in memory, 21 KiB each; those of others are derived when they are used."""
     bolt11: Bolt11Settings = Bolt11Settings(backend="off")
@@ -132,6 +138,10 @@ class MintSettings(DaemonSettings):
     def review(self, shared: PoolSide) -> Iterator[Finding]:
         """Every issuer has a key of its own and exactly one way to be paid."""
         yield from self.store.examine()
+        if 0 < self.end_after_s < self.compact_after_s:
+            yield Finding(
+                "end_after_s", "must not be less than compact_after_s", "quotes shrink before they go"
+            )
         yield from self.bolt11.review(self.http_address, shared.network)
         if self.bolt11.backend != "off" and self.bolt11.respond_s >= self.http.request_s:
             yield Finding("bolt11.respond_s", "must be less than http.request_s, which ends all requests")

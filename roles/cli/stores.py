@@ -10,17 +10,20 @@ from protocols.cashu.deterministic import SecretSource
 from protocols.cashu.keyset import parse_keys
 from protocols.ehash.amount import Valuation
 from protocols.ehash.errors import CreditCode
+from protocols.ehash.ledger_chain import Link
 from protocols.ehash.shift import Unit
 from roles.cli.auditing.credits import CreditRow
 from roles.cli.auditing.ledger import LedgerRow
 from roles.cli.auditing.mint import KeysetTotals, QuoteRow
 from roles.cli.auditing.payments import Melt, PaidQuote
-from roles.cli.auditing.summary import Link
+from roles.cli.auditing.shifts import ShiftTotals
+from roles.cli.auditing.summary import Past
 from roles.cli.auditing.wallet import Account, HandoutRow, ProofRow, SignatureRow, WalletQuote
 from roles.credit import batch
 from roles.credit.ledger_rows import rows_after
+from roles.mint import archive
 from roles.mint.store import find_store
-from roles.runtime.storage import Connection, ReadOnlyConnection, open_readonly
+from roles.runtime.storage import Connection, ReadOnlyConnection, Row, open_readonly
 from roles.wallet.seed import seed_from_words
 
 
@@ -114,6 +117,50 @@ class MintStore:
         for row in self._connection.execute("SELECT * FROM share_quote ORDER BY issuer, store_id, seq"):
             share = row["share_hash"], row["issuer"], row["store_id"], row["seq"]
             yield QuoteRow(*share, row["amount"], row["key"], row["unit"], row["paid"], row["issued"])
+        for shift in self._archives():
+            source = shift["identity"], shift["store_id"]
+            for quote in archive.every(self._connection, shift["archive_no"]):
+                amount = quote["amount"]
+                yield QuoteRow(
+                    quote["share_hash"], *source, quote["seq"], amount, None, shift["unit"], amount, amount
+                )
+
+    def _archives(self) -> list[Row]:
+        """Return the archives that hold quotes."""
+        return self._connection.execute(
+            "SELECT archive_no, identity, store_id, shift.unit FROM archive"
+            " JOIN ledger ON ledger.ledger_no = archive.ledger_no"
+            " JOIN issuer ON issuer.issuer_no = ledger.issuer_no"
+            " JOIN shift ON shift.issuer_no = ledger.issuer_no AND shift.shift = archive.shift"
+            " WHERE ended_at IS NULL ORDER BY archive_no"
+        ).fetchall()
+
+    def shifts(self) -> Iterator[ShiftTotals]:
+        """Yield every shift's sums."""
+        rows = self._connection.execute(
+            "SELECT unit, credited, coalesce(sum(quotes), 0) AS quotes, coalesce(sum(amount), 0) AS amount,"
+            " max(ended_at) AS ended_at FROM shift"
+            " LEFT JOIN (SELECT archive.*, issuer_no FROM archive JOIN ledger USING (ledger_no)) AS kept"
+            " ON kept.issuer_no = shift.issuer_no AND kept.shift = shift.shift GROUP BY unit, credited"
+        )
+        for row in rows:
+            ended = row["ended_at"] is not None
+            yield ShiftTotals(row["unit"], row["credited"], int(row["quotes"]), int(row["amount"]), ended)
+
+    def past(self, issuer: bytes, store_id: bytes) -> Past:
+        """Return what is left of the rows of a ledger that are compacted."""
+        row = self._connection.execute(
+            "SELECT compaction.* FROM compaction JOIN ledger USING (ledger_no) JOIN issuer USING (issuer_no)"
+            " WHERE identity = ? AND store_id = ?",
+            (issuer, store_id),
+        ).fetchone()
+        if row is None:
+            return Past()
+        marks = self._connection.execute(
+            "SELECT seq, link FROM chain_mark WHERE ledger_no = ?", (row["ledger_no"],)
+        ).fetchall()
+        chain = {mark["seq"]: bytes(mark["link"]) for mark in marks} | {row["seq"]: bytes(row["link"])}
+        return Past(row["seq"], row["credited"], chain)
 
     def credits(self) -> Iterator[CreditRow]:
         """Yield every settled row of every ledger."""
@@ -143,23 +190,22 @@ class MintStore:
         return [(row[0], row[1]) for row in rows]
 
     def links(self, issuer: bytes, store_id: bytes) -> Iterator[Link]:
-        """Yield what a summary of one ledger chains."""
+        """Yield what a summary of one ledger chains behind its past."""
         rows = self._connection.execute(
-            "SELECT credit.seq, credit.share_hash, coalesce(quote.amount, compacted.amount, 0) AS amount,"
-            " credit.pubkey AS key"
+            "SELECT credit.seq, credit.share_hash, coalesce(quote.amount, 0) AS amount, credit.pubkey AS key"
             " FROM credit JOIN ledger USING (ledger_no) JOIN issuer USING (issuer_no)"
-            " LEFT JOIN quote ON quote.ledger_no = credit.ledger_no AND quote.seq = credit.seq"
-            " LEFT JOIN compacted ON compacted.share_hash = credit.share_hash"
-            " AND compacted.ledger_no = credit.ledger_no AND compacted.seq = credit.seq"
-            " WHERE identity = ? AND store_id = ? ORDER BY credit.seq",
-            (issuer, store_id),
+            " LEFT JOIN quote ON quote.share_hash = credit.share_hash"
+            " AND quote.ledger_no = credit.ledger_no AND quote.seq = credit.seq"
+            " WHERE identity = ? AND store_id = ? AND credit.seq > ? ORDER BY credit.seq",
+            (issuer, store_id, self.past(issuer, store_id).seq),
         )
         for row in rows:
             yield Link(row["seq"], row["share_hash"], row["amount"], row["key"])
 
     def quote_count(self) -> int:
         """Return the number of ehash quotes."""
-        return int(self._connection.execute("SELECT count(*) FROM share_quote").fetchone()[0])
+        asked = "SELECT (SELECT count(*) FROM share_quote) + (SELECT coalesce(sum(quotes), 0) FROM archive)"
+        return int(self._connection.execute(asked).fetchone()[0])
 
     def keysets(self) -> Iterator[KeysetTotals]:
         """Yield every keyset's sums."""

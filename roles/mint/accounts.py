@@ -11,6 +11,8 @@ from typing import Final
 from roles.runtime.storage import Connection
 
 BATCH: Final = 2_000
+BLOCK: Final = 1_000
+"""Numbers of quotes whose sums are kept together when they are compacted; batches end where blocks do."""
 LAG: Final = 2_000
 """So many of the newest numbers are counted anew with each check: writes of several processes may become
 visible in another order than their numbers are.
@@ -61,11 +63,10 @@ ACCOUNTS: Final = (
         "credited",
         "SELECT unit AS part, sum(amount) AS amount FROM"
         " (SELECT unit, amount FROM quote WHERE share_hash IS NOT NULL AND quote_no BETWEEN :first AND :last"
-        " UNION ALL SELECT shift.unit, compacted.amount FROM compacted"
-        " JOIN ledger ON ledger.ledger_no = compacted.ledger_no"
-        " JOIN credit ON credit.ledger_no = compacted.ledger_no AND credit.seq = compacted.seq"
-        " JOIN shift ON shift.issuer_no = ledger.issuer_no AND shift.shift = credit.shift"
-        " WHERE quote_no BETWEEN :first AND :last) AS every_quote GROUP BY unit",
+        " UNION ALL SELECT shift.unit, archive_sum.amount FROM archive_sum JOIN archive USING (archive_no)"
+        " JOIN ledger ON ledger.ledger_no = archive.ledger_no"
+        " JOIN shift ON shift.issuer_no = ledger.issuer_no AND shift.shift = archive.shift"
+        " WHERE block BETWEEN :first_block AND :last_block) AS every_quote GROUP BY unit",
         "SELECT coalesce(max(quote_no), 0) AS number FROM quote",
         "SELECT unit AS part, credited AS amount FROM shift",
     ),
@@ -126,6 +127,7 @@ class Tally:
     def advance(self, connection: Connection) -> int:
         """Count the next rows, but for the newest; gives how many numbers were passed, 0 at the end."""
         last = min(_number(connection, self.account.newest) - LAG, self.mark + BATCH)
+        last -= last % BLOCK
         if last <= self.mark:
             return 0
         for part, amount in _sums(connection, self.account, self.mark, last).items():
@@ -163,12 +165,18 @@ class Inspection:
         return passed, [Difference(self.audit.name, row["fault"], "its sums differ") for row in rows]
 
 
+def block(number: int) -> int:
+    """Where the sum of a compacted quote is kept, by the number that the quote had."""
+    return (number - 1) // BLOCK
+
+
 def _number(connection: Connection, query: str) -> int:
     return int(connection.execute(query).fetchone()["number"])
 
 
 def _sums(connection: Connection, account: Account, after: int, last: int) -> dict[str, int]:
-    rows = connection.execute(account.rows, {"first": after + 1, "last": last}).fetchall()
+    asked = {"first": after + 1, "last": last, "first_block": block(after + 1), "last_block": block(last)}
+    rows = connection.execute(account.rows, asked).fetchall()
     return {str(row["part"]): int(row["amount"]) for row in rows}
 
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 
+from protocols.bitcoin.hashing import sha256d
+from protocols.bitcoin.secp256k1 import is_point
 from protocols.cashu.subscription import mint_quote_kind
 from protocols.ehash.credit import Credit
 from protocols.ehash.errors import CreditCode
@@ -20,6 +22,7 @@ from roles.credit.errors import LedgerForked
 from roles.mint import ledger_rows
 from roles.mint.errors import SettledElsewhere
 from roles.mint.keysets import KeysetBook, derive
+from roles.mint.ledger_rows import Again
 from roles.mint.meters import Meters
 from roles.mint.notice_board import NoticeBoard
 from roles.mint.seed import MintSeed
@@ -159,19 +162,33 @@ class MintCreditBook:
         first, last = credits_frame.first_seq, credits_frame.first_seq + len(credits_frame.rows) - 1
         if first > state.acked_seq:
             return []
-        known = await self._database.read(
-            lambda c: ledger_rows.settled(c, state.ledger_no, first, min(last, state.acked_seq))
-        )
-        codes = []
-        for seq, row in enumerate(credits_frame.rows, first):
-            if seq > state.acked_seq:
-                break
-            header, key, code = known.get(seq, (b"", b"", OK))
-            if (header, key) != (row.header, row.locking_key):
-                raise LedgerForked(f"row {seq} is not the one that was settled under this number")
-            if code != OK:
-                codes.append((seq, code))
-        return codes
+        last = min(last, state.acked_seq)
+        again = dict(zip(range(first, last + 1), credits_frame.rows, strict=False))
+        known = await self._database.read(lambda c: ledger_rows.settled(c, state.ledger_no, first, last))
+        codes = {}
+        for seq, (header, key, code) in known.items():
+            if (header, key) == (again[seq].header, again[seq].locking_key):
+                codes[seq] = code
+        if len(known) < len(again):
+            codes |= await self._compacted(state, {seq: again[seq] for seq in again.keys() - known.keys()})
+        forked = sorted(again.keys() - codes.keys())
+        if forked:
+            raise LedgerForked(f"row {forked[0]} is not the one that was settled under this number")
+        return [(seq, codes[seq]) for seq in again if codes[seq] != OK]
+
+    async def _compacted(self, state: LedgerState, again: Mapping[int, CreditRow]) -> dict[int, int]:
+        """Seq to code of rows that are compacted, of those that are what they were."""
+
+        def name() -> list[Again]:
+            return [self._again(seq, row) for seq, row in sorted(again.items()) if is_point(row.locking_key)]
+
+        rows = await self._signatory.run_own(name)
+        return await self._database.read(lambda c: ledger_rows.compacted(c, state, rows))
+
+    def _again(self, seq: int, row: CreditRow) -> Again:
+        share_hash, key = sha256d(row.header), row.locking_key
+        name = quote_id(self._shared(key), share_hash)
+        return Again(seq, share_hash, row.header[ledger_rows.PREVIOUS], key, name)
 
     def _name_quote(self, credit: Credit) -> str:
         return quote_id(self._shared(credit.key), credit.share_hash)

@@ -1,19 +1,24 @@
 """Issuers, their ledgers and shifts, and the credits and quotes made of their rows, in the store."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Final
+from uuid import UUID
 
 from protocols.ehash.errors import CreditCode
 from protocols.ehash.shift import FIRST_SHIFT, METHOD, Progress, Unit
 from roles.credit.acceptor import Standing
 from roles.credit.errors import LedgerBehind
-from roles.mint import compaction, keyset_rows
+from roles.mint import archive, keyset_rows
 from roles.mint.errors import SettledElsewhere
 from roles.mint.keysets import KeyRing, KeysetBook, MintKeyset
 from roles.mint.seed import MintSeed
-from roles.mint.settlement import LedgerState, Settlement, Verdict
+from roles.mint.settlement import OK, LedgerState, Settlement, Verdict
 from roles.runtime import crash
-from roles.runtime.storage import Connection
+from roles.runtime.storage import Connection, each
+
+PREVIOUS: Final = slice(4, 36)
+"""Where a header names the block that it builds on."""
 
 
 def register(
@@ -120,12 +125,51 @@ def opened_in_turn(connection: Connection, issuer_no: int, number: int) -> int |
 def settled(
     connection: Connection, ledger_no: int, first: int, last: int
 ) -> dict[int, tuple[bytes, bytes, int]]:
-    """Seq to header, locking key and code of rows that were settled before."""
+    """Seq to header, locking key and code of rows that were settled before and are not compacted."""
     rows = connection.execute(
         "SELECT seq, header, pubkey, code FROM credit WHERE ledger_no = ? AND seq BETWEEN ? AND ?",
         (ledger_no, first, last),
     ).fetchall()
     return {row["seq"]: (row["header"], row["pubkey"], row["code"]) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A row that comes again; its id is the quote's that the row would have."""
+
+    seq: int
+    share_hash: bytes
+    previous: bytes
+    key: bytes
+    quote_id: str
+
+
+def compacted(connection: Connection, state: LedgerState, rows: Sequence[Again]) -> dict[int, int]:
+    """Seq to code of rows that were settled before and are compacted: ok for those whose quote is there
+    still, bad-work for those of a shift that has ended.
+    """
+    quotes = each(
+        connection,
+        "SELECT ledger_no, seq, pubkey FROM quote WHERE share_hash = ?",
+        [row.share_hash for row in rows],
+    )
+    codes: dict[int, int] = {}
+    left: dict[bytes, list[Again]] = {}
+    for row, quote in zip(rows, quotes, strict=True):
+        if quote is None:
+            left.setdefault(row.previous, []).append(row)
+        elif (quote["ledger_no"], quote["seq"], quote["pubkey"]) == (state.ledger_no, row.seq, row.key):
+            codes[row.seq] = OK
+    for previous, missing in left.items():
+        archives = archive.on_tip(connection, previous)
+        if any(each_one.ended_at is not None for each_one in archives):
+            codes |= dict.fromkeys((row.seq for row in missing), int(CreditCode.BAD_WORK))
+        for each_one in archives:
+            found = archive.ids_of(connection, each_one, [row.share_hash for row in missing])
+            for row in missing:
+                if found.get(row.share_hash) == (UUID(row.quote_id).bytes, row.seq):
+                    codes[row.seq] = OK
+    return codes
 
 
 def store(
@@ -140,7 +184,8 @@ def store(
     """Keep a frame's verdicts and create its quotes, paid at once; gives the verdicts as they were stored,
     and the keyset of a shift that is new.
 
-    A share that has a quote already, under another issuer or number, becomes duplicate-elsewhere.
+    A share that has a quote already, under another issuer or number, becomes duplicate-elsewhere; one whose
+    shift has ended, as far as anybody can tell, bad-work.
     """
     after = settlement.state
     cursor = connection.execute(
@@ -160,8 +205,8 @@ def store(
     opened = None
     if before.progress is None or before.shift != after.shift:
         opened = _open_shift(connection, before, after, now, seed=seed, ring=ring)
-    verdicts = tuple(_create_quote(connection, after, verdict, now) for verdict in settlement.verdicts)
-    verdicts = _without_compacted(connection, verdicts)
+    verdicts = _create_quotes(connection, after, settlement.verdicts, now)
+    verdicts = _without_archived(connection, verdicts)
     connection.executemany(
         "INSERT INTO credit (ledger_no, seq, shift, code, share_hash, header, target, time, flags, pubkey)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -225,48 +270,81 @@ def _open_shift(
     return keyset_rows.first(connection, seed, after.unit, now, ring)
 
 
-def _create_quote(connection: Connection, state: LedgerState, verdict: Verdict, now: int) -> Verdict:
-    credit = verdict.credit
-    if credit is None:
-        return verdict
-    cursor = connection.execute(
-        "INSERT INTO quote (quote_id, method, unit, amount, amount_paid, updated_at, created_at, pubkey,"
-        " share_hash, ledger_no, seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+def _create_quotes(
+    connection: Connection, state: LedgerState, verdicts: Sequence[Verdict], now: int
+) -> tuple[Verdict, ...]:
+    """The verdicts, where shares that have a quote already are duplicates; the others have theirs now."""
+    rows = [
         (
             verdict.quote_id,
             METHOD,
             state.unit,
-            credit.amount,
-            credit.amount,
+            verdict.credit.amount,
+            verdict.credit.amount,
             now,
             now,
-            credit.key,
-            credit.share_hash,
+            verdict.credit.key,
+            verdict.credit.share_hash,
             state.ledger_no,
             verdict.seq,
-        ),
+        )
+        for verdict in verdicts
+        if verdict.credit is not None
+    ]
+    cursor = connection.executemany(
+        "INSERT INTO quote (quote_id, method, unit, amount, amount_paid, updated_at, created_at, pubkey,"
+        " share_hash, ledger_no, seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        rows,
     )
-    return verdict if cursor.rowcount == 1 else _duplicate(verdict)
+    if cursor.rowcount == len(rows):
+        return tuple(verdicts)
+    there = each(
+        connection,
+        "SELECT ledger_no, seq FROM quote WHERE share_hash = ?",
+        [verdict.share_hash for verdict in verdicts],
+    )
+    return tuple(
+        verdict
+        if verdict.credit is None
+        or (row is not None and (row["ledger_no"], row["seq"]) == (state.ledger_no, verdict.seq))
+        else _refused(verdict, CreditCode.DUPLICATE_ELSEWHERE)
+        for verdict, row in zip(verdicts, there, strict=True)
+    )
 
 
-def _without_compacted(connection: Connection, verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
-    """The verdicts, where shares whose quotes were compacted have none made of them.
+def _without_archived(connection: Connection, verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
+    """The verdicts, where shares that were credited in a shift that is archived, or was, have no quote.
 
     Looked for after quotes are made: one that is compacted meanwhile is in the one place or in the other.
     """
-    made = [verdict.share_hash for verdict in verdicts if verdict.credit is not None]
-    compacted = compaction.known(connection, made)
-    if not compacted:
+    by_tip: dict[bytes, list[bytes]] = {}
+    for verdict in verdicts:
+        if verdict.credit is not None:
+            by_tip.setdefault(verdict.row.header[PREVIOUS], []).append(verdict.share_hash)
+    codes: dict[bytes, CreditCode] = {}
+    for previous, share_hashes in by_tip.items():
+        archives = archive.on_tip(connection, previous)
+        # Whether a share was among those of a shift that has ended, nobody knows any more.
+        if any(each_one.ended_at is not None for each_one in archives):
+            codes |= dict.fromkeys(share_hashes, CreditCode.BAD_WORK)
+        for each_one in archives:
+            known = archive.ids_of(connection, each_one, share_hashes)
+            codes |= dict.fromkeys(known, CreditCode.DUPLICATE_ELSEWHERE)
+    if not codes:
         return verdicts
-    connection.executemany("DELETE FROM quote WHERE share_hash = ?", [(each,) for each in sorted(compacted)])
+    connection.executemany(
+        "DELETE FROM quote WHERE share_hash = ?", [(each_one,) for each_one in sorted(codes)]
+    )
     return tuple(
-        _duplicate(verdict) if verdict.credit is not None and verdict.share_hash in compacted else verdict
+        _refused(verdict, codes[verdict.share_hash])
+        if verdict.credit is not None and verdict.share_hash in codes
+        else verdict
         for verdict in verdicts
     )
 
 
-def _duplicate(verdict: Verdict) -> Verdict:
-    return replace(verdict, code=CreditCode.DUPLICATE_ELSEWHERE, credit=None, quote_id="")
+def _refused(verdict: Verdict, code: CreditCode) -> Verdict:
+    return replace(verdict, code=code, credit=None, quote_id="")
 
 
 def _credit(state: LedgerState, verdict: Verdict) -> Sequence[object]:

@@ -1,13 +1,13 @@
 """Quotes in the store: by id, by share hash, and page by page for keys."""
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from protocols.cashu.errors import QuoteUnknownError
 from protocols.ehash.shift import METHOD
-from roles.mint import compaction
+from roles.mint import archive
 from roles.mint.quote import Quote
 from roles.runtime.storage import Connection, each
 
@@ -30,13 +30,14 @@ def find(connection: Connection, method: str, quote_ids: Iterable[str]) -> list[
     """The quotes of these ids, in their order; raises QuoteUnknownError if one is unknown or of another
     method.
     """
-    found = []
     ids = tuple(quote_ids)
-    for quote_id, row in zip(ids, each(connection, f"{SELECT} WHERE quote_id = ?", ids), strict=True):
-        quote = None if row is None or row["method"] != method else Quote.from_row(row)
-        if row is None and method == METHOD:
-            quote = compaction.by_id(connection, quote_id)
-        if quote is None:
+    rows = each(connection, f"{SELECT} WHERE quote_id = ?", ids)
+    missing = [quote_id for quote_id, row in zip(ids, rows, strict=True) if row is None]
+    archived = archive.by_ids(connection, missing) if missing and method == METHOD else {}
+    found = []
+    for quote_id, row in zip(ids, rows, strict=True):
+        quote = archived.get(quote_id) if row is None else Quote.from_row(row)
+        if quote is None or quote.method != method:
             raise QuoteUnknownError(f"quote {quote_id} is not known")
         found.append(quote)
     return found
@@ -53,18 +54,31 @@ def known(connection: Connection, method: str, quote_ids: Iterable[str]) -> list
     return found
 
 
-def of_shares(
-    connection: Connection, share_hashes: Sequence[bytes], pubkey: bytes | None
-) -> dict[bytes, str]:
-    """Share hash to quote id of those that have a quote locked to `pubkey`; of all that have one for None."""
+def of_shares(connection: Connection, share_hashes: Sequence[bytes]) -> dict[bytes, str]:
+    """Share hash to quote id of those that have a quote; those that are archived are left out."""
+    rows = each(connection, "SELECT quote_id FROM quote WHERE share_hash = ?", share_hashes)
+    return {
+        share_hash: row["quote_id"]
+        for share_hash, row in zip(share_hashes, rows, strict=True)
+        if row is not None
+    }
+
+
+def of_key(connection: Connection, names: Mapping[bytes, str], pubkey: bytes) -> dict[bytes, str]:
+    """Those of the shares that have a quote locked to `pubkey`; `names` are share hashes with the ids that
+    quotes of this key have.
+    """
+    hashes = list(names)
+    rows = each(connection, "SELECT quote_id, pubkey FROM quote WHERE share_hash = ?", hashes)
+    there = dict(zip(hashes, rows, strict=True))
+    missing = [names[share_hash] for share_hash in hashes if there[share_hash] is None]
+    archived = archive.by_ids(connection, missing)
     found = {}
-    rows = each(connection, "SELECT quote_id, pubkey FROM quote WHERE share_hash = ?", share_hashes)
-    for share_hash, row in zip(share_hashes, rows, strict=True):
-        if row is None:
-            quote = compaction.by_share(connection, share_hash)
-            if quote is not None and pubkey in {None, quote.pubkey}:
-                found[share_hash] = quote.quote_id
-        elif pubkey in {None, row["pubkey"]}:
+    for share_hash, name in names.items():
+        row = there[share_hash]
+        if row is None and name in archived:
+            found[share_hash] = name
+        elif row is not None and row["pubkey"] == pubkey:
             found[share_hash] = row["quote_id"]
     return found
 

@@ -1,11 +1,16 @@
 """Mint quotes as an operator sees them, and what he may mend of them."""
 
+from typing import Final
+
 from protocols.ehash.shift import METHOD
-from roles.mint import compaction, journal, quote_rows
+from roles.mint import archive, journal, quote_rows
 from roles.mint.errors import RepairRefused
 from roles.mint.orders import IssueTold, QuoteTold
 from roles.mint.quote import Quote
 from roles.runtime.storage import Connection
+
+NO_NUMBER: Final = -1
+"""Of a quote that was compacted: which requests it was issued by is not kept."""
 
 
 def look(connection: Connection, quote_id: str) -> QuoteTold:
@@ -73,10 +78,7 @@ def _find(connection: Connection, quote_id: str) -> tuple[int, Quote]:
     row = connection.execute(f"{quote_rows.SELECT} WHERE quote_id = ?", (quote_id,)).fetchone()
     if row is not None:
         return row["quote_no"], Quote.from_row(row)
-    quote = compaction.by_id(connection, quote_id)
+    quote = archive.by_ids(connection, [quote_id]).get(quote_id)
     if quote is None:
         raise RepairRefused("there is no quote of this id")
-    row = connection.execute(
-        "SELECT quote_no FROM compacted WHERE share_hash = ?", (bytes.fromhex(quote.request),)
-    ).fetchone()
-    return row["quote_no"], quote
+    return NO_NUMBER, quote

@@ -2,7 +2,7 @@
 float.
 
 `share_quote`, `keyset_total` and `issued_signature` are what an audit reads; they stay when the tables
-change.
+change. Quotes that were compacted are in none of them: see `roles.mint.archive`.
 """
 
 from roles.runtime.storage import Migration
@@ -304,6 +304,84 @@ CREATE INDEX quote_unpaid ON quote (quote_no) WHERE amount_paid = 0;
 CREATE INDEX melt_unpaid ON melt (expires_at) WHERE state = 0;
 """
 
+# A shift's compacted quotes are a table of its own, archive_N (`roles.mint.archive`), which is dropped whole.
+# What was compacted before goes back to where it came from and is compacted anew.
+_ARCHIVES = """
+CREATE TABLE archive_era (
+    era INTEGER PRIMARY KEY,
+    quotes INTEGER NOT NULL DEFAULT 0,
+    ended_at INTEGER,
+    emptied INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+-- One for each shift; how many quotes have gone there, and what they amount to, stays for good.
+CREATE TABLE archive (
+    archive_no INTEGER PRIMARY KEY,
+    ledger_no INTEGER NOT NULL REFERENCES ledger,
+    shift INTEGER NOT NULL,
+    era INTEGER NOT NULL REFERENCES archive_era,
+    quotes INTEGER NOT NULL DEFAULT 0,
+    amount INTEGER NOT NULL DEFAULT 0,
+    updated_at INTEGER NOT NULL,
+    ended_at INTEGER,
+    emptied INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (ledger_no, shift)
+) STRICT;
+CREATE INDEX archive_to_end ON archive (archive_no) WHERE ended_at IS NULL;
+CREATE INDEX archive_to_empty ON archive (archive_no) WHERE ended_at > 0 AND emptied = 0;
+
+-- The blocks that shares of a shift were built on: where a share may be that has come before.
+CREATE TABLE archive_tip (
+    previous BLOB NOT NULL CHECK (length(previous) = 32),
+    archive_no INTEGER NOT NULL REFERENCES archive,
+    PRIMARY KEY (previous, archive_no)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX archive_tip_of ON archive_tip (archive_no);
+
+-- What has left `quote`, by ranges of numbers, for who counts its rows.
+CREATE TABLE archive_sum (
+    block INTEGER NOT NULL,
+    archive_no INTEGER NOT NULL REFERENCES archive,
+    amount INTEGER NOT NULL,
+    PRIMARY KEY (block, archive_no)
+) STRICT, WITHOUT ROWID;
+
+-- How far the rows of a ledger are compacted, and the hash chain over them (`protocols.ehash.ledger_chain`).
+CREATE TABLE compaction (
+    ledger_no INTEGER PRIMARY KEY REFERENCES ledger,
+    seq INTEGER NOT NULL,
+    credited INTEGER NOT NULL,
+    link BLOB NOT NULL CHECK (length(link) = 32)
+) STRICT;
+CREATE TABLE chain_mark (
+    ledger_no INTEGER NOT NULL REFERENCES ledger,
+    seq INTEGER NOT NULL,
+    link BLOB NOT NULL CHECK (length(link) = 32),
+    PRIMARY KEY (ledger_no, seq)
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO quote (quote_no, quote_id, method, unit, amount, amount_paid, amount_issued, updated_at,
+    created_at, pubkey, share_hash, ledger_no, seq)
+SELECT compacted.quote_no,
+    lower(substr(hex(quote_id), 1, 8) || '-' || substr(hex(quote_id), 9, 4) || '-'
+    || substr(hex(quote_id), 13, 4) || '-' || substr(hex(quote_id), 17, 4) || '-'
+    || substr(hex(quote_id), 21)),
+    'ehash', shift.unit, compacted.amount, compacted.amount, compacted.amount, compacted.updated_at,
+    compacted.updated_at, credit.pubkey, compacted.share_hash, compacted.ledger_no, compacted.seq
+FROM compacted
+JOIN ledger ON ledger.ledger_no = compacted.ledger_no
+JOIN credit ON credit.ledger_no = compacted.ledger_no AND credit.seq = compacted.seq
+JOIN shift ON shift.issuer_no = ledger.issuer_no AND shift.shift = credit.shift;
+
+DROP VIEW share_quote;
+CREATE VIEW share_quote AS
+SELECT quote.share_hash, issuer.identity AS issuer, quote.seq, ledger.store_id, quote.quote_id, quote.amount,
+    quote.pubkey AS key, quote.unit, quote.amount_paid AS paid, quote.amount_issued AS issued,
+    quote.created_at
+FROM quote JOIN ledger USING (ledger_no) JOIN issuer USING (issuer_no);
+DROP TABLE compacted;
+"""
+
 MIGRATIONS: tuple[Migration, ...] = (
     (1, "first", _FIRST),
     (2, "operations", _OPERATIONS),
@@ -314,4 +392,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     (7, "melts", _MELTS),
     (8, "compaction", _COMPACTION),
     (9, "stale quotes", _STALE),
+    (10, "archives", _ARCHIVES),
 )

@@ -12,7 +12,8 @@ from protocols.noise.authority import public_of
 from roles.credit.acceptor import ISSUANCE_LIMITS, Acceptor
 from roles.mint import keyset_rows, ledger_rows
 from roles.mint.api import MintApi, Refusals
-from roles.mint.compaction import Compactor
+from roles.mint.compaction import Window
+from roles.mint.compactor import Compactor
 from roles.mint.credit_book import MintCreditBook
 from roles.mint.halts import Halts
 from roles.mint.info import MintInfo
@@ -204,8 +205,13 @@ class Mint:
 
     async def compact(self) -> None:
         """Have old quotes take less room, until cancelled."""
-        after_s = self._daemon.config.compact_after_s
-        await Compactor(self._database, self._daemon.metrics, after_s=after_s).run()
+        config = self._daemon.config
+        await Compactor(
+            self._database,
+            self._daemon.metrics,
+            after_s=config.compact_after_s,
+            window=Window(config.end_after_s, config.end_after_shifts),
+        ).run()
 
     async def follow_keysets(self) -> None:
         """Learn of keysets that others make and end, until cancelled."""

@@ -13,6 +13,7 @@ from protocols.cashu.errors import CashuError, SignatureError, UnitUnsupportedEr
 from protocols.cashu.lookup import LookupRequest, check_timestamp, verify
 from protocols.cashu.models import BlindedMessage, BlindSignature
 from protocols.cashu.subscription import PROOF_STATE, mint_quote_kind
+from protocols.ehash.quote_id import quote_id, shared_secret
 from protocols.ehash.shift import METHOD
 from roles.mint import quote_rows, rules, shift_rows, signatory, transaction
 from roles.mint.cursor import CursorCodec
@@ -87,6 +88,7 @@ class Teller:
         self._meters = meters
         self._clock = clock
         self._mint_key = seed.info_key
+        self._quote_secret = seed.quote_secret
         self._cursors = CursorCodec(seed.cursor_key)
         self._recent = RecentQuotes()
         self._public_share_lookup = public_share_lookup
@@ -179,19 +181,27 @@ class Teller:
         self, share_hashes: Sequence[bytes], claim: ShareClaim | None
     ) -> dict[bytes, str]:
         """Share hash to quote id for the key that signed; SignatureError when none did and one must."""
-        key = None
-        if claim is not None:
-            timestamp = check_timestamp(claim.timestamp, int(self._clock()))
-            if not await self._signatory.run(
-                lambda: verify(self._mint_key, claim.key, timestamp, claim.signature)
-            ):
-                raise SignatureError("the look-up signature does not verify")
-            key = claim.key
-        elif not self._public_share_lookup:
+        if claim is None:
+            if self._public_share_lookup:
+                return await self._database.read(lambda c: quote_rows.of_shares(c, share_hashes))
             raise SignatureError(
                 "the look-up needs the headers Ehash-Key, Ehash-Timestamp and Ehash-Signature"
             )
-        return await self._database.read(lambda c: quote_rows.of_shares(c, share_hashes, key))
+        key = claim.key
+        timestamp = check_timestamp(claim.timestamp, int(self._clock()))
+        named = await self._signatory.run(lambda: self._named(claim, timestamp, share_hashes))
+        if named is None:
+            raise SignatureError("the look-up signature does not verify")
+        return await self._database.read(lambda c: quote_rows.of_key(c, named, key))
+
+    def _named(
+        self, claim: ShareClaim, timestamp: int, share_hashes: Sequence[bytes]
+    ) -> dict[bytes, str] | None:
+        """The ids that quotes of these shares have if they are the claimant's; None for a false signature."""
+        if not verify(self._mint_key, claim.key, timestamp, claim.signature):
+            return None
+        shared = shared_secret(self._quote_secret, claim.key)
+        return {share_hash: quote_id(shared, share_hash) for share_hash in share_hashes}
 
     async def _quotes(self, quote_ids: Sequence[str], method: Method) -> Sequence[Quote]:
         return await method.look(

@@ -47,6 +47,9 @@ SATS: Final = ("mint.melt-", "mint.invoice-")
 """What the points begin with that only wallets of sats pass; test_mint_crash_points.py has them."""
 SV1: Final = ("sv1_proxy.",)
 """What the points begin with that only sv1_proxy passes; test_sv1_system.py has them."""
+TIME: Final = ("mint.compaction-",)
+"""What the points begin with that time alone brings; test_compaction_kills.py has them."""
+APART: Final = (*SATS, *SV1, *TIME)
 AT_RESUMING: Final = ("pool.token-taken", "pool.channel-resumed", "branch.channel-claimed")
 """The points that a pool passes only where a miner comes back to it."""
 OUTAGE_S: Final = 1.5
@@ -303,7 +306,7 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mine]:
             made.close()
 
 
-@pytest.mark.parametrize("name", [name for name in POINTS if not name.startswith(SATS + SV1)])
+@pytest.mark.parametrize("name", [name for name in POINTS if not name.startswith(APART)])
 def test_a_daemon_killed_there_and_again_while_it_recovers_loses_nothing(mine: Mine, name: str) -> None:
     for _ in ("at work", "recovering"):
         mine.fire(name)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from protocols.bitcoin.hashing import sha256d
 from protocols.bitcoin.target import meets
@@ -37,9 +38,15 @@ Refusals = dict[tuple[bytes, bytes], dict[int, str]]
 
 
 def audit_credits(
-    credits: Iterable[CreditRow], quotes: Mapping[bytes, QuoteRow], findings: Findings
+    credits: Iterable[CreditRow],
+    quotes: Mapping[bytes, QuoteRow],
+    findings: Findings,
+    compacted: Mapping[tuple[bytes, bytes], int] = MappingProxyType({}),
 ) -> Refusals:
-    """Check every credit against its work and its quote, and every quote for its credit."""
+    """Check every credit against its work and its quote, and every quote for its credit.
+
+    `compacted` is the last row of a ledger of which no credit is left.
+    """
     refusals: Refusals = {}
     proven: set[bytes] = set()
     for row in credits:
@@ -58,5 +65,8 @@ def audit_credits(
         if (quote.amount, quote.key, quote.unit) != (amount, row.key, row.unit):
             findings.problem("quotes that differ from their credit", name)
     for share_hash in quotes.keys() - proven:
+        quote = quotes[share_hash]
+        if quote.seq <= compacted.get((quote.issuer, quote.store_id), 0):
+            continue
         findings.problem("quotes without a credit", share_hash[::-1].hex())
     return refusals

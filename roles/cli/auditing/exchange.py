@@ -34,7 +34,9 @@ def export_side(state: Path, side: str, file: Path) -> Summary:
             if not ledgers:
                 raise SummaryError("the mint has not heard of any ledger yet")
             issuer, store_id = ledgers[-1]
-            summary = summarise(side, issuer, store_id, mint.links(issuer, store_id))
+            summary = summarise(
+                side, issuer, store_id, mint.links(issuer, store_id), mint.past(issuer, store_id)
+            )
         secret = authority_secret(state / "mint")
     file.write_bytes(export(summary, secret, secrets.token_bytes(32)))
     return summary
@@ -66,7 +68,7 @@ def compare_side(state: Path, side: str, file: Path, findings: Findings) -> byte
             mint = MintStore(connection)
             if (issuer, store_id) not in mint.ledgers():
                 raise SummaryError("the mint knows no such ledger of this issuer")
-            compare(mint.links(issuer, store_id), summary, findings)
+            compare(mint.links(issuer, store_id), summary, findings, mint.past(issuer, store_id))
         else:
             pool = PoolStore(connection)
             if (issuer, store_id) != (pool.identity, pool.store_id):

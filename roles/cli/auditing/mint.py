@@ -11,14 +11,16 @@ from roles.cli.auditing.ledger import LedgerRow
 
 @dataclass(frozen=True, slots=True)
 class QuoteRow:
-    """An ehash quote: amounts in ehash, `seq` its place in the ledger `store_id` of the issuer."""
+    """An ehash quote: amounts in ehash, `seq` its place in the ledger `store_id` of the issuer; one that
+    was compacted has no key any more.
+    """
 
     share_hash: bytes
     issuer: bytes
     store_id: bytes
     seq: int
     amount: int
-    key: bytes
+    key: bytes | None
     unit: str
     paid: int
     issued: int
@@ -91,26 +93,36 @@ def audit_handover(
     findings: Findings,
     *,
     refused: Mapping[int, str],
+    ended: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
     """Check each ledger row against its quote and each quote of the ledger against its row.
 
     `source` is the issuer's identity and the ledger's store id, `acked_seq` and `refused` (by seq) the mint's
-    own word, which the pool may not have heard yet.
+    own word, which the pool may not have heard yet, `ended` by unit what the quotes of shifts that
+    have ended came to.
     """
+    forgotten: Counter[str] = Counter()
     for share_hash, row in ledger.items():
         quote = quotes.get(share_hash)
         refusal = row.refusal or refused.get(row.seq)
         if quote is not None and (quote.issuer, quote.store_id) == source:
             if refusal is not None:
                 findings.problem("refused credits with a quote", row.place)
-            if (quote.amount, quote.key, quote.unit, quote.seq) != (row.amount, row.key, row.unit, row.seq):
+            key = row.key if quote.key is None else quote.key
+            if (quote.amount, key, quote.unit, quote.seq) != (row.amount, row.key, row.unit, row.seq):
                 findings.problem("quotes that differ from their share", row.place)
         elif refusal is not None:
             findings.alarm(f"credits refused by the mint ({refusal})")
+        elif row.unit in ended and row.seq <= acked_seq:
+            forgotten[row.unit] += row.amount
         elif row.seq <= acked_seq:
             findings.problem("confirmed shares without a quote", row.place)
         else:
             findings.count("shares on their way to the mint")
+    for unit, amount in forgotten.items():
+        if amount != ended[unit]:
+            what = f"{unit}: shares over {amount}, quotes over {ended[unit]}"
+            findings.problem("ended shifts whose quotes were not those of their shares", what)
     for share_hash, quote in quotes.items():
         if (quote.issuer, quote.store_id) == source and share_hash not in ledger:
             findings.problem("quotes without a share", share_hash[::-1].hex())

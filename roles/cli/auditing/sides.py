@@ -11,6 +11,7 @@ from roles.cli.auditing.findings import TOGETHER, Findings
 from roles.cli.auditing.ledger import LedgerRow, audit_ledger
 from roles.cli.auditing.mint import QuoteRow, audit_handover, audit_keysets, audit_quotes
 from roles.cli.auditing.payments import audit_payments, count_outstanding
+from roles.cli.auditing.shifts import ShiftTotals, audit_past, audit_shifts
 from roles.cli.auditing.wallet import (
     audit_accounts,
     audit_balance,
@@ -57,15 +58,17 @@ def audit(state: Path, sides: Collection[str] = SIDES, *, required: bool = False
         if absent and required:
             raise SideMissing(f"{state} holds no store of the {' and the '.join(absent)}")
         ledgers = [audit_pool(pool, findings) for pool in pools]
-        quotes, refusals = audit_mint(mint, findings) if mint else (None, {})
+        quotes, refusals, ended = audit_mint(mint, findings) if mint else (None, {}, {})
+        amounts = {unit: shift.amount for unit, shift in ended.items()}
         if mint and quotes is not None:
             for pool, ledger in zip(pools, ledgers, strict=True):
                 findings.verdict = TOGETHER
                 source = (pool.identity, pool.store_id)
-                refused = refusals.get(source, {})
-                audit_handover(ledger, quotes, source, mint.acked(*source), findings, refused=refused)
+                refused, acked = refusals.get(source, {}), mint.acked(*source)
+                audit_handover(ledger, quotes, source, acked, findings, refused=refused, ended=amounts)
+                audit_past(ledger, mint.past(*source), refused.keys(), findings)
         for place, wallet in wallets.items():
-            audit_wallet(wallet, mint, quotes, seed_words(state / place), findings)
+            audit_wallet(wallet, mint, quotes, seed_words(state / place), findings, ended=ended.keys())
     return findings
 
 
@@ -87,13 +90,18 @@ def audit_pool(pool: PoolStore, findings: Findings) -> dict[bytes, LedgerRow]:
     return audit_ledger(pool.rows(), pool.unattributed(), findings)
 
 
-def audit_mint(mint: MintStore, findings: Findings) -> tuple[dict[bytes, QuoteRow], Refusals]:
-    """Audit the mint alone; returns its quotes by share hash, and what it refused."""
+def audit_mint(
+    mint: MintStore, findings: Findings
+) -> tuple[dict[bytes, QuoteRow], Refusals, dict[str, ShiftTotals]]:
+    """Audit the mint alone; returns its quotes by share hash, what it refused, and shifts that have ended."""
     quotes = audit_quotes(mint.quotes(), findings)
     payments = audit_payments(mint.paid_quotes(), mint.melts(), mint.swap_fees(), findings)
-    audit_keysets(mint.keysets(), quotes.values(), findings, payments)
+    ended = audit_shifts(mint.shifts(), quotes.values(), findings)
+    flows = payments | {unit: payments.get(unit, 0) + shift.amount for unit, shift in ended.items()}
+    audit_keysets(mint.keysets(), quotes.values(), findings, flows)
     count_outstanding(mint.keysets(), "sat", findings)
-    return quotes, audit_credits(mint.credits(), quotes, findings)
+    compacted = {source: mint.past(*source).seq for source in mint.ledgers()}
+    return quotes, audit_credits(mint.credits(), quotes, findings, compacted), ended
 
 
 def audit_wallet(
@@ -102,9 +110,11 @@ def audit_wallet(
     quotes: dict[bytes, QuoteRow] | None,
     words: str,
     findings: Findings,
+    *,
+    ended: Collection[str],
 ) -> None:
     """Audit the wallet, against the mint where it can be seen."""
-    audit_wallet_quotes(wallet.quotes(), quotes, findings)
+    audit_wallet_quotes(wallet.quotes(), quotes, findings, ended)
     audit_accounts(wallet.accounts(), findings)
     audit_handouts(wallet.handouts(), findings)
     if mint:

@@ -1,24 +1,22 @@
 """A side's signed word on one ledger, so that pool and mint can audit each other without seeing one store.
 
-Both chain the settled rows of the ledger: h(0) is 32 zero bytes, h(n) = SHA-256(h(n-1) ‖ seq U64 ‖ share hash
-‖ amount U64 ‖ key), big-endian, amount 0 for a row that the mint refused. A summary carries the chain's value
-every 1,000 rows and at its end, so that sides that stand at different rows compare at the last one that both
-have.
+Both chain the settled rows of the ledger (`protocols.ehash.ledger_chain`). A summary carries the chain's
+value every 1,000 rows and at its end, so that sides that stand at different rows compare at the last one that
+both have.
 """
 
-import hashlib
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Final
 
 import orjson
 
 from protocols.bitcoin import secp256k1
 from protocols.bitcoin.hashing import tagged_hash
+from protocols.ehash.ledger_chain import BEGINNING, STEP, Link, extend
 from roles.cli.auditing.findings import Findings
 
 TAG: Final = "hashpool/audit/v1"
-STEP: Final = 1000
 VERSION: Final = 1
 
 
@@ -26,13 +24,18 @@ class SummaryError(Exception):
     """A summary cannot be read, or its signature is false."""
 
 
-class Link(NamedTuple):
-    """What the chain takes of a ledger row; `amount` is what was credited, 0 for a refused row."""
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What is left of the first rows of a ledger, which are compacted: the last one's number, what was
+    credited, and the values of the chain at some of them, the last one among them.
+    """
 
-    seq: int
-    share_hash: bytes
-    amount: int
-    key: bytes
+    seq: int = 0
+    credited: int = 0
+    chain: Mapping[int, bytes] = field(default_factory=dict)
+
+
+NOTHING: Final = Past()
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,14 @@ class Summary:
         return tagged_hash(TAG, orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS))
 
 
-def summarise(side: str, issuer: bytes, store_id: bytes, links: Iterable[Link]) -> Summary:
-    """Chain the rows of a ledger, given in the order of the ledger."""
-    value, credited, last = bytes(32), 0, 0
-    chain: dict[str, str] = {}
+def summarise(
+    side: str, issuer: bytes, store_id: bytes, links: Iterable[Link], past: Past = NOTHING
+) -> Summary:
+    """Chain the rows of a ledger behind its past, given in the order of the ledger."""
+    value, credited, last = past.chain.get(past.seq, BEGINNING), past.credited, past.seq
+    chain = {str(seq): each.hex() for seq, each in past.chain.items()}
     for link in links:
-        row = link.seq.to_bytes(8, "big") + link.share_hash + link.amount.to_bytes(8, "big") + link.key
-        value = hashlib.sha256(value + row).digest()
+        value = extend(value, link)
         credited += link.amount
         last = link.seq
         if last % STEP == 0:
@@ -95,16 +99,17 @@ def load(data: bytes) -> tuple[Summary, bytes]:
     return summary, signer
 
 
-def compare(ours: Iterable[Link], theirs: Summary, findings: Findings) -> None:
-    """Compare our rows with the other side's summary at the last row that both have."""
+def compare(ours: Iterable[Link], theirs: Summary, findings: Findings, past: Past = NOTHING) -> None:
+    """Compare our rows, behind our past, with the other side's summary at the last row that both have."""
     rows = list(ours)
-    settled = len(rows)
-    common = max((int(seq) for seq in theirs.chain if int(seq) <= settled), default=0)
+    settled = past.seq + len(rows)
+    told = {int(seq) for seq in theirs.chain}
+    common = max((seq for seq in told if past.seq <= seq <= settled or seq in past.chain), default=0)
     if not common and settled < theirs.rows:
         # Their chain has no value at our last row, so only they can compare, with our summary.
         findings.count("rows that the other side can compare", settled)
         return
-    mine = summarise("", b"", b"", rows[:common])
+    mine = summarise("", b"", b"", rows[: max(0, common - past.seq)], past)
     findings.count("rows compared with the other side", common)
     if common and mine.chain[str(common)] != theirs.chain[str(common)]:
         findings.problem("ledgers that differ between the sides", f"somewhere up to row {common}")

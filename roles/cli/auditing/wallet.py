@@ -93,9 +93,14 @@ def audit_spent(mine: Iterable[bytes], theirs: Container[bytes], findings: Findi
 
 
 def audit_wallet_quotes(
-    mine: Iterable[WalletQuote], quotes: Mapping[bytes, QuoteRow] | None, findings: Findings
+    mine: Iterable[WalletQuote],
+    quotes: Mapping[bytes, QuoteRow] | None,
+    findings: Findings,
+    ended: Container[str] = (),
 ) -> None:
-    """Check each credit that the wallet knows against the mint's quote, where the mint can be seen."""
+    """Check each credit that the wallet knows against the mint's quote, where the mint can be seen; of units
+    whose shift has `ended` it keeps none that was minted.
+    """
     for quote in mine:
         findings.count("quotes in the wallet")
         theirs = quotes.get(quote.share_hash) if quotes is not None else None
@@ -103,7 +108,7 @@ def audit_wallet_quotes(
             continue
         name = quote.share_hash[::-1].hex()
         if theirs is None:
-            if quote.minted:
+            if quote.minted and quote.unit not in ended:
                 findings.problem("tokens of the wallet without a quote", name)
         elif (theirs.amount, theirs.unit) != (quote.amount, quote.unit):
             findings.problem("quotes that differ between wallet and mint", name)

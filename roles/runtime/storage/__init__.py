@@ -10,6 +10,7 @@ from sqlite3 import DatabaseError, IntegrityError
 from roles.runtime.outcome import Done
 from roles.runtime.storage.connection import Connection, Cursor, ReadOnlyConnection, Row
 from roles.runtime.storage.database import Database
+from roles.runtime.storage.definition import define, discard
 from roles.runtime.storage.look_up import each
 from roles.runtime.storage.migration import Migration
 from roles.runtime.storage.place import open_readonly
@@ -28,6 +29,8 @@ __all__ = [
     "Row",
     "Server",
     "SqliteDatabase",
+    "define",
+    "discard",
     "each",
     "open_readonly",
 ]

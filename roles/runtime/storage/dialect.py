@@ -30,6 +30,7 @@ _TABLES: Sequence[tuple[re.Pattern[str], str]] = (
     # Ids are compared and paged through as bytes, whatever language the server speaks.
     (re.compile(r"\bTEXT\b"), 'TEXT COLLATE "C"'),
     (re.compile(r"(\(|\bAND |\bOR )(\w+) NOT NULL\b"), r"\1\2 IS NOT NULL"),
+    (re.compile(r"\bhex\((\w+)\)"), r"encode(\1, 'hex')"),
 )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from roles.runtime.errors import DatabaseUnusable
+from roles.runtime.storage import dialect
 from roles.runtime.storage.migration import Migration
 from roles.runtime.storage.postgres import PostgresDatabase, advance_counters
 from roles.runtime.storage.postgres_session import Again, Away, Session, unusable
@@ -54,6 +55,7 @@ def _carry(store: sqlite3.Connection, server: Server, tell: Tell) -> dict[str, i
         session.begin(alone=True)
         moved = {}
         names = _tables(store)
+        _define_missing(store, session, names)
         for name in names:
             if session.execute(f'SELECT 1 FROM "{name}" LIMIT 1').fetchone() is not None:  # noqa: S608
                 raise DatabaseUnusable(
@@ -69,6 +71,16 @@ def _carry(store: sqlite3.Connection, server: Server, tell: Tell) -> dict[str, i
         raise unusable(server, error) from None
     finally:
         session.close()
+
+
+def _define_missing(store: sqlite3.Connection, session: Session, names: Sequence[str]) -> None:
+    """Make tables that came after all migrations."""
+    there = session.execute(
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()"
+    ).fetchall()
+    for name in sorted(set(names) - {row["table_name"] for row in there}):
+        sql = store.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (name,)).fetchone()["sql"]
+        session.script(dialect.tables(f"{sql};"))
 
 
 def _carry_table(store: sqlite3.Connection, session: Session, name: str, tell: Tell) -> int:

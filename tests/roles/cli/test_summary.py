@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from protocols.bitcoin import secp256k1
+from protocols.ehash.ledger_chain import STEP, Link
 from roles.cli.audit import main
 from roles.cli.auditing.findings import Findings
-from roles.cli.auditing.summary import STEP, Link, Summary, SummaryError, compare, export, load, summarise
+from roles.cli.auditing.summary import Summary, SummaryError, compare, export, load, summarise
 
 SECRET = b"\x11" * 32
 ISSUER = secp256k1.public_key(SECRET)

@@ -51,6 +51,7 @@ def kennel(house: House) -> Kennel:
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accounts, "BATCH", 3)
     monkeypatch.setattr(accounts, "LAG", 2)
+    monkeypatch.setattr(accounts, "BLOCK", 1)
 
 
 async def test_books_that_agree_are_left_alone(kennel: Kennel, small_batches: None) -> None:
