@@ -134,27 +134,18 @@ class Site:
 
 
 @asynccontextmanager
-<<<<<<< HEAD
-async def open_site(where: Path | None = None, profile: Profile = SV2) -> AsyncIterator[Site]:
-=======
-async def open_site(where: Path | None = None, *, keep: Path | None = None) -> AsyncIterator[Site]:
->>>>>>> 68b0cb3 (Let compacted quotes and their credits leave (hash, id) in a table per shift)
+async def open_site(
+    where: Path | None = None, profile: Profile = SV2, *, keep: Path | None = None
+) -> AsyncIterator[Site]:
     """A site whose daemons are ended and whose state is removed at the end.
 
     The state is made in `where`, by default in the checkout's .state, which is on the disk that a pool uses;
     or it is `keep`, whatever is in there, and stays.
     """
-<<<<<<< HEAD
-    with _directory(where or home() / ".state") as state:
+    with nullcontext(keep) if keep else _directory(where or home() / ".state") as state:
         keys = public_halves(state, profile)
         offset = free_offset(Fleet(home() / "config", state, 0, keys, profile), profile)
-        site = Site(state, Fleet(home() / "config", state, offset, keys, profile))
-=======
-    with nullcontext(keep) if keep else _directory(where or home() / ".state") as state:
-        keys = public_halves(state)
-        offset = free_offset(Fleet(home() / "config", state, 0, keys))
-        site = Site(state, Fleet(home() / "config", state, offset, keys), keys.issuer)
->>>>>>> 68b0cb3 (Let compacted quotes and their credits leave (hash, id) in a table per shift)
+        site = Site(state, Fleet(home() / "config", state, offset, keys, profile), keys.issuer)
         try:
             yield site
         finally:

@@ -20,11 +20,9 @@ from tests.functional.sat_wallet import SatWallet, points
 
 pytestmark = pytest.mark.functional
 
-<<<<<<< HEAD
-MINE: Final = tuple(
-    name for name in POINTS if name.startswith("mint.") and not name.startswith(("mint.invoice", "mint.melt"))
-)
-"""Those of ehash and swaps."""
+APART: Final = ("mint.invoice", "mint.melt", "mint.compaction")
+MINE: Final = tuple(name for name in POINTS if name.startswith("mint.") and not name.startswith(APART))
+"""Those of ehash and swaps; what time alone brings has tests of its own."""
 SATS: Final = tuple(name for name in POINTS if name.startswith(("mint.invoice-", "mint.melt-")))
 """Those of Lightning."""
 SETTINGS: Final = {
@@ -33,11 +31,6 @@ SETTINGS: Final = {
     "bolt11__pay_s": "0.3",
     "bolt11__fake__pays_after_s": "3600",
 }
-=======
-APART: Final = ("mint.invoice", "mint.melt", "mint.compaction")
-MINE: Final = tuple(name for name in POINTS if name.startswith("mint.") and not name.startswith(APART))
-"""Those of ehash and swaps; what Lightning adds, and what a mint does by itself, has tests of its own."""
->>>>>>> 68b0cb3 (Let compacted quotes and their credits leave (hash, id) in a table per shift)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
