@@ -1,7 +1,9 @@
 """A miner of the pool-side instance: each share is worth the target of its own work, under its worker's key.
 
 Its difficulty follows its own hash rate and is never above the pool's. It changes with work that differs,
-and with nothing else: what the pool sends again has the price that it had (`standing_price`).
+and with nothing else: what the pool sends again has the price that it had (`standing_price`). Where many
+workers share a connection, as behind a miner-side instance, they show as many shares as each would alone:
+else the smallest would wait for hours for its first token.
 """
 
 from collections.abc import Mapping
@@ -31,6 +33,8 @@ from roles.sv1_proxy.guest import Guest, Landlord
 
 __all__ = ["CreditTerms", "CreditedGuest", "House"]
 
+GROWN: Final = 1.25
+"""Times the workers that a connection's difficulty was made for; fewer more do not matter."""
 CUT_NAME: Final = 63
 """Some firmware cuts names to so many characters, in submits alone."""
 STRANGER: Final = Verdict(Outcome.REFUSED, "Unauthorized worker")
@@ -76,6 +80,8 @@ class CreditedGuest(Guest):
         self._price = StandingPrice()
         self._vardiff: Vardiff | None = None
         self._wanted = 0
+        self._workers = 1
+        """Those that vardiff reckons with."""
 
     # What the session asks
 
@@ -110,7 +116,7 @@ class CreditedGuest(Guest):
     def leave(self) -> None:
         """The socket is gone."""
         if not self._has_left and self.identity is not None and self._vardiff is not None:
-            hashes = self._vardiff.settled_hashes
+            hashes = self._vardiff.settled_hashes * self._workers
             if hashes:
                 self._books.difficulties.keep(self.session.host, self.identity.user, hashes)
         super().leave()
@@ -150,14 +156,14 @@ class CreditedGuest(Guest):
     def _move_in(self, former: Any) -> None:
         # Names come again with the socket; what is bounded for a connection stays so.
         self._price = former._price
-        self._vardiff, self._wanted = former._vardiff, former._wanted
+        self._vardiff, self._wanted, self._workers = former._vardiff, former._wanted, former._workers
         former._price, former._vardiff = StandingPrice(), None
         super()._move_in(former)
 
     def _take_up(self, identity: MinerIdentity) -> None:
         if self._former != identity:
             # Another miner; the prices stay, because they are those of the extranonce.
-            self._names, self._vardiff = {}, None
+            self._names, self._vardiff, self._workers = {}, None, 1
         self._know(identity)
         super()._take_up(identity)
 
@@ -169,6 +175,18 @@ class CreditedGuest(Guest):
             text = "No key: name one as the password k=KEY, or mine through a miner-side sv1_proxy"
             raise Rejection(ErrorCode.UNAUTHORIZED, text)
         self._names[identity.user] = identity.key
+        self._reckon()
+
+    def _reckon(self) -> None:
+        """Have more shares if more workers share the connection."""
+        vardiff, workers = self._vardiff, len(self._names)
+        if vardiff is None or workers < GROWN * self._workers:
+            return
+        hashes = vardiff.settled_hashes or self._wanted
+        self._wanted = max(1, hashes * self._workers // workers)
+        self._workers = workers
+        rate = self._books.terms.shares_per_minute * workers
+        self._vardiff = Vardiff(rate, self._loop.time(), is_known=vardiff.heard)
 
     def _name(self, user: str) -> str | None:
         """Which of the workers let in is meant by the name in a submit."""

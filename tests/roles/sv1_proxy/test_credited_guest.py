@@ -273,6 +273,24 @@ async def test_workers_on_one_connection_earn_under_their_own_keys(house: Any, i
     assert (await rig.mine())["error"][1] == "Unauthorized worker"
 
 
+async def test_workers_that_share_a_connection_show_as_many_shares_as_each_would_alone(
+    house: Any, issuer: Issuer
+) -> None:
+    rig = await miner(house, user="one")
+    (guest,) = house.relay
+    guest._wanted = 2_000
+    for number in range(10, 19):
+        params = [f"worker{number}", f"k={encode_key(OTHER)}"]
+        rig.write({"id": number, "method": "mining.authorize", "params": params})
+        assert (await rig.reply(number))["result"] is True
+    before = rig.jobs[-1].id
+    house.trunk.work()
+    await moved_on(rig, before)
+    await rig.mine()
+    (row,) = await issuer.rows()
+    assert 2_000 / 10 <= work(row.target) < 2_000 / 10 * 1.25
+
+
 async def test_a_miner_without_a_key_is_refused_or_served_for_nothing(house: Any, issuer: Issuer) -> None:
     stranger = await house.connect(password="x")
     stranger.write(
