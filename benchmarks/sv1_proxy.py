@@ -46,6 +46,8 @@ POOL_SIDE: Final[dict[str, object]] = LIMITS | {
 }
 MINER_SIDE: Final[dict[str, object]] = LIMITS | {
     "shown_shares_per_minute": 0,
+    # Thousands that come at once on a busy machine wait for the store.
+    "verdict_s": 30,
     "upstream_limits.names": 100_000,
 }
 
