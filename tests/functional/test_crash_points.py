@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -18,9 +19,13 @@ from protocols.bitcoin.hashing import sha256d
 from protocols.bitcoin.secp256k1 import public_key
 from protocols.bitcoin.target import from_work, meets
 from protocols.ehash.amount import Valuation, share_amount
+from protocols.ehash.shift import ShiftRule
 from roles.cli.auditing.sides import audit
 from roles.cli.stores import PoolStore, WalletStore
-from roles.credit import batch
+from roles.credit.issuer_key import LEDGER_NAME, issuer_secret
+from roles.credit.ledger import Ledger
+from roles.credit.ledger_rows import Entry
+from roles.credit.shift_roll import Pricing
 from roles.node_client.client import NodeClient
 from roles.node_client.credentials import CookieFile
 from roles.pool.schema import MIGRATIONS
@@ -57,6 +62,9 @@ NUDGE_S: Final = 4.0
 BOUND_S: Final = 45.0
 POLL_S: Final = 0.02
 NO_KEY: Final = b"\x02" + b"\xff" * 32
+BLOCK_HASHES: Final = 65_536
+SHIFTS: Final = ShiftRule(BLOCK_HASHES, per_block=1)
+"""As the development files have it."""
 SETTINGS: Final[dict[str, dict[str, str]]] = {
     "regtest_node": {"checkpoint_blocks": "4"},
     "mint": {},
@@ -64,7 +72,7 @@ SETTINGS: Final[dict[str, dict[str, str]]] = {
     "pool": {
         "vardiff__shares_per_minute": "240",
         "vardiff__floor_hashes": "8192",
-        "shared__regtest__block_difficulty": "65536",
+        "shared__regtest__block_difficulty": str(BLOCK_HASHES),
     },
     "proxy": {"wallet__batch_delay_ms": "50", "wallet__recovery_s": "2"},
     "translator": {"start_difficulty": "0.0000019"},
@@ -253,12 +261,7 @@ class Mine:
 
     def _add_row_for_nobody(self) -> None:
         """Put a share into the ledger, as the pool would not, whose key no mint can accept."""
-
-        async def add() -> None:
-            async with Database.open(self.state / "pool" / "ledger.sqlite", MIGRATIONS) as database:
-                await database.write(_add_row)
-
-        asyncio.run(add())
+        asyncio.run(_add_row_for_nobody(self.state / "pool"))
 
 
 async def chain_of(node: Daemon) -> list[bytes]:
@@ -269,21 +272,20 @@ async def chain_of(node: Daemon) -> list[bytes]:
         return [await client.block_hash(each) for each in range(1, height + 1)]
 
 
-def _add_row(connection: Any) -> None:
-    last = connection.execute("SELECT * FROM share ORDER BY seq DESC LIMIT 1").fetchone()
-    target = from_work(1 << last["minimum"] + 1)
-    header = b""
-    while not header or not meets(sha256d(header), target):
-        header = last["header"][:72] + secrets.token_bytes(8)
-    amount = share_amount(sha256d(header), target, last["minimum"], Valuation(last["valuation"]))
-    price = [last[key] for key in ("shift", "minimum", "valuation")]
-    terms_no = connection.execute(
-        "INSERT INTO terms (shift, minimum, valuation, target, key) VALUES (?, ?, ?, ?, ?)"
-        " RETURNING terms_no",
-        (*price, target.to_bytes(32, "little"), NO_KEY),
-    ).fetchone()[0]
-    row = (sha256d(header), header, batch.TAIL % (amount, terms_no, 0))
-    batch.store(connection, last["seq"] + 1, last["time"], [(last["tip_no"], row)])
+async def _add_row_for_nobody(pool: Path) -> None:
+    async with Database.open(pool / LEDGER_NAME, MIGRATIONS) as database:
+        last = await database.read(
+            lambda connection: connection.execute("SELECT * FROM share ORDER BY seq DESC LIMIT 1").fetchone()
+        )
+        pricing = Pricing(last["minimum"], Valuation(last["valuation"]))
+        target = from_work(1 << pricing.minimum + 1)
+        header = b""
+        while not header or not meets(sha256d(header), target):
+            header = last["header"][:72] + secrets.token_bytes(8)
+        share_hash = sha256d(header)
+        amount = share_amount(share_hash, target, pricing.minimum, pricing.valuation)
+        ledger = await Ledger.open(database, public_key(issuer_secret(pool)), pricing, rule=SHIFTS)
+        await ledger.append([Entry(share_hash, header, target, amount, NO_KEY, False)])
 
 
 def host(name: str) -> str:
