@@ -1,6 +1,7 @@
 """The websocket of NUT-17, over a real connection, for a real mint."""
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -364,9 +365,10 @@ async def test_a_wallet_that_does_not_read_is_cut_off(open_line: Open) -> None:
             b"GET /v1/ws HTTP/1.1\r\nHost: mint\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
         )
-        with pytest.raises(ConnectionError):
+        # The kernel may take all of it before the mint has had enough.
+        with contextlib.suppress(ConnectionError):
             await loop.sock_sendall(client, messages)
-    await _until(lambda: line.house.metric("sockets_ended_total", reason="not-reading") == 1)
+        await _until(lambda: line.house.metric("sockets_ended_total", reason="not-reading") == 1)
 
 
 async def test_a_mint_that_stops_says_goodbye(open_line: Open) -> None:
