@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.speed import both, speed
+
 _CPU_CLOCK = 2
 _TICK = os.sysconf("SC_CLK_TCK")
 
@@ -37,24 +39,27 @@ def file_system(path: Path) -> str:
 
 @dataclass(slots=True)
 class Load:
-    """What other programs did to a measurement, from when this is made until `told`."""
+    """What the machine was like and what other programs did, from when this is made until `told`."""
 
+    speed: dict[str, float] = field(default_factory=speed)
     before: float = field(default_factory=lambda: os.getloadavg()[0])
     started: float = field(default_factory=time.monotonic)
     busy: float = field(default_factory=lambda: _busy_seconds() - _own_seconds())
 
     def told(self) -> dict[str, object]:
-        """Cores there are, load averages, and how many cores other programs kept busy on average.
+        """Cores there are, load averages, how many cores other programs kept busy on average, and the speed.
 
         Called when the daemons under measurement have ended: until then their CPU time passes for foreign.
         """
         elapsed = max(time.monotonic() - self.started, 1e-9)
         foreign = (_busy_seconds() - _own_seconds() - self.busy) / elapsed
+        average = os.getloadavg()[0]
         return {
             "cores": os.cpu_count(),
             "average_before": round(self.before, 2),
-            "average_after": round(os.getloadavg()[0], 2),
+            "average_after": round(average, 2),
             "foreign_cores": round(max(0.0, foreign), 2),
+            "speed": both(self.speed, speed()),
         }
 
 

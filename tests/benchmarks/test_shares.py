@@ -19,4 +19,5 @@ def test_the_share_benchmark_tells_its_figures_on_the_last_line(
     assert (figures["merkle_nodes"], figures["shares_each_way"]) == (12, 12)
     assert figures["loop"] in {"uvloop", "asyncio"}
     assert figures["kernel"] in {"native", "native-cipher", "python"}
+    assert figures["load"]["speed"].keys() >= {"seal_us", "generate_us", "loopback_us"}
     assert not list(tmp_path.iterdir())
