@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
+from protocols.mining.errors import NoVerdict, StaleShare
 from protocols.sv2.connection import PROTOCOL_MINING, SetupConnection, SetupConnectionSuccess
 from protocols.sv2.mining import (
     NewExtendedMiningJob,
@@ -37,6 +38,8 @@ RING: Final = 8
 EXTRANONCE: Final = 32
 LAST_IDS: Final = 16
 REQUIRES_STANDARD_JOBS: Final = 1
+OVERTAKEN: Final = ("", StaleShare.code, NoVerdict.code)
+"""What may be said of a share while another pool is turned to."""
 UNDERSTOOD: Final = (
     NewMiningJob,
     NewExtendedMiningJob,
@@ -112,6 +115,17 @@ class BitaxeSv2(Miner):
     async def moved_on(self, job: Any) -> None:
         """Wait until there is another job than this, which may be good as well."""
         await self.until(lambda: self.channel.active is not job)
+
+    async def mines_on(self, job: Any) -> None:
+        """Wait until a share of newer work than this is accepted; a pool that has just been left may have
+        sent some, too.
+        """
+        verdict = "none yet"
+        while verdict:
+            await self.moved_on(job)
+            job = self.channel.active
+            (verdict,) = await self.hand_in(self.search())
+            assert verdict in OVERTAKEN, verdict
 
     async def _listen(self) -> None:
         try:

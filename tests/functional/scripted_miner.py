@@ -23,6 +23,8 @@ COUNTED: Final = 1 << 242
 """A hash that counts at every difficulty that the script is given."""
 HALF: Final = 1 << 255
 """Every second hash is above it."""
+OVERTAKEN: Final = ([21, "Stale", None], [20, "No verdict from pool", None])
+"""What is said of shares whose pool has been left meanwhile."""
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _NUMBER: Final = re.compile(r"[0-9a-f]{8}")
 _PLAIN: Final = struct.Struct("<I32s32sIII")
@@ -260,7 +262,8 @@ class ScriptedMiner(FakeMiner):
     async def mines_on(self, job: Job) -> None:
         """Waits until a share of newer work than this is accepted.
 
-        Work of a pool that has just been left may still come: that it is stale is the truth.
+        Work of a pool that has just been left may still come. That it is stale is the truth then, and while
+        the miner's channel is not open at the next pool, that nobody will judge it.
         """
         accepted = False
         while not accepted:
@@ -268,7 +271,7 @@ class ScriptedMiner(FakeMiner):
             job = self.jobs[-1]
             verdict = await self.hand_in(self.search(job))
             accepted = verdict["error"] is None
-            assert accepted or verdict["error"] == [21, "Stale", None], (self.profile.name, verdict)
+            assert accepted or verdict["error"] in OVERTAKEN, (self.profile.name, verdict)
 
     def hand_in(self, params: list[Any]) -> Awaitable[dict[str, Any]]:
         """Submits a share; what is awaited is the answer."""

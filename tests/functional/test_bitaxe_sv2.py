@@ -19,7 +19,7 @@ pytest.importorskip("pbk", reason="needs py-bitcoinkernel, the node extra")
 pytestmark = [pytest.mark.functional, pytest.mark.asyncio(loop_scope="module")]
 
 SHARES: Final = 50
-CHANGE_S: Final = 20.0
+CHANGE_S: Final = 60.0
 
 
 @dataclass
@@ -109,7 +109,7 @@ async def test_it_mines_on_at_the_proxy_when_the_pool_was_gone(chain: Chain, kin
     pool = chain.servers["pool"].daemon
     pool.kill()
     await pool.started()
-    await miner.until(lambda: miner.channel.active is not before)
+    await miner.mines_on(before)
     await miner.dig(10)
     assert not miner.is_gone
 

@@ -4,6 +4,7 @@ The script objects to whatever the firmware could not bear; here it must never d
 """
 
 import asyncio
+import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -29,7 +30,8 @@ pytestmark = [pytest.mark.functional, pytest.mark.asyncio(loop_scope="module")]
 
 BACKUP: Final = "backup"
 SHARES: Final = 50
-PROBER_S: Final = 2.0
+PROBER_S: Final = 2.0 if os.environ.get("HASHPOOL_TEST_LONG") else 20.0
+"""The former is what it waits; a machine that has other things to do may need more."""
 
 
 @dataclass
@@ -262,7 +264,7 @@ async def test_all_of_them_mine_on_with_their_sockets_when_upstream_was_gone(
         await miner.mines_on(job)
         await miner.dig(2)
     for native, job in zip(natives, work, strict=True):
-        await native.moved_on(job)
+        await native.mines_on(job)
         await native.dig(2, at_once=2)
     assert not any(miner.is_gone for miner in miners)
     assert not any(native.is_gone for native in natives)

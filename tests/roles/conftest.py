@@ -25,7 +25,7 @@ from roles.stratum.pulse import NOBODY
 M = TypeVar("M", bound=Message)
 
 CATALOGUE = MINING.with_messages(*MINING_MESSAGES)
-PATIENCE = 5.0
+PATIENCE = 30.0
 
 
 class ScriptedConnection:
@@ -185,3 +185,18 @@ def eventually() -> Callable[[Callable[[], bool]], Awaitable[None]]:
 @pytest.fixture
 def scripted_connection() -> type[ScriptedConnection]:
     return ScriptedConnection
+
+
+@pytest.fixture
+async def leap(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Let seconds pass for the event loop at once: whatever waits for a later time is due then."""
+    loop = asyncio.get_running_loop()
+    passed = 0.0
+    time = loop.time
+
+    def leap(seconds: float) -> None:
+        nonlocal passed
+        passed += seconds
+
+    monkeypatch.setattr(loop, "time", lambda: time() + passed)
+    return leap
