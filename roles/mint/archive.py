@@ -48,6 +48,10 @@ _ALL_NAMED: Final = "SELECT archive_no, place FROM archive_names_@ WHERE mark = 
 _AT_PLACE: Final = "SELECT * FROM archive_@ WHERE share_hash BETWEEN ? AND ?"
 _OF_HASH: Final = "SELECT quote_id, seq FROM archive_@ WHERE share_hash = ?"
 _EVERY: Final = "SELECT share_hash, quote_id, seq, amount FROM archive_@ ORDER BY seq"
+_BOUND: Final = "SELECT share_hash FROM archive_@ WHERE share_hash > ? ORDER BY share_hash LIMIT 1 OFFSET ?"
+_SUMS: Final = (
+    "SELECT count(*) AS quotes, coalesce(sum(amount), 0) AS amount FROM archive_@ WHERE share_hash > ?"
+)
 _LEFT: Final = (
     "SELECT archive_no FROM archive WHERE ended_at > 0 AND emptied = 0 AND ended_at < ?"
     " ORDER BY archive_no LIMIT 1"
@@ -166,6 +170,18 @@ def ids_of(
 def every(connection: Connection, number: int) -> Iterable[Row]:
     """All quotes of an archive that has not ended, in the order of their shift."""
     return connection.execute(_at(_EVERY, number))
+
+
+def part(connection: Connection, number: int, after: bytes, limit: int) -> tuple[int, int, bytes | None]:
+    """How many the next quotes of an archive that has not ended are, by their hashes and up to a limit, what
+    they amount to, and the last one's hash; None for it when no more are left.
+    """
+    bound = connection.execute(_at(_BOUND, number), (after, limit - 1)).fetchone()
+    if bound is None:
+        row = connection.execute(_at(_SUMS, number), (after,)).fetchone()
+        return row["quotes"], int(row["amount"]), None
+    row = connection.execute(_at(f"{_SUMS} AND share_hash <= ?", number), (after, bound[0])).fetchone()
+    return row["quotes"], int(row["amount"]), bytes(bound[0])
 
 
 def end(connection: Connection, number: int, now: int) -> bool:

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from roles.mint.accounts import ACCOUNTS, AUDITS, Difference, Inspection, Tally
 from roles.mint.errors import StillDifferent
 from roles.mint.halts import WATCHDOG, Halts
+from roles.mint.stocktaking import Stocktaking
 from roles.runtime.errors import StorageError
 from roles.runtime.storage import Database
 from shared_config.mint import WatchdogSettings
@@ -59,7 +60,9 @@ class _Count:
     """All accounts and audits as far as they have been counted."""
 
     tallies: list[Tally] = field(default_factory=lambda: [Tally(account) for account in ACCOUNTS])
-    inspections: list[Inspection] = field(default_factory=lambda: [Inspection(audit) for audit in AUDITS])
+    inspections: list[Inspection | Stocktaking] = field(
+        default_factory=lambda: [*(Inspection(audit) for audit in AUDITS), Stocktaking()]
+    )
 
 
 class Watchdog:

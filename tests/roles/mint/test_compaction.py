@@ -14,12 +14,14 @@ from protocols.ehash.errors import CreditCode
 from protocols.ehash.messages import CreditResult, CreditResults, CreditRow, Credits
 from protocols.ehash.shift import METHOD, ShiftRule
 from roles.credit.errors import LedgerForked
-from roles.mint import repair
+from roles.mint import accounts, repair
+from roles.mint.accounts import Difference
 from roles.mint.compaction import AT_ONCE, Window
 from roles.mint.compactor import Compactor
 from roles.mint.errors import RepairRefused
 from roles.mint.halts import Halts
 from roles.mint.quote import Quote
+from roles.mint.stocktaking import Stocktaking
 from roles.mint.teller import ShareClaim
 from roles.mint.watchdog import Watchdog
 from shared_config.mint import WatchdogSettings
@@ -160,6 +162,51 @@ async def test_the_books_agree_before_and_after_and_while_rows_are_counted(house
     assert not await watchdog.recount(duty=1.0)
     await house.database.write(lambda c: c.execute("UPDATE archive_sum SET amount = amount + 1") and None)
     assert [each.account for each in await watchdog.recount(duty=1.0)] == ["credited"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM archive_1",
+        "UPDATE archive_1 SET amount = amount + 1",
+        "UPDATE archive SET quotes = quotes + 1 WHERE archive_no = 1",
+    ],
+)
+async def test_an_archive_whose_rows_are_not_what_went_there_stops_issuing(
+    house: House, statement: str
+) -> None:
+    await _mined(house)
+    house.clock.now += DAY
+    await _compact(house)
+    halts = Halts(house.database, house.clock)
+    watchdog = Watchdog(house.database, halts, WatchdogSettings(), CollectorRegistry(), lambda *_: None)
+    assert not await watchdog.check()
+    await house.database.write(lambda c: c.execute(statement) and None)
+    assert [(each.account, each.part) for each in await watchdog.recount(duty=1.0)] == [("archived", "1")]
+    assert halts.stops_all is not None
+
+
+async def test_an_archive_that_grows_while_it_is_counted_is_counted_the_next_time(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts, "BATCH", 1)
+    await _mined(house)
+    house.clock.now += DAY
+    await _compact(house)
+    grown = "UPDATE archive SET quotes = quotes + 1 WHERE archive_no = 1"
+    stocktaking = Stocktaking()
+    assert await house.database.read(stocktaking.advance) == (1, [])
+    await house.database.write(lambda c: c.execute(grown) and None)
+    assert [await house.database.read(stocktaking.advance) for _ in range(3)] == [(1, []), (1, []), (0, [])]
+    again = Stocktaking()
+    found: list[Difference] = []
+    passed = 1
+    while passed:
+        passed, differences = await house.database.read(again.advance)
+        found += differences
+    assert [str(each) for each in found] == [
+        "archived of 1: the counters say 2 quotes of 4, the rows are 1 quotes of 4"
+    ]
 
 
 async def test_the_newest_quote_of_a_store_stays_so_that_its_number_is_not_given_again(house: House) -> None:
