@@ -26,6 +26,14 @@ def resident_kib(pid: int) -> int:
     raise ValueError(f"the kernel tells no Pss of process {pid}")
 
 
+def read_bytes(pid: int) -> int:
+    """What a process has had read from disks, its own files' pages above all."""
+    for line in Path(f"/proc/{pid}/io").read_text().splitlines():
+        if line.startswith("read_bytes:"):
+            return int(line.split()[1])
+    raise ValueError(f"the kernel tells no read_bytes of process {pid}")
+
+
 def file_system(path: Path) -> str:
     """The kind of file system that holds a path, as /proc/mounts names it."""
     wanted = str(path.resolve())
