@@ -37,12 +37,15 @@ from roles.stratum.handshake import Gatekeeper, Handshake
 from roles.stratum.own_difficulty import OwnDifficulty
 from roles.stratum.replies import OrderedReplies
 from roles.stratum.rounds import Rounds
+from roles.stratum.sent_jobs import SEEN_LIMIT
 from roles.stratum.share_desk import ShareDesk, Submitter
 from roles.stratum.tally import Tally
 from shared_config.sv1_listener import LineLimits
 
 __all__ = ["MinerOwner", "MinerSession", "SessionLimits", "SessionTiming"]
 
+SHARES_OF_A_WORKER = 16
+"""Of one tip that are remembered, where all names that there may be are on one connection."""
 BAD_SHARES = 5
 """In a row; fewer are bad luck."""
 
@@ -164,6 +167,7 @@ class MinerSession:
             tally=tally,
             cost=self.cost,
             hurry=self._hurry,
+            remembered=max(SEEN_LIMIT, SHARES_OF_A_WORKER * limits.workers),
         )
         if limits.own_shares_per_minute:
             self.desk.own = OwnDifficulty(limits.own_shares_per_minute, self._began)

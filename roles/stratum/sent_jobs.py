@@ -14,6 +14,7 @@ __all__ = ["SentJob", "SentJobs"]
 JOB_LIMIT = 64
 """Jobs of one tip that still count; firmware with a deep pipeline works on the last 16."""
 SEEN_LIMIT = 1024
+"""Shares of one tip that are remembered at least, of one worker or a few."""
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -30,15 +31,21 @@ class SentJob:
 
 
 class SentJobs:
-    """The jobs of one connection. Ids are short hex strings that never repeat on it."""
+    """The jobs of one connection. Ids are short hex strings that never repeat on it.
 
-    __slots__ = ("_accepted", "_last", "_seen", "present")
+    `remembered`: how many shares of a tip are known again at least; up to twice as many are kept.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_accepted", "_last", "_older", "_remembered", "_seen", "present")
+
+    def __init__(self, remembered: int = SEEN_LIMIT) -> None:
         self._last = 0
         self.present: dict[str, SentJob] = {}
         """Those that still count, by their ids."""
+        self._remembered = remembered
         self._seen: dict[bytes, bool] = {}
+        # Those before them, as many: to forget one by one would cost a search each time.
+        self._older: dict[bytes, bool] | None = None
         self._accepted: dict[bytes, None] = {}
 
     def __iter__(self) -> Iterator[str]:
@@ -56,13 +63,13 @@ class SentJobs:
         return job_id
 
     def take_new(self, share_hash: bytes) -> bool:
-        """Take a share of which nothing is known; False for others, and for one without whom another would
-        have to be forgotten.
-        """
-        seen = self._seen
-        if share_hash in seen or share_hash in self._accepted or len(seen) >= SEEN_LIMIT:
+        """Take a share of which nothing is known; False for others."""
+        seen, older = self._seen, self._older
+        if share_hash in seen or share_hash in self._accepted or (older is not None and share_hash in older):
             return False
         seen[share_hash] = False
+        if len(seen) >= self._remembered:
+            self._older, self._seen = seen, {}
         return True
 
     def find(self, job_id: str) -> SentJob:
@@ -78,36 +85,42 @@ class SentJobs:
 
         True for one that was accepted before its miner reconnected, who may not have heard of it; once.
         """
-        if share_hash in self._seen:
-            raise Rejection(*DUPLICATE)
         was_accepted = share_hash in self._accepted
         if was_accepted:
             del self._accepted[share_hash]
-        self._seen[share_hash] = was_accepted
-        if len(self._seen) > SEEN_LIMIT:
-            del self._seen[next(iter(self._seen))]
+        if not self.take_new(share_hash):
+            raise Rejection(*DUPLICATE)
+        if was_accepted:
+            self.accepted(share_hash)
         return was_accepted
 
     def accepted(self, share_hash: bytes) -> None:
         """Upstream has accepted the share."""
         if share_hash in self._seen:
             self._seen[share_hash] = True
+        elif self._older is not None and share_hash in self._older:
+            self._older[share_hash] = True
 
     def forget(self, share_hash: bytes) -> None:
         """Nobody has judged the share, so that it may come again."""
         self._seen.pop(share_hash, None)
+        if self._older is not None:
+            self._older.pop(share_hash, None)
 
     def retire(self) -> None:
         """Nothing that was sent counts any more."""
         self.present.clear()
         self._seen.clear()
+        self._older = None
         self._accepted.clear()
 
     def reconnected(self) -> None:
         """The miner is on another socket, and may not have heard what became of its shares: each may come
         once more.
         """
-        self._accepted.update((share, None) for share, is_accepted in self._seen.items() if is_accepted)
-        for share in tuple(self._accepted)[:-SEEN_LIMIT]:
+        for seen in (self._older or {}, self._seen):
+            self._accepted.update((share, None) for share, is_accepted in seen.items() if is_accepted)
+        for share in tuple(self._accepted)[: -self._remembered]:
             del self._accepted[share]
         self._seen.clear()
+        self._older = None

@@ -17,7 +17,7 @@ from roles.stratum.cost import CostAccount
 from roles.stratum.deadlines import Deadlines
 from roles.stratum.own_difficulty import OwnDifficulty
 from roles.stratum.replies import OrderedReplies, Place
-from roles.stratum.sent_jobs import SentJob, SentJobs
+from roles.stratum.sent_jobs import SEEN_LIMIT, SentJob, SentJobs
 from roles.stratum.submissions import Outcome, Settle, Verdict
 from roles.stratum.tally import Tally, reason
 
@@ -62,6 +62,7 @@ class ShareDesk:
 
     `verdict_s`: how long the upstream's word is waited for. `clock` tells unix seconds. `hurry` is called
     when shares that the upstream has no use for come so fast that harder work should not be waited for.
+    `remembered`: how many shares of a tip are known again.
     """
 
     def __init__(
@@ -78,8 +79,9 @@ class ShareDesk:
         cost: CostAccount,
         hurry: Callable[[], None] = lambda: None,
         tally: Tally | None = None,
+        remembered: int = SEEN_LIMIT,
     ) -> None:
-        self.jobs = SentJobs()
+        self.jobs = SentJobs(remembered)
         self.own: OwnDifficulty | None = None
         self.tally = tally or Tally()
         self.pending = 0
@@ -104,6 +106,7 @@ class ShareDesk:
     def grant(self, extranonce1: bytes, layout: Layout) -> None:
         """Whose bytes the extranonce is, from now on."""
         self._extranonce1, self._layout = extranonce1, layout
+        self._own = (extranonce1, layout.extranonce2_size)
 
     def continue_from(self, former: "ShareDesk") -> None:
         """The miner has reconnected: what it was given to do on its former socket still counts."""

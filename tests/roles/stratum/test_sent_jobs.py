@@ -60,11 +60,13 @@ def test_a_share_without_a_verdict_may_come_again() -> None:
 
 def test_the_memory_of_shares_is_bounded() -> None:
     jobs = SentJobs()
-    for number in range(SEEN_LIMIT + 1):
-        jobs.remember(number.to_bytes(4, "big"))
-    jobs.remember(bytes(4))
+    shares = [number.to_bytes(4, "big") for number in range(2 * SEEN_LIMIT)]
+    for share in shares:
+        assert jobs.take_new(share)
+    assert not any(map(jobs.take_new, shares[-SEEN_LIMIT:]))
     with pytest.raises(Rejection):
-        jobs.remember(SEEN_LIMIT.to_bytes(4, "big"))
+        jobs.remember(shares[-SEEN_LIMIT])
+    assert not jobs.remember(shares[0])
 
 
 def test_reasons_are_few_and_a_tally_adds_up() -> None:
