@@ -3,7 +3,8 @@
 Every miner finds a share in each period, and each goes all the way: the miner side sends it to the pool
 side, which credits it in its ledger and sends it to the pool, which accepts it at once. That is the dearest
 that a share can be; what meets no upstream's difficulty ends earlier. The CPU time of each daemon over the
-time that counts, wallet, ledger and the look-ups of its mint included, is what the shares cost.
+time that counts, wallet, ledger and the look-ups of its mint included, is what the shares cost; what is left
+with `--unminted`, by which the wallet asks for nothing, is what they cost on their way.
 """
 
 import argparse
@@ -50,27 +51,29 @@ MINER_SIDE: Final[dict[str, object]] = LIMITS | {
     "verdict_s": 30,
     "upstream_limits.names": 100_000,
 }
+UNMINTED: Final[dict[str, object]] = {"news_s": 3_600, "wallet.recovery_s": 86_400}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this benchmark."""
     load_arguments(parser, MINERS, ALL_MINERS)
+    parser.add_argument("--unminted", action="store_true", help="leave what is earned at the mint")
 
 
 def run(options: argparse.Namespace) -> dict[str, object]:
     """Measure; raises DaemonFailed, EdgeRefused and SharesLost."""
-    return asyncio.run(measure(plan_of(options, MINERS, ALL_MINERS)))
+    return asyncio.run(measure(plan_of(options, MINERS, ALL_MINERS), mints=not options.unminted))
 
 
-async def measure(plan: Plan) -> dict[str, object]:
-    """The figures of two instances that are started for it."""
+async def measure(plan: Plan, *, mints: bool = True) -> dict[str, object]:
+    """The figures of two instances that are started for it; `mints`: whether the wallet looks for tokens."""
     harden()
     async with open_site(plan.state, SV1) as site:
         async with yes_sv1_pool(site.address("solo_pool", "listen_address")) as pool:
             await site.start("mint")
             chain = [
                 await site.start("sv1_proxy_pool", POOL_SIDE),
-                await site.start("sv1_proxy_miner", MINER_SIDE),
+                await site.start("sv1_proxy_miner", MINER_SIDE | ({} if mints else UNMINTED)),
             ]
             address = site.address("sv1_proxy_miner", "listen_address")
             warm = await open_miners(address, 0, WARM)
@@ -106,6 +109,7 @@ async def measure(plan: Plan) -> dict[str, object]:
             "opened_per_s": round(plan.miners / opening),
             "shares": steadily.shares,
             "period_s": plan.period,
+            "mints": mints,
             "hashes_per_share": HASHES,
             "rejected": 0,
             "dropped": 0,

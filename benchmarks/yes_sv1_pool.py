@@ -29,7 +29,7 @@ BRANCHES: Final = tuple(sha256(bytes((number,))) for number in range(12))
 """As many as a full block has."""
 EXTRANONCE2: Final = 8
 VERSION: Final = 0x20000000
-BITS: Final = 0x207FFFFF
+BITS: Final = 0x17034219
 
 
 class YesSv1Pool:

@@ -43,6 +43,8 @@ class Sv1ProxyPoolSettings(Sv1ProxySettings):
     """What counts for a share that goes to the pool, too: our own verdict, or the pool's, so that a share
     which the pool refuses or says nothing of earns nothing. All others are judged here in either case.
     """
+    handover_ms: float = Field(default=100.0, ge=0, le=10_000)
+    """How long shares that are stored wait for others to be handed to the mint with."""
     away_s: SecondsOrForever = 60.0
     """How long miners are kept when all pools are lost; None keeps them for ever."""
     vardiff: VardiffSettings = VardiffSettings()

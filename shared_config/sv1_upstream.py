@@ -143,6 +143,10 @@ class Sv1ProxySettings(Sv1ServerSettings):
     """In order of preference: each is turned to while those before it are away."""
     suggest_difficulty: float | None = Field(default=None, gt=0, le=1e15)
     """What pools are asked for, in SV1's difficulty; they need not follow."""
+    gather_ms: float = Field(default=20.0, ge=0, le=1_000)
+    """How long a share waits for others, to be stored with and to go to the pool with: one commit and one
+    write for several cost less. A block goes at once.
+    """
     slices: SliceSettings = SliceSettings()
     upstream: UpstreamTimes = UpstreamTimes()
     upstream_limits: UpstreamLimits = UpstreamLimits()

@@ -8,10 +8,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Final
 
 from protocols.sv1.errors import ErrorCode, MalformedError, Rejection
-from protocols.sv1.messages import NULL, Call, Reply, error_reply, parse, reply, request
+from protocols.sv1.messages import NULL, Call, Reply, dump, error_reply, parse, reply, request
 from protocols.sv1.notifications import (
     Notify,
     read_notify,
@@ -19,6 +20,7 @@ from protocols.sv1.notifications import (
     read_set_extranonce,
     read_set_version_mask,
 )
+from protocols.sv1.plain_answer import read_plain_yes
 from protocols.sv1.redirect import Redirect, read_reconnect
 from protocols.sv1.results import Subscription, read_subscription, read_version_mask
 
@@ -39,7 +41,7 @@ __all__ = [
 
 GIVEN_UP_KEPT: Final = 4_096
 """Shares whose verdict nobody waits for any more, and is still told from an answer to nothing."""
-_TEXT: Final = 256
+_MESSAGE: Final = 256
 _ID_DIGITS: Final = 18
 
 
@@ -173,11 +175,24 @@ class ClientSession:
         version_bits: int | None,
     ) -> tuple[int, bytes]:
         """mining.submit, with a sixth parameter where version bits are given; returns id and line."""
-        params = [user, job_id, extranonce2.hex(), f"{ntime:08x}", f"{nonce:08x}"]
-        if version_bits is not None:
-            params.append(f"{version_bits:08x}")
-        line = self._ask("mining.submit", params, None)
-        return self._last, line
+        self._last = id = self._last + 1
+        self._asked[id] = None
+        bits = "" if version_bits is None else f',"{version_bits:08x}"'
+        line = (
+            f'{{"id":{id},"method":"mining.submit","params":[{_text(user)},{_text(job_id)},'
+            f'"{extranonce2.hex()}","{ntime:08x}","{nonce:08x}"{bits}]}}\n'
+        )
+        return id, line.encode()
+
+    def accepted(self, line: bytes) -> int | None:
+        """The id of the share that a line accepts in the plainest way; None for every other line, which
+        `receive` has to read.
+        """
+        id = read_plain_yes(line)
+        if id is None or self._asked.get(id, _answered) is not None:
+            return None
+        del self._asked[id]
+        return id
 
     def give_up(self, id: int) -> None:
         """Nobody waits for a share's verdict any more."""
@@ -278,7 +293,7 @@ class ClientSession:
         text = call.params[0] if call.params else None
         if not isinstance(text, str):
             return Odd("message")
-        return Message("".join(c if c.isprintable() else " " for c in text[:_TEXT]).strip())
+        return Message("".join(c if c.isprintable() else " " for c in text[:_MESSAGE]).strip())
 
     def _get_version(self, call: Call) -> Event:
         return Answered(reply(call.id, self._agent))
@@ -289,6 +304,12 @@ class ClientSession:
 
 def _answered(_answer: Reply) -> Event:
     return Answered()
+
+
+@lru_cache(maxsize=16_384)
+def _text(value: str) -> str:
+    """As JSON; names and jobs come again with each share."""
+    return dump(value).decode()
 
 
 def _refusal(answer: Reply) -> Rejection | None:

@@ -22,6 +22,7 @@ __all__ = [
     "Empty",
     "Message",
     "Reply",
+    "dump",
     "error_reply",
     "notification",
     "parse",
@@ -85,22 +86,30 @@ def parse(line: bytes) -> Message:
 
 def reply(id: bytes, result: object) -> bytes:
     """A successful answer, ended by LF."""
-    return b'{"id":%b,"result":%b,"error":null}\n' % (id, _dump(result))
+    return b'{"id":%b,"result":%b,"error":null}\n' % (id, dump(result))
 
 
 def error_reply(id: bytes, rejection: Rejection) -> bytes:
     """A refusal as every firmware reads it: result null, error `[code, text, null]`."""
-    return b'{"id":%b,"result":null,"error":[%d,%b,null]}\n' % (id, rejection.code, _dump(rejection.text))
+    return b'{"id":%b,"result":null,"error":[%d,%b,null]}\n' % (id, rejection.code, dump(rejection.text))
 
 
 def notification(method: str, params: object) -> bytes:
     """A call that wants no answer."""
-    return b'{"id":null,"method":%b,"params":%b}\n' % (_dump(method), _dump(params))
+    return b'{"id":null,"method":%b,"params":%b}\n' % (dump(method), dump(params))
 
 
 def request(id: int, method: str, params: object) -> bytes:
     """A call that wants an answer."""
-    return b'{"id":%d,"method":%b,"params":%b}\n' % (id, _dump(method), _dump(params))
+    return b'{"id":%d,"method":%b,"params":%b}\n' % (id, dump(method), dump(params))
+
+
+def dump(value: object) -> bytes:
+    """A value as JSON text."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value).encode()
 
 
 def _load(line: bytes) -> tuple[Any, bool]:
@@ -137,13 +146,6 @@ class _Verbatim(str):
     """A number as it was written."""
 
     __slots__ = ()
-
-
-def _dump(value: object) -> bytes:
-    try:
-        return orjson.dumps(value)
-    except TypeError:
-        return json.dumps(value).encode()
 
 
 def _error(fields: dict[str, Any]) -> Rejection | None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final
 
+from protocols.bitcoin.errors import TargetError
 from protocols.bitcoin.hashing import sha256
-from protocols.bitcoin.target import from_difficulty
+from protocols.bitcoin.target import from_bits, from_difficulty
 from protocols.mining.prover import ProverMaker, PythonProver
 from protocols.sv1.notifications import Notify
 from protocols.sv1.results import Subscription
@@ -30,9 +31,9 @@ class UpstreamJob:
 
     `number` tells it from all others of this process and is the `job_id` of its works; `serial` is that of
     the extranonce's owner: a job of an earlier one is dead. `mask` has the version bits that the pool lets us
-    roll; `target` is the pool's own for shares of this job. `content` names the header space (tip, coinbase
-    with the pool's extranonce1, branches) in 32 bytes: a job that the pool sends again has the same, whatever
-    its id, time and version.
+    roll; `target` is the pool's own for shares of this job, `block` that of a block, 0 where the pool's bits
+    are none. `content` names the header space (tip, coinbase with the pool's extranonce1, branches) in 32
+    bytes: a job that the pool sends again has the same, whatever its id, time and version.
     """
 
     number: int
@@ -41,6 +42,7 @@ class UpstreamJob:
     granted: Subscription
     mask: int
     target: int
+    block: int
     pattern: Pattern
     content: bytes
     _works: dict[tuple[int, int], Work] = field(default_factory=dict, repr=False)
@@ -100,8 +102,23 @@ class UpstreamJobs:
         target = max(from_difficulty(difficulty), HARDEST)
         pattern = draft.on(Tip(notify.previous, notify.ntime, notify.bits))
         return UpstreamJob(
-            self._number(), serial, notify, granted, mask, target, pattern, _content(notify, granted)
+            self._number(),
+            serial,
+            notify,
+            granted,
+            mask,
+            target,
+            _block_target(notify.bits),
+            pattern,
+            _content(notify, granted),
         )
+
+
+def _block_target(bits: int) -> int:
+    try:
+        return from_bits(bits)
+    except TargetError:
+        return 0
 
 
 def _content(notify: Notify, granted: Subscription) -> bytes:

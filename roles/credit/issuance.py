@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from protocols.bitcoin.secp256k1 import public_key
 from protocols.ehash.amount import Valuation
 from protocols.ehash.messages import ISSUANCE
-from roles.credit.issuer import CreditListener, Issuer, IssuerMetrics
+from roles.credit.issuer import CreditListener, Issuer, IssuerMetrics, IssuerTiming
 from roles.credit.issuer_key import LEDGER_NAME, issuer_secret
 from roles.credit.ledger import Ledger, LedgerMetrics
 from roles.credit.shift_roll import Pricing
@@ -36,7 +36,13 @@ class Issuance:
         """The identity key that the mint knows, 33 bytes."""
         return public_key(self.identity)
 
-    def issuer(self, shared: PoolSide, listener: CreditListener, registry: CollectorRegistry) -> Issuer:
+    def issuer(
+        self,
+        shared: PoolSide,
+        listener: CreditListener,
+        registry: CollectorRegistry,
+        timing: IssuerTiming | None = None,
+    ) -> Issuer:
         """What hands the ledger to the mint; `listener` hears what became of rows."""
         mint = shared.mint
         return Issuer(
@@ -46,6 +52,7 @@ class Issuance:
             dialler(mint.issuance_address, mint.authority_key, ISSUANCE, StreamLimits().unread),
             listener=listener,
             metrics=IssuerMetrics(registry),
+            timing=timing,
         )
 
 

@@ -83,12 +83,15 @@ class CreditListener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class IssuerTiming:
-    """In seconds: until the mint has answered the hello, until it has answered rows, pauses after a hold."""
+    """In seconds: until the mint has answered the hello, until it has answered rows, pauses after a hold; how
+    long new rows wait for others to be handed over with.
+    """
 
     hello: float = 10.0
     answer: float = 60.0
     hold_first: float = 0.5
     hold_limit: float = 30.0
+    gather: float = 0.0
 
 
 class IssuerMetrics:
@@ -274,6 +277,8 @@ class Handover:
                 crash.once_sent("pool.credits-sent")
                 await self._connection.drain()
             await grown.wait()
+            if self._timing.gather and self._may_send():
+                await asyncio.sleep(self._timing.gather)
 
     def _may_send(self) -> bool:
         room = len(self._unanswered) < self._window

@@ -111,6 +111,8 @@ class Ledger:
         """Set when rows have been added; whoever waits for it clears it."""
         self.gather_s = GATHER_S
         self.at_once = AT_ONCE
+        self.on_write: Callable[[], None] = _nothing
+        """Called before each write, for who has something that may share its commit."""
         metrics.seq.set(self.last_seq)
         metrics.shift.set(self.shift)
         metrics.refused.set(opened.refused)
@@ -252,6 +254,7 @@ class Ledger:
     ) -> None:
         now = int(self._clock() * 1000)
         register, roll = self._register, self._roll
+        self.on_write()
 
         def write(connection: Connection) -> tuple[Outcome, int]:
             return ledger_rows.append(connection, register, roll, entries, now=now)
@@ -305,3 +308,7 @@ class Ledger:
         await self._database.write(lambda connection: ledger_rows.begin_in(connection, self._roll, shift))
         self.shift = await self._database.read(ledger_rows.open_shift)
         self.metrics.shift.set(self.shift)
+
+
+def _nothing() -> None:
+    """Nobody has."""

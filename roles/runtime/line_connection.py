@@ -86,11 +86,16 @@ class LineConnection(PeerStream[Line]):
         except WrongProtocolError as error:
             self.abort(str(error), code="wrong-protocol")
             lines = []
-        take = self._take
-        if take is not None and len(lines) == 1 and not self._queue and not self._holds:
-            take(lines[0])
-            return
-        for line in lines:
+        take, taken = self._take, 0
+        if take is not None and not self._queue:
+            for line in lines:
+                if self._holds:
+                    break
+                taken += 1
+                take(line)
+            if taken == len(lines):
+                return
+        for line in lines[taken:]:
             self._deliver(line, len(line) if isinstance(line, bytes) else 0)
         if take is not None:
             self._give()

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 
@@ -25,6 +25,60 @@ class Tally(Collector):
     def collect(self) -> Iterator[CounterMetricFamily]:
         """What is told when the metrics are read."""
         yield CounterMetricFamily(self._name, self._documentation, value=self.value)
+
+
+class Level(Collector):
+    """A whole number that goes up and down, read when the metrics are; counted on one thread."""
+
+    def __init__(self, name: str, documentation: str, *, registry: CollectorRegistry) -> None:
+        self.value = 0
+        self._name = name
+        self._documentation = documentation
+        registry.register(self)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """What is told when the metrics are read."""
+        yield GaugeMetricFamily(self._name, self._documentation, value=self.value)
+
+
+class Count:
+    """One of several numbers that only grow."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def inc(self, amount: int = 1) -> None:
+        """Count."""
+        self.value += amount
+
+
+class Counts(Collector):
+    """Several of them, told apart by the values of labels; counted on one thread."""
+
+    def __init__(
+        self, name: str, documentation: str, names: Sequence[str], *, registry: CollectorRegistry
+    ) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._names = tuple(names)
+        self._counts: dict[tuple[str, ...], Count] = {}
+        registry.register(self)
+
+    def labels(self, *values: str) -> Count:
+        """The one with these values, in the order of the labels' names."""
+        found = self._counts.get(values)
+        if found is None:
+            found = self._counts[values] = Count()
+        return found
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """What is told when the metrics are read."""
+        family = CounterMetricFamily(self._name, self._documentation, labels=self._names)
+        for values, count in self._counts.items():
+            family.add_metric(values, count.value)
+        yield family
 
 
 class Spread(Collector):

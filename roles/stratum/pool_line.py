@@ -7,6 +7,9 @@ from typing import Final, Protocol
 from protocols.sv1.client import Answered, Authorized, Event, Job, Judged, Message, Odd, Redirected
 from protocols.sv1.errors import Rejection
 from protocols.sv1.line import Overlong
+from protocols.sv1.plain_submit import PlainSubmit
+from protocols.sv1.requests import Submit
+from protocols.translation.share import JudgedShare
 from protocols.translation.upstream_job import UpstreamJob
 from protocols.translation.verdict import code_of, is_known
 from roles.runtime.errors import ConnectionLost
@@ -20,7 +23,10 @@ from roles.stratum.sv1_opener import OVERLONG, REDIRECTED, Sv1Link
 from roles.stratum.trunk_metrics import TrunkMetrics
 from roles.stratum.upstream_meters import UpstreamMeters
 
-__all__ = ["LineOwner", "PoolLine"]
+__all__ = ["LineOwner", "PoolLine", "Submitted"]
+
+Submitted = Submit | PlainSubmit
+"""What a miner has said, of which the header's time and nonce are sent on."""
 
 LOOK_S: Final = 1.0
 """How often silence is looked at, at most."""
@@ -75,6 +81,9 @@ class PoolLine:
         self._pulse = Pulse(habits, self._times.stall_s, self.since)
         # By id, in the order of sending: when, and who hears.
         self._pending: dict[int, tuple[float, Settle]] = {}
+        self._gather_s = link.opener.terms.gather_s
+        self._unsent: list[bytes] = []
+        self._sending: asyncio.TimerHandle | None = None
         self._failure: Exception | None = None
         self._messages = 0
         self._retirement: asyncio.TimerHandle | None = None
@@ -109,31 +118,36 @@ class PoolLine:
             return
 
     def submit(
-        self,
-        user: str,
-        job: UpstreamJob,
-        *,
-        extranonce2: bytes,
-        ntime: int,
-        nonce: int,
-        version: int,
-        settle: Settle,
+        self, user: str, job: UpstreamJob, share: JudgedShare, submit: Submitted, settle: Settle
     ) -> None:
-        """Send a share."""
+        """Send a share, soon, with others; at once if it is a block."""
         if self.is_over or len(self._pending) >= self._open_submits:
             self._settle(settle, LOST)
             return
         id, line = self.session.submit(
             user,
             job.notify.job_id,
-            extranonce2=extranonce2,
-            ntime=ntime,
-            nonce=nonce,
-            version_bits=job.version_bits(version),
+            extranonce2=share.extranonce,
+            ntime=submit.ntime,
+            nonce=submit.nonce,
+            version_bits=job.version_bits(share.version),
         )
         self._pending[id] = self._loop.time(), settle
-        self._metrics.pending.inc()
-        self.say(line)
+        self._metrics.pending.value += 1
+        self._unsent.append(line)
+        if not self._gather_s or int.from_bytes(share.share_hash, "little") <= job.block:
+            self._send()
+        elif self._sending is None:
+            self._sending = self._loop.call_later(self._gather_s, self._send)
+
+    def _send(self) -> None:
+        """Send the shares that have come together."""
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
+        unsent, self._unsent = self._unsent, []
+        if unsent:
+            self.say(*unsent)
 
     def fail(self, error: Exception) -> None:
         """End the connection for a reason of ours."""
@@ -143,6 +157,7 @@ class PoolLine:
 
     def retire(self) -> None:
         """Another connection has taken over: wait for verdicts that are on their way, for a while."""
+        self._send()
         if not self._pending or not self._times.farewell_s:
             self.link.close()
         elif self._retirement is None:
@@ -155,8 +170,11 @@ class PoolLine:
         self.is_over = True
         if self._retirement is not None:
             self._retirement.cancel()
+        if self._sending is not None:
+            self._sending.cancel()
+        self._unsent.clear()
         pending, self._pending = self._pending, {}
-        self._metrics.pending.dec(len(pending))
+        self._metrics.pending.value -= len(pending)
         for _, settle in pending.values():
             self._settle(settle, LOST)
 
@@ -173,6 +191,10 @@ class PoolLine:
             self.fail(UpstreamUnusable(OVERLONG))
             return
         if self._failure is not None:
+            return
+        accepted = self.session.accepted(line)
+        if accepted is not None:
+            self._answered(accepted, ACCEPTED, now)
             return
         event = self.session.receive(line)
         if isinstance(event, Judged):
@@ -194,21 +216,25 @@ class PoolLine:
             self._owner.heard(self, event)
 
     def _judged(self, event: Judged, now: float) -> None:
-        self._heard_verdict = now
         if event.is_late:
+            self._heard_verdict = now
             self._metrics.verdicts.labels("late").inc()
-            return
-        added, settle = self._pending.pop(event.id)
-        self._metrics.pending.dec()
+        else:
+            self._answered(event.id, _verdict(event.refusal), now)
+
+    def _answered(self, id: int, verdict: Verdict, now: float) -> None:
+        self._heard_verdict = now
+        added, settle = self._pending.pop(id)
+        self._metrics.pending.value -= 1
         self._latencies.add(now - added)
-        self._settle(settle, _verdict(event.refusal))
+        self._settle(settle, verdict)
         if self._retirement is not None and not self._pending:
             self.link.close()
 
     def _settle(self, settle: Settle, verdict: Verdict) -> None:
         if verdict.outcome is Outcome.ACCEPTED:
-            self._accepted.inc()
-            self._accepted_there.inc()
+            self._accepted.value += 1
+            self._accepted_there.value += 1
         elif verdict.outcome is Outcome.REFUSED:
             self._metrics.verdicts.labels(verdict.code if is_known(verdict.code) else "other").inc()
             self._shares.labels(self.link.pool.name, "rejected").inc()
@@ -254,7 +280,7 @@ class PoolLine:
             if added >= before:
                 break
             del self._pending[id]
-            self._metrics.pending.dec()
+            self._metrics.pending.value -= 1
             self.session.give_up(id)
             self._settle(settle, LOST)
             is_mute |= added >= self._heard_verdict

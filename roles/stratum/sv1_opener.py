@@ -79,10 +79,11 @@ class Sv1Pool:
 
 @dataclass(frozen=True, slots=True)
 class PoolTerms:
-    """How pools are waited for, and what one may make grow."""
+    """How pools are waited for, what one may make grow, and how long a share waits for others."""
 
     times: UpstreamTimes = field(default_factory=UpstreamTimes)
     limits: UpstreamLimits = field(default_factory=UpstreamLimits)
+    gather_s: float = 0.0
 
 
 @dataclass(slots=True)

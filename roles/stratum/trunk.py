@@ -20,11 +20,12 @@ from protocols.sv1.results import Subscription
 from protocols.translation.errors import SlicesExhausted
 from protocols.translation.extranonce import Layout
 from protocols.translation.seats import Seats
+from protocols.translation.share import JudgedShare
 from protocols.translation.upstream_job import UpstreamJob, UpstreamJobs
 from roles.stratum.errors import NamesFull
 from roles.stratum.latencies import Latencies
 from roles.stratum.pace import Pace
-from roles.stratum.pool_line import PoolLine
+from roles.stratum.pool_line import PoolLine, Submitted
 from roles.stratum.submissions import LOST, Outcome, Settle, Verdict
 from roles.stratum.sv1_opener import Sv1Link, Sv1Pool
 from roles.stratum.trunk_metrics import TrunkMetrics
@@ -174,20 +175,12 @@ class Trunk:
             self._kit.metrics.names.dec()
 
     def submit(
-        self,
-        user: str,
-        job: UpstreamJob,
-        *,
-        extranonce2: bytes,
-        ntime: int,
-        nonce: int,
-        version: int,
-        settle: Settle,
+        self, user: str, job: UpstreamJob, share: JudgedShare, submit: Submitted, settle: Settle
     ) -> None:
         """Send a share on; `settle` is called exactly once, now or later.
 
-        `extranonce2` is all of the pool's (`JudgedShare.extranonce`), `version` the header's. LOST where the
-        connection of the job is gone or the pool never answers; refused as stale where its tip is.
+        LOST where the connection of the job is gone or the pool never answers; refused as stale where its tip
+        is.
         """
         line = self._line
         if line is None or job.serial != self._serial:
@@ -197,15 +190,7 @@ class Trunk:
             self._kit.metrics.verdicts.labels(STALE.code).inc()
             settle(STALE)
         else:
-            line.submit(
-                user,
-                job,
-                extranonce2=extranonce2,
-                ntime=ntime,
-                nonce=nonce,
-                version=version,
-                settle=settle,
-            )
+            line.submit(user, job, share, submit, settle)
 
     # What its keeper does
 

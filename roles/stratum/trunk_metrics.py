@@ -2,6 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from roles.runtime.tally import Counts, Level
 from roles.stratum.client_metrics import ConnectionMetrics
 from roles.stratum.latencies import Latencies
 
@@ -18,10 +19,10 @@ class TrunkMetrics(ConnectionMetrics):
         )
         self.seats = Gauge("hashpool_upstream_seats", "miners on these connections", registry=registry)
         self.names = Gauge("hashpool_upstream_names", "workers that the pool was told of", registry=registry)
-        self.pending = Gauge(
+        self.pending = Level(
             "hashpool_upstream_pending_shares", "shares that wait for the pool's verdict", registry=registry
         )
-        self.verdicts = Counter(
+        self.verdicts = Counts(
             "hashpool_upstream_verdicts",
             "Shares forwarded, by the pool's word: accepted, why it was rejected, lost, or late.",
             ["result"],

@@ -6,7 +6,7 @@ How to use it::
     task_group.create_task(trunks.run())    # connects, reconnects, fails over and back, until cancelled
     extranonce1 = trunk.seat(layout)        # for each miner, on any of the trunks; or on trunks.more()
     trunk.authorize(user, password, told)
-    trunk.submit(user, job, extranonce2=…, ntime=…, nonce=…, version=…, settle=settle)
+    trunk.submit(user, job, share, submit, settle)
     trunk.give_back(layout, extranonce1)
 
 The first trunk decides which pool is in use; further ones follow it there. Where a better pool is back the

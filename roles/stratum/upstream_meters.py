@@ -5,6 +5,8 @@ from enum import Enum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from roles.runtime.tally import Counts
+
 __all__ = ["UpstreamMeters", "UpstreamState"]
 
 
@@ -39,7 +41,7 @@ class UpstreamMeters:
             ["upstream"],
             registry=registry,
         )
-        self.shares = Counter(
+        self.shares = Counts(
             "hashpool_upstreams_shares",
             "Shares sent to an upstream, by its word: accepted, rejected, or unknown where it gave none.",
             ["upstream", "result"],

@@ -7,11 +7,11 @@ too easy for the pool is ours to judge either way.
 """
 
 import logging
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from protocols.bitcoin.errors import TargetError
-from protocols.bitcoin.target import from_bits, work
+from protocols.bitcoin.target import MAX_TARGET, work
 from protocols.ehash.amount import Valuation, share_amount
 from protocols.mining.errors import DuplicateShare, StaleShare
 from protocols.translation.share import JudgedShare
@@ -37,7 +37,8 @@ _log = logging.getLogger(__name__)
 
 
 class Found(NamedTuple):
-    """A good share: `target` is what it is worth, `key` who earns it, None for nobody, `tally` its miner's.
+    """A good share: `target` is what it is worth, `key` who earns it, None for nobody, `tally` its miner's,
+    `block` the target of a block.
 
     `credited` hears of its work when it is stored for the first time.
     """
@@ -45,9 +46,9 @@ class Found(NamedTuple):
     share: JudgedShare
     target: int
     key: bytes | None
-    bits: int
+    block: int
     tally: Tally
-    credited: Any
+    credited: Callable[[int], None]
 
 
 class CreditDesk:
@@ -63,7 +64,7 @@ class CreditDesk:
         minimum: int,
         valuation: Valuation,
         asks_pool: bool,
-        hardest: int | None = None,
+        hardest: int = MAX_TARGET,
     ) -> None:
         self.asks_pool = asks_pool
         """Whether the pool's word counts for what it is sent."""
@@ -77,10 +78,11 @@ class CreditDesk:
 
     def credit(self, found: Found, settle: Settle) -> None:
         """Store a share that nobody else is asked about; `settle` hears when it is durable."""
-        share = found.share
+        share, target, key, block, _, _ = found
         if crash.is_armed:
             crash.at("sv1_proxy.share-judged")
-        amount = share_amount(share.share_hash, found.target, self._minimum, self._valuation)
+        share_hash = share.share_hash
+        amount = share_amount(share_hash, target, self._minimum, self._valuation)
         if not amount:
             # Too little work for a unit, by the luck of its hash: good, and worth nothing.
             settle(ACCEPTED)
@@ -89,8 +91,10 @@ class CreditDesk:
             self._withhold("ledger-full")
             settle(FULL)
             return
-        entry = Entry(share.share_hash, share.header, found.target, amount, found.key, self._is_block(found))
-        self._enter([entry], self._stored, (found, amount, settle))
+        is_block = int.from_bytes(share_hash, "little") <= min(block, self._hardest)
+        # Its own constructor takes three times as long.
+        entry: Entry = tuple.__new__(Entry, (share_hash, share.header, target, amount, key, is_block))
+        self._enter((entry,), self._stored, (found, amount, settle))
 
     def lost(self, settle: Settle) -> None:
         """A share of work that the pool does not know any more, so that nobody would pay for it."""
@@ -104,17 +108,8 @@ class CreditDesk:
     def _judged(self, found: Found, job: UpstreamJob, settle: Settle, verdict: Verdict) -> None:
         if crash.is_armed:
             crash.at("sv1_proxy.verdict-heard")
-        self.meters.forwarded.labels(verdict.outcome.value).inc()
-        share = found.share
-        self.log.share(
-            job,
-            share.share_hash,
-            share.header,
-            share.extranonce,
-            found.key,
-            outcome=verdict.outcome.value,
-            code=verdict.code,
-        )
+        self.meters.forwarded.labels(verdict.outcome.value).value += 1
+        self.log.share(job, found.share, found.key, verdict)
         if not self.asks_pool:
             return
         if verdict.outcome is Word.ACCEPTED:
@@ -134,15 +129,16 @@ class CreditDesk:
             return
         if crash.is_armed:
             crash.at("sv1_proxy.share-durable")
-        fate = outcome.of(0).fate
+        # Most are new, and have no records of their own.
+        fate = Fate.RECORDED if outcome.records is None else outcome.of(0).fate
         if fate is Fate.DUPLICATE:
             self._withhold("duplicate")
             settle(DUPLICATE)
             return
         if fate is Fate.RECORDED:
             hashes = work(found.target)
-            self.meters.credited.inc()
-            self.meters.work.inc(hashes)
+            self.meters.credited.value += 1
+            self.meters.work.value += hashes
             if found.key is not None:
                 found.tally.ehash += amount
             found.credited(hashes)
@@ -154,12 +150,3 @@ class CreditDesk:
 
     def _withhold(self, why: str) -> None:
         self.meters.withheld.labels(why).inc()
-
-    def _is_block(self, found: Found) -> bool:
-        try:
-            target = from_bits(found.bits)
-        except TargetError:
-            return False
-        if self._hardest is not None:
-            target = min(target, self._hardest)
-        return int.from_bytes(found.share.share_hash, "little") <= target

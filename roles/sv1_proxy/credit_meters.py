@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from roles.runtime.tally import Tally
+from roles.runtime.tally import Counts, Tally
 
 __all__ = ["CreditMeters"]
 
@@ -20,13 +20,13 @@ class CreditMeters:
         self.work = Tally(
             "hashpool_sv1_proxy_share_work", "Expected hashes of the shares credited.", registry=registry
         )
-        self.withheld = Counter(
+        self.withheld = Counts(
             "hashpool_sv1_proxy_shares_not_credited",
             "Good shares that earn nothing: the pool's word, its silence, or a ledger that takes nothing.",
             ["why"],
             registry=registry,
         )
-        self.forwarded = Counter(
+        self.forwarded = Counts(
             "hashpool_sv1_proxy_shares_forwarded",
             "Shares that went to the pool, by its word.",
             ["outcome"],
@@ -40,7 +40,7 @@ class CreditMeters:
             "Works that were sent again and kept the price that they had.",
             registry=registry,
         )
-        self.logged = Counter(
+        self.logged = Counts(
             "hashpool_sv1_proxy_logged", "Rows of the log of jobs and verdicts.", ["what"], registry=registry
         )
         self.log_bytes = Gauge(

@@ -206,15 +206,7 @@ class Guest(Lodger):
         if trunk is None or job is None:
             settle(LOST)
             return
-        trunk.submit(
-            user,
-            job,
-            extranonce2=share.extranonce,
-            ntime=submit.ntime,
-            nonce=submit.nonce,
-            version=share.version,
-            settle=settle,
-        )
+        trunk.submit(user, job, share, submit, settle)
 
     def _take_up(self, identity: MinerIdentity) -> None:
         """A miner that resumed its session names itself: another one begins anew on the same seat."""

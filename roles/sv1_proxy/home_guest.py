@@ -111,6 +111,7 @@ class HomeGuest(Guest):
         self.owner: Owner | None = None
         self._name: Name | None = None
         self._pool = ""
+        self._earns = False
         self._finding: asyncio.Task[None] | None = None
 
     def opened(self) -> None:
@@ -126,7 +127,7 @@ class HomeGuest(Guest):
             settle(LOST)
             return
         self._forward(name.user, share, submit, work, settle)
-        if self._home.accounts.gives_ehash(self._pool):
+        if self._earns:
             self._home.gleaning.worked(owner)
 
     def leave(self) -> None:
@@ -163,6 +164,7 @@ class HomeGuest(Guest):
         assert identity is not None
         self._strike_off()
         self.owner, self._pool = owner, trunk.pool
+        self._earns = self._home.accounts.gives_ehash(trunk.pool)
         self._name = self._home.accounts.name(trunk.pool, identity, owner.key)
         self._home.enlist(self, trunk, self._name)
 
@@ -185,7 +187,8 @@ class HomeGuest(Guest):
 
     def _move_in(self, former: Any) -> None:
         super()._move_in(former)
-        self.owner, self._name, self._pool = former.owner, former._name, former._pool
+        self.owner, self._name = former.owner, former._name
+        self._pool, self._earns = former._pool, former._earns
         former.owner = former._name = None
         if self.trunk is not None and self._name is not None:
             self._home.hand_on(former, self, self.trunk, self._pool, self._name)

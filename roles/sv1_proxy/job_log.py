@@ -2,6 +2,7 @@
 
 A job is written before any share of it can be: both go through the one writer, in their order. While the
 store takes nothing, it takes no shares either; a job that it did not take is brought again until it does.
+Nobody waits for the pool's word on a share to be written, so that goes with the ledger's next write.
 """
 
 import asyncio
@@ -10,10 +11,12 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from protocols.translation.share import JudgedShare
 from protocols.translation.upstream_job import UpstreamJob
 from roles.runtime import crash
 from roles.runtime.errors import StorageClosed, StorageError
 from roles.runtime.storage import Connection, Database
+from roles.stratum.submissions import Verdict
 from roles.sv1_proxy.credit_meters import CreditMeters
 from shared_config.sv1_proxy_pool import JobLogSettings
 
@@ -21,6 +24,10 @@ __all__ = ["JobLog"]
 
 LOOK_S: Final = 60.0
 AGAIN_S: Final = 1.0
+GATHER_S: Final = 0.5
+"""How long verdicts wait for a write of the ledger to go with."""
+AT_ONCE: Final = 256
+"""So many do not wait."""
 PRUNED_AT_ONCE: Final = 1_000
 ROW_BYTES: Final = 300
 """What a row takes beside what the pool has sent."""
@@ -61,6 +68,8 @@ class JobLog:
         self._meters = meters
         self._clock = clock
         self._known: dict[bytes, None] = {}
+        self._shares: list[tuple[Any, ...]] = []
+        self._timer: asyncio.TimerHandle | None = None
 
     def job(self, pool: str, account: str, job: UpstreamJob) -> None:
         """A job that is about to be mined on."""
@@ -88,26 +97,33 @@ class JobLog:
 
         self._write(lambda connection: _insert_job(connection, row), written)
 
-    def share(
-        self,
-        job: UpstreamJob,
-        share_hash: bytes,
-        header: bytes,
-        extranonce2: bytes,
-        key: bytes | None,
-        *,
-        outcome: str,
-        code: str = "",
-    ) -> None:
+    def share(self, job: UpstreamJob, share: JudgedShare, key: bytes | None, verdict: Verdict) -> None:
         """What became of a share that went to the pool."""
-        row = (
-            int(self._clock() * 1000), job.content, share_hash, header, extranonce2, key, outcome, code[:CODE]
+        shares = self._shares
+        shares.append(
+            (
+                int(self._clock() * 1000), job.content, share.share_hash, share.header, share.extranonce, key,
+                verdict.outcome.value, verdict.code[:CODE],
+            )
         )  # fmt: skip
+        if len(shares) >= AT_ONCE:
+            self.flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(GATHER_S, self.flush)
+
+    def flush(self) -> None:
+        """Write what has gathered."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        shares, self._shares = self._shares, []
+        if not shares:
+            return
 
         def written(_: object, error: BaseException | None) -> None:
-            self._meters.logged.labels("failed" if error is not None else "share").inc()
+            self._meters.logged.labels("failed" if error is not None else "share").inc(len(shares))
 
-        self._write(lambda connection: connection.execute(_SHARE, row), written)
+        self._write(lambda connection: connection.executemany(_SHARE, shares), written)
 
     async def run(self) -> None:
         """Forget what is too old or too much, until cancelled."""

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from functools import partial
 
-from protocols.bitcoin.target import from_work
+from protocols.bitcoin.target import MAX_TARGET, from_work
 from protocols.ehash.errors import CreditCode
 from protocols.mining.credit_target import CreditRule
 from protocols.translation.standing_price import Contents
 from roles.credit.disk import DiskWatch
 from roles.credit.issuance import open_issuance, valuation_of
+from roles.credit.issuer import IssuerTiming
 from roles.credit.ledger_rows import LedgerRow
 from roles.runtime.daemon import Daemon, DaemonSpec
 from roles.runtime.store_watch import watch_store
@@ -43,6 +44,7 @@ async def service(daemon: Daemon[Sv1ProxyPoolSettings, PoolSide]) -> None:
     async with open_issuance(daemon.state, shared, MIGRATIONS, registry) as issuance:
         meters = CreditMeters(registry)
         log = JobLog(issuance.database, config.job_log, meters)
+        issuance.ledger.on_write, issuance.ledger.gather_s = log.flush, config.gather_ms / 1e3
         disk = DiskWatch(daemon.state, config.limits.disk_reserve_bytes, meters.disk_free, daemon.readiness)
         regtest = shared.regtest
         desk = CreditDesk(
@@ -53,7 +55,7 @@ async def service(daemon: Daemon[Sv1ProxyPoolSettings, PoolSide]) -> None:
             minimum=shared.ehash.minimum_difficulty,
             valuation=valuation_of(shared.ehash),
             asks_pool=config.credit == "upstream-verdict",
-            hardest=from_work(regtest.block_difficulty) if regtest is not None else None,
+            hardest=from_work(regtest.block_difficulty) if regtest is not None else MAX_TARGET,
         )
         difficulties = Difficulties(config.limits.remembered_difficulties)
         meters.remembered.set_function(lambda: float(len(difficulties)))
@@ -78,13 +80,17 @@ async def service(daemon: Daemon[Sv1ProxyPoolSettings, PoolSide]) -> None:
 
         daemon.reloads.on(["credit", "vardiff", "job_log"], take_over)
         instance.pages.serve(daemon.api)
-        await instance.run(
-            daemon,
-            issuance.issuer(shared, _Nobody(), registry).run(),
-            disk.run(),
-            log.run(),
-            watch_store(issuance.database, daemon.readiness),
-        )
+        timing = IssuerTiming(gather=config.handover_ms / 1e3)
+        try:
+            await instance.run(
+                daemon,
+                issuance.issuer(shared, _Nobody(), registry, timing).run(),
+                disk.run(),
+                log.run(),
+                watch_store(issuance.database, daemon.readiness),
+            )
+        finally:
+            log.flush()
 
 
 def _account(pool: Sv1PoolSettings) -> Name:

@@ -38,7 +38,7 @@ def open_trunks(
     return Trunks(
         pools,
         listener,
-        terms=PoolTerms(config.upstream, config.upstream_limits),
+        terms=PoolTerms(config.upstream, config.upstream_limits, config.gather_ms / 1e3),
         metrics=TrunkMetrics(registry),
         meters=UpstreamMeters(registry),
         maker=kernel().prover,

@@ -32,8 +32,12 @@ class Gleaning:
 
     def worked(self, owner: Owner) -> None:
         """A share of this key has gone to the pool; of keys that are not the wallet's nothing is asked."""
-        if owner.key_index is not None and len(self._looks) < KEYS:
-            self._looks[owner.key_index] = (Identity(owner.key_index, None, owner.key), LOOKS)
+        index, looks = owner.key_index, self._looks
+        if index is None or len(looks) >= KEYS:
+            return
+        known = looks.get(index)
+        if known is None or known[1] != LOOKS:
+            looks[index] = (Identity(index, None, owner.key), LOOKS)
             self._news.set()
 
     async def run(self) -> None:

@@ -102,12 +102,12 @@ def test_a_pool_may_refuse_version_rolling_a_subscription_or_a_name() -> None:
 
 def test_a_share_is_written_as_every_pool_reads_it() -> None:
     id, line = session().submit(
-        'a"b', "a1", extranonce2=b"\x00\xff", ntime=0x65, nonce=1, version_bits=0x2000
+        'a"b\u20ac', "a1", extranonce2=b"\x00\xff", ntime=0x65, nonce=1, version_bits=0x2000
     )
     assert said(line) == {
         "id": id,
         "method": "mining.submit",
-        "params": ['a"b', "a1", "00ff", "00000065", "00000001", "00002000"],
+        "params": ['a"b\u20ac', "a1", "00ff", "00000065", "00000001", "00002000"],
     }
     client = session()
     assert (
@@ -148,6 +148,20 @@ def test_verdicts_are_told_by_their_id_in_any_order_and_once() -> None:
     assert hear(client, id=first, result=True, error=None) == Odd("answer")
     for strange in (None, "x", 1.5, -1, 10**30, [1]):
         assert hear(client, id=strange, result=True, error=None) == Odd("answer")
+
+
+def test_a_share_is_accepted_in_the_plainest_way_once_and_nothing_else_is() -> None:
+    client = session()
+    said(client.configure())
+    asked = said(client.authorize("us", "x"))["id"]
+    first, second = submit(client), submit(client)
+    yes = b'{"id":%d,"result":true,"error":null}'
+    assert client.accepted(yes % first) == first
+    for line in (yes % first, yes % asked, yes % 99, b'{"id":%d,"result":false}' % second, b"{"):
+        assert client.accepted(line) is None
+    assert client.receive(yes % asked) == Authorized("us", None)
+    assert client.receive(yes % first) == Odd("answer")
+    assert client.accepted(yes % second) == second
 
 
 def test_a_late_verdict_is_told_from_an_answer_to_nothing() -> None:

@@ -7,7 +7,7 @@ import pytest
 from protocols.bitcoin.hashing import sha256d
 from protocols.bitcoin.header import Header
 from protocols.bitcoin.merkle import root_from_path
-from protocols.bitcoin.target import DIFFICULTY_ONE
+from protocols.bitcoin.target import DIFFICULTY_ONE, from_bits
 from protocols.sv1.notifications import Notify
 from protocols.sv1.requests import Submit
 from protocols.sv1.results import Subscription
@@ -64,6 +64,11 @@ def test_work_has_the_pools_target_unless_another_is_named_and_is_held_once() ->
     for target in range(1, 2 * WORKS_KEPT):
         assert job.work(layout, target).target == target
     assert job.work(layout, 9_999) is not job.work(layout, 9_999)
+
+
+def test_a_job_knows_the_target_of_a_block_where_its_bits_are_one() -> None:
+    assert take(jobs()).block == from_bits(NOTIFY.bits)
+    assert take(jobs(), replace(NOTIFY, bits=0)).block == 0
 
 
 def test_a_layout_that_needs_more_than_the_pool_grants_has_no_work() -> None:

@@ -199,6 +199,35 @@ async def test_rows_are_handed_over_as_they_are_recorded_and_confirmed(
     assert ledger.metrics.acked._value.get() == 3
 
 
+async def test_new_rows_wait_for_others_to_be_handed_over_with(
+    issuer: Issuer,
+    mint: Mint,
+    ledger: Ledger,
+    listener: Listener,
+    make_entry: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[float] = []
+    go = asyncio.Event()
+
+    async def wait(seconds: float) -> None:
+        waits.append(seconds)
+        await go.wait()
+
+    monkeypatch.setattr(asyncio, "sleep", wait)
+    monkeypatch.setattr(issuer, "_timing", IssuerTiming(gather=60.0))
+    await ledger.append([make_entry(1)])
+    await mint.link()
+    assert seqs(await mint.credits()) == [1]
+    mint.settle(1)
+    await listener.next()
+    await ledger.append([make_entry(2)])
+    await ledger.append([make_entry(3)])
+    go.set()
+    assert seqs(await mint.credits()) == [2, 3]
+    assert waits == [60.0]
+
+
 async def test_a_frame_holds_at_most_1000_rows(
     issuer: Issuer, mint: Mint, ledger: Ledger, make_entry: Any
 ) -> None:

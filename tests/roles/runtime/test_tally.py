@@ -1,7 +1,7 @@
 import pytest
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
-from roles.runtime.tally import Spread, Tally
+from roles.runtime.tally import Counts, Level, Spread, Tally
 
 
 def test_a_tally_is_told_as_a_counter() -> None:
@@ -13,6 +13,29 @@ def test_a_tally_is_told_as_a_counter() -> None:
     assert "# TYPE hashpool_apples_total counter" in told
     assert tally.value == (1 << 60) + 2
     assert f"hashpool_apples_total {float(tally.value)}" in told
+
+
+def test_a_level_is_told_as_a_gauge() -> None:
+    registry = CollectorRegistry()
+    level = Level("hashpool_apples_waiting", "Apples.", registry=registry)
+    level.value += 3
+    level.value -= 2
+    told = generate_latest(registry).decode()
+    assert "# TYPE hashpool_apples_waiting gauge" in told
+    assert "hashpool_apples_waiting 1.0" in told
+
+
+def test_counts_are_told_as_a_counter_with_labels() -> None:
+    ours, theirs = CollectorRegistry(), CollectorRegistry()
+    counts = Counts("hashpool_fruit", "Fruit.", ["kind", "colour"], registry=ours)
+    counter = Counter("hashpool_fruit", "Fruit.", ["kind", "colour"], registry=theirs)
+    for each in (counts, counter):
+        each.labels("apple", "red").inc()
+        each.labels("apple", "green").inc(4)
+        each.labels("apple", "red").inc(2)
+    told = generate_latest(theirs).decode().splitlines()
+    assert generate_latest(ours).decode().splitlines() == [line for line in told if "_created" not in line]
+    assert ours.get_sample_value("hashpool_fruit_total", {"kind": "apple", "colour": "red"}) == 3
 
 
 @pytest.mark.parametrize("amounts", [[], [0.0, 0.5, 0.50001, 1, 1.5, 30, 31.25]])

@@ -111,7 +111,7 @@ class Peer:
             self.extranonce2_size,
             version,
             self.mask,
-            0x207FFFFF,
+            pool.bits,
             self.difficulty,
         )
         self.jobs[job_id] = given
@@ -124,7 +124,7 @@ class Peer:
             coinbase2.hex(),
             [],
             f"{version:08x}",
-            "207fffff",
+            f"{pool.bits:08x}",
             f"{NTIME:08x}",
             clean,
         )
@@ -261,6 +261,7 @@ class FakePool:
     extranonce2_size: int = 8
     mask: int = 0x1FFFE000
     difficulty: Fraction = Fraction(1, 1 << 24)
+    bits: int = 0x207FFFFF
     answers: dict[str, Answer] = field(default_factory=dict)
     verdict: Callable[[Peer, Share], None] = accept
     combine: Callable[[int, int, int], int] = bip310

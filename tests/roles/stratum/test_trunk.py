@@ -168,6 +168,50 @@ async def test_more_shares_than_may_wait_are_not_sent() -> None:
         assert it.trunks.pending == it.count("pending_shares") == 1
 
 
+async def test_shares_wait_for_others_to_go_up_with_and_a_block_for_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with fake_pool(bits=0x1D00FFFF) as pool, bench(pool, gather_s=60.0) as it:
+        trunk, extranonce1 = await it.seat(HALF)
+        first = await it.job_number(1)
+        pool.bits = 0x207FFFFF
+        pool.last.notify()
+        second = await it.job_number(2)
+        writes: list[int] = []
+        line = trunk._line
+        assert line is not None
+        connection = line.link.connection
+        send = connection.send
+
+        def note(*lines: bytes) -> None:
+            writes.append(len(lines))
+            send(*lines)
+
+        monkeypatch.setattr(type(connection), "send", lambda _, *lines: note(*lines))
+        it.submit(trunk, first, HALF, extranonce1)
+        it.submit(trunk, first, HALF, extranonce1, start=5_000)
+        assert (writes, trunk.pending) == ([], 2)
+        it.submit(trunk, second, HALF, extranonce1)
+        assert writes == [3]
+        await it.verdict(3)
+        assert it.verdicts == [ACCEPTED] * 3
+
+
+async def test_shares_that_have_waited_go_up_and_those_of_a_lost_connection_are_lost() -> None:
+    async with fake_pool(bits=0x1D00FFFF) as pool, bench(pool, gather_s=0.01) as it:
+        trunk, extranonce1 = await it.seat(HALF)
+        job = await it.job_number(1)
+        it.submit(trunk, job, HALF, extranonce1)
+        assert await it.verdict() == ACCEPTED
+        line = trunk._line
+        assert line is not None
+        line._gather_s = 60.0
+        it.submit(trunk, job, HALF, extranonce1, start=5_000)
+        pool.last.close()
+        assert await it.verdict(2) == LOST
+        assert len(pool.shares) == 1
+
+
 async def test_a_flood_of_jobs_is_thinned_out_to_the_newest() -> None:
     async with fake_pool() as pool, bench(pool, limits={"notifies_per_s": 20}) as it:
         await it.job_number(1)

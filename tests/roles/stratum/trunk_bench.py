@@ -86,16 +86,8 @@ class Bench:
         version_bits: int = 0, start: int = 0, settle: Settle | None = None,
     ) -> None:  # fmt: skip
         """Find a share that meets the pool's target, and send it."""
-        share, nonce = mine(job.work(layout), layout, extranonce1, version_bits, start)
-        trunk.submit(
-            user,
-            job,
-            extranonce2=share.extranonce,
-            ntime=NTIME,
-            nonce=nonce,
-            version=share.version,
-            settle=settle or self.settle,
-        )
+        share, submit = mine(job.work(layout), layout, extranonce1, version_bits, start)
+        trunk.submit(user, job, share, submit, settle or self.settle)
 
     def change(self, is_connected: bool) -> None:
         self.changes.append(is_connected)
@@ -117,8 +109,8 @@ class Bench:
 
 def mine(
     work: Work, layout: Layout, extranonce1: bytes, version_bits: int, start: int
-) -> tuple[JudgedShare, int]:
-    """A share for work, and its nonce."""
+) -> tuple[JudgedShare, Submit]:
+    """A share for work, and what its miner says."""
     rolled = bytes(layout.extranonce2_size)
     for nonce in count(start):
         submit = Submit("x", "1", rolled, NTIME, nonce, version_bits)
@@ -132,18 +124,23 @@ def mine(
             now=NTIME,
         )
         if share.forward:
-            return share, nonce
+            return share, submit
     raise AssertionError
 
 
 @asynccontextmanager
 async def bench(
-    *pools: FakePool, limits: dict[str, float] | None = None, stable_s: float = 0.0, **times: float | None
+    *pools: FakePool,
+    limits: dict[str, float] | None = None,
+    stable_s: float = 0.0,
+    gather_s: float = 0.0,
+    **times: float | None,
 ) -> AsyncIterator[Bench]:
     it = Bench()
     terms = PoolTerms(
         UpstreamTimes.model_validate(SHORT | {"failback_s": "forever"} | times),
         UpstreamLimits.model_validate(limits or {}),
+        gather_s,
     )
     it.trunks = Trunks(
         [Sv1Pool(f"pool{place}", pool.address, "us", "x") for place, pool in enumerate(pools)],

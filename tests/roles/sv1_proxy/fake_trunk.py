@@ -12,8 +12,11 @@ from protocols.sv1.notifications import Notify
 from protocols.sv1.results import Subscription
 from protocols.translation.extranonce import Layout
 from protocols.translation.seats import Seats
+from protocols.translation.share import JudgedShare
 from protocols.translation.upstream_job import UpstreamJob, UpstreamJobs
+from roles.runtime.kernel import kernel
 from roles.stratum.latencies import Latencies
+from roles.stratum.pool_line import Submitted
 from roles.stratum.submissions import ACCEPTED, LOST, Settle, Verdict
 from roles.stratum.trunk import Told, Trunk, TrunkListener
 
@@ -49,7 +52,7 @@ class FakeTrunk(Trunk):
         self.settles: list[Settle] = []
         self._seats = Seats(7)
         self._jobs: dict[int, UpstreamJob] = {}
-        self._maker = UpstreamJobs(lambda: next(_NUMBERS))
+        self._maker = UpstreamJobs(lambda: next(_NUMBERS), kernel().prover)
         self._serial = 1
         self._tip = 0
 
@@ -147,23 +150,18 @@ class FakeTrunk(Trunk):
         self.names.pop(user, None)
 
     def submit(
-        self,
-        user: str,
-        job: UpstreamJob,
-        *,
-        extranonce2: bytes,
-        ntime: int,
-        nonce: int,
-        version: int,
-        settle: Settle,
+        self, user: str, job: UpstreamJob, share: JudgedShare, submit: Submitted, settle: Settle
     ) -> None:
+        extranonce2 = share.extranonce
         notify, granted = job.notify, job.granted
         if len(extranonce2) != granted.extranonce2_size:
             self.bad.append("extranonce2")
         root = twice(notify.coinbase1 + granted.extranonce1 + extranonce2 + notify.coinbase2)
         for branch in notify.branches:
             root = twice(root + branch)
-        header = struct.pack("<I32s32sIII", version, notify.previous, root, ntime, notify.bits, nonce)
+        header = struct.pack(
+            "<I32s32sIII", share.version, notify.previous, root, submit.ntime, notify.bits, submit.nonce
+        )
         if int.from_bytes(twice(header), "little") > job.target:
             self.bad.append("high-hash")
         if user not in self.names:

@@ -53,6 +53,7 @@ class Issuer:
         meters = CreditMeters(self.registry)
         self.database, self.ledger = database, ledger
         self.log = JobLog(database, JobLogSettings(), meters)
+        ledger.on_write = self.log.flush
         self.disk = DiskWatch(state, 0, meters.disk_free, Readiness())
         self.desk = CreditDesk(
             ledger,
@@ -360,6 +361,37 @@ async def test_a_loss_of_the_pool_costs_no_socket_and_its_next_work_has_a_price_
     assert (await rig.mine())["result"] is True
     assert len(await issuer.rows()) == 2
     assert not rig.is_gone
+
+
+async def test_the_pools_words_are_written_with_the_ledgers_next_write_or_when_they_are_many(
+    house: Any, issuer: Issuer, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_log, "GATHER_S", 60.0)
+    house.trunk.difficulty, house.trunk.verdict = EASY, None
+    house.trunk.work()
+    rig = await miner(house)
+    await rig.mine()
+    first, *_ = house.trunk.settles
+    first(REFUSED)
+    assert await issuer.table("upstream_share") == []
+    await rig.mine()
+    assert [row["outcome"] for row in await issuer.table("upstream_share")] == ["refused"]
+    monkeypatch.setattr(job_log, "AT_ONCE", 1)
+    house.trunk.settles[1](ACCEPTED)
+    await eventually(lambda: issuer.count("logged_total", what="share") == 2)
+    assert [row["outcome"] for row in await issuer.table("upstream_share")] == ["refused", "accepted"]
+
+
+async def test_the_pools_words_do_not_wait_for_long(
+    house: Any, issuer: Issuer, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_log, "GATHER_S", 0.01)
+    house.trunk.difficulty, house.trunk.verdict = EASY, None
+    house.trunk.work()
+    rig = await miner(house)
+    await rig.mine()
+    house.trunk.settles[0](REFUSED)
+    await eventually(lambda: issuer.count("logged_total", what="share") == 1)
 
 
 async def test_a_job_that_could_not_be_written_is_written_when_the_store_works_again(
