@@ -22,7 +22,7 @@ import pytest
 PACKAGE: Final = "postgresql"
 PASSWORD: Final = "no/secret@all"
 """Has what a DSN must escape."""
-_START_S: Final = 30.0
+_START_S: Final = 90.0
 _PR_SET_PDEATHSIG: Final = 1
 
 

@@ -15,7 +15,7 @@ from roles.cli import supervisor
 from roles.cli.supervisor import Member, StartFailed, State, Supervisor
 
 FAKE = Path(__file__).with_name("fake_daemon.py")
-BOUND_S = 20
+BOUND_S = 30
 
 
 def free_port() -> int:

@@ -73,7 +73,7 @@ class Link:
             self.to_mint.put_nowait(encode(message))
 
     async def hear(self) -> Message:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return ISSUANCE.decode(await self.to_pool.get())[0]
 
 

@@ -283,5 +283,5 @@ async def test_shares_that_come_during_a_fault_of_ours_are_recorded_after_it(
     with pytest.raises(RuntimeError, match="a fault"):
         await ledger.append([make_entry(1)])
     assert second is not None
-    assert await asyncio.wait_for(second, 5) == [Record(Fate.RECORDED, 1)]
-    assert await asyncio.wait_for(ledger.append([make_entry(3)]), 5) == [Record(Fate.RECORDED, 2)]
+    assert await asyncio.wait_for(second, 30) == [Record(Fate.RECORDED, 1)]
+    assert await asyncio.wait_for(ledger.append([make_entry(3)]), 30) == [Record(Fate.RECORDED, 2)]

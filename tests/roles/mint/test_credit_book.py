@@ -224,7 +224,7 @@ async def test_a_crowd_of_wallets_does_not_hold_up_credits(house: House) -> None
     gate = threading.Event()
     crowd = [asyncio.ensure_future(house.signatory.run(gate.wait)) for _ in range(8)]
     await asyncio.sleep(0)
-    results = await asyncio.wait_for(house.settle(house.frame([house.row()])), 5)
+    results = await asyncio.wait_for(house.settle(house.frame([house.row()])), 30)
     assert results == CreditResults(1, ())
     gate.set()
     await asyncio.gather(*crowd)

@@ -39,7 +39,7 @@ class Ear:
         self.more.set()
 
     async def next(self) -> list[tuple[str, State]]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await self.more.wait()
         self.more.clear()
         heard, self.heard = self.heard, []

@@ -104,7 +104,7 @@ async def _mint(state: Path) -> AsyncIterator[Running]:
     daemon = Daemon("mint", config, shared, state)
     task = asyncio.create_task(service(daemon))
     try:
-        async with asyncio.timeout(20), aiohttp.ClientSession() as session:
+        async with asyncio.timeout(30), aiohttp.ClientSession() as session:
             ready = asyncio.create_task(daemon.readiness.wait())
             await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
             ready.cancel()

@@ -55,7 +55,7 @@ class Wallet:
         return int((await self.ask(method, **params))["error"]["code"])
 
     async def next(self) -> dict[str, Any]:
-        message: dict[str, Any] = await self.socket.receive_json(timeout=5)
+        message: dict[str, Any] = await self.socket.receive_json(timeout=30)
         assert message.pop("jsonrpc") == "2.0"
         return message
 
@@ -124,7 +124,7 @@ def _names(proofs: list[Proof]) -> list[str]:
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.001)
 
@@ -294,7 +294,7 @@ async def test_a_message_beyond_its_size_ends_the_socket(open_line: Open) -> Non
     line = await open_line(message_bytes=1024)
     wallet = await line.wallet()
     await wallet.socket.send_str(" " * 2000)
-    message = await wallet.socket.receive(timeout=5)
+    message = await wallet.socket.receive(timeout=30)
     assert message.type is aiohttp.WSMsgType.CLOSE
     assert wallet.socket.close_code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
     await _until(lambda: line.house.metric("sockets_ended_total", reason="broken") == 1)
@@ -309,7 +309,7 @@ async def test_a_wallet_that_gets_everything_wrong_is_cut_off(
     for _ in range(3):
         await wallet.socket.send_str("{")
         assert "error" in await wallet.next()
-    assert (await wallet.socket.receive(timeout=5)).type is aiohttp.WSMsgType.CLOSE
+    assert (await wallet.socket.receive(timeout=30)).type is aiohttp.WSMsgType.CLOSE
     assert wallet.socket.close_code == aiohttp.WSCloseCode.POLICY_VIOLATION
     await _until(lambda: line.house.metric("sockets_ended_total", reason="faults") == 1)
 
@@ -318,7 +318,7 @@ async def test_a_silent_socket_without_subscriptions_ends_and_one_with_them_does
     line = await open_line(idle_s=1.0)
     idle, listening = await line.wallet(), await line.wallet()
     await listening.subscribe(QUOTE, "a")
-    assert (await idle.socket.receive(timeout=5)).type is aiohttp.WSMsgType.CLOSE
+    assert (await idle.socket.receive(timeout=30)).type is aiohttp.WSMsgType.CLOSE
     await listening.is_silent()
     await _until(lambda: line.house.metric("sockets_ended_total", reason="idle") == 1)
 
@@ -376,7 +376,7 @@ async def test_a_mint_that_stops_says_goodbye(open_line: Open) -> None:
     wallet = await line.wallet()
     await wallet.subscribe(QUOTE, "a")
     closing = asyncio.create_task(line.server.close())
-    assert (await wallet.socket.receive(timeout=5)).type is aiohttp.WSMsgType.CLOSE
+    assert (await wallet.socket.receive(timeout=30)).type is aiohttp.WSMsgType.CLOSE
     assert wallet.socket.close_code == aiohttp.WSCloseCode.GOING_AWAY
     await closing
 

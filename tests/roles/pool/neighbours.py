@@ -24,7 +24,7 @@ from roles.runtime.sv2_connection import Sv2Connection, serve
 from shared_config.address import Address
 
 LOOPBACK = Address("127.0.0.1", 0)
-WAIT_S = 10.0
+WAIT_S = 30.0
 ANY_TARGET = (1 << 256) - 1
 REWARD = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
 KEY = public_key(bytes(31) + b"\x21")

@@ -34,7 +34,7 @@ from roles.stratum.difficulties import Difficulties
 from tests.roles.pool.neighbours import soon
 
 KEY, OTHER_KEY = public_key(b"\x01" * 32), public_key(b"\x02" * 32)
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 
 def entry(number: int, *, key: bytes | None = KEY, tip: int = 1, amount: int = 4) -> Entry:

@@ -24,7 +24,7 @@ from tests.roles.proxy.scripted_miner import ScriptedMiner
 from tests.roles.proxy.scripted_pool import AUTHORITY, ScriptedPool
 
 NOWHERE = "http://127.0.0.1:1"
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 def free_port() -> int:

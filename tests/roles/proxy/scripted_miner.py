@@ -34,7 +34,7 @@ from shared_config.address import Address
 CATALOGUE = MINING.with_messages(*MINING_MESSAGES)
 M = TypeVar("M", bound=Message)
 ALL_FF = (1 << 256) - 1
-PATIENCE = 10.0
+PATIENCE = 30.0
 BITAXE_FRAME = 8192
 
 

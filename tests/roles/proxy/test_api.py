@@ -176,7 +176,7 @@ async def test_what_a_worker_has_earned_for_ever_is_what_the_wallet_says(
     pool.send(QuoteNotice(pool.channel.channel_id, pool.channel.accepted[0].share_hash, 16, UNIT))
     await foreign.open_extended(f"{KEY.hex()}.bob")
     told: list[int | None] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while told != [16, None]:
             await asyncio.sleep(0.01)
             told = [shown["worker_ehash"] for shown in await miners(house)]

@@ -64,13 +64,13 @@ async def daemon(
     made = Daemon("regtest_node", settings, shared, tmp_path)
     serving = asyncio.ensure_future(service(made))
     ready = asyncio.ensure_future(made.readiness.wait())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
     if serving.done():
         await serving
     yield made
     made.stopping.set()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         await serving
 
 

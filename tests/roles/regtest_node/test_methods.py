@@ -333,6 +333,6 @@ async def test_other_calls_get_their_turn_while_blocks_are_mined(client: Client)
 
 async def test_stop_stops_the_node_after_its_answer(client: Client, tmp_path: Path) -> None:
     assert (await client.call("stop")).endswith("stopping")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (tmp_path / ".cookie").exists():
             await asyncio.sleep(0.005)

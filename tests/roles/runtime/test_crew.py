@@ -34,7 +34,7 @@ async def test_work_that_raises_what_a_future_refuses_keeps_no_result_of_the_sam
     crew.submit(done.set)
     # The loop stands still meanwhile: what comes first is delivered with what follows.
     assert done.wait(10)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         with pytest.raises(RuntimeError, match="StopIteration"):
             await refused
         assert await other == 7
@@ -95,7 +95,7 @@ def test_the_next_loop_is_served_when_one_was_closed_as_results_came(is_told: bo
     go_on.set()
     crew.close(finish=True)
     loop.close()
-    assert asyncio.run(asyncio.wait_for(crew.run(lambda: 7), 10)) == 7
+    assert asyncio.run(asyncio.wait_for(crew.run(lambda: 7), 30)) == 7
     assert crew.pending == 0
     assert not left.done()
     crew.close()

@@ -43,10 +43,10 @@ class Running:
 
     def until_ready(self) -> None:
         url = self.health() + "/ready"
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while True:
             try:
-                with urllib.request.urlopen(url, timeout=5):
+                with urllib.request.urlopen(url, timeout=30):
                     return
             except urllib.error.HTTPError as error:
                 error.close()
@@ -62,7 +62,7 @@ class Running:
             self.said += line
 
     def end(self) -> int:
-        output, errors = self.process.communicate(timeout=20)
+        output, errors = self.process.communicate(timeout=120)
         self.said += errors + output
         return self.process.returncode
 

@@ -25,7 +25,7 @@ class Daemon:
         writer.write(request)
         reply = b""
         with contextlib.suppress(ConnectionError):
-            reply = await asyncio.wait_for(reader.read(), 5)
+            reply = await asyncio.wait_for(reader.read(), 30)
         writer.close()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()

@@ -14,7 +14,7 @@ from roles.runtime.errors import CommitFailed, HttpRefusal, PortInUse
 from roles.runtime.http import HttpBounds, HttpServer, json_reply, read_json
 from shared_config.address import Address
 
-BOUNDS = HttpBounds(connections=8, body_bytes=100, request_s=0.1, idle_s=5, drain_s=1)
+BOUNDS = HttpBounds(connections=8, body_bytes=100, request_s=1.0, idle_s=30, drain_s=1)
 
 
 class Spent(Exception):
@@ -132,7 +132,7 @@ async def test_what_is_no_http_is_refused_and_fills_no_log(
 ) -> None:
     reader, writer = await asyncio.open_connection(api.address.host, api.address.port)
     writer.write(b"BREW /coffee HTCPCP/1.0\r\n\r\n")
-    assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.0 400")
+    assert (await asyncio.wait_for(reader.read(), 30)).startswith(b"HTTP/1.0 400")
     writer.close()
     assert caplog.text == ""
 
@@ -142,7 +142,7 @@ async def _raw(api: Api, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(api.address.host, api.address.port)
     writer.write(request)
     try:
-        return await asyncio.wait_for(reader.read(), 5)
+        return await asyncio.wait_for(reader.read(), 30)
     finally:
         writer.close()
 
@@ -210,7 +210,7 @@ async def test_connections_beyond_the_bound_are_closed_at_once(api: Api) -> None
             stack.callback(writer.close)
         reader, writer = await asyncio.open_connection(api.address.host, api.address.port)
         stack.callback(writer.close)
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert await asyncio.wait_for(reader.read(), 30) == b""
     assert b"hashpool_http_turned_away_total 1.0" in generate_latest(api.metrics)
 
 
@@ -221,7 +221,7 @@ async def test_a_connection_that_sends_nothing_or_half_a_head_is_closed(api: Api
         reader, writer = await asyncio.open_connection(address.host, address.port)
         writer.write(sent)
         with contextlib.suppress(ConnectionError):
-            await asyncio.wait_for(reader.read(), 5)
+            await asyncio.wait_for(reader.read(), 30)
         writer.close()
     await server.close()
 

@@ -30,7 +30,7 @@ async def serving(
     handler: Callable[[LineConnection], Awaitable[None]] = echo, **options: Any
 ) -> AsyncIterator[PeerServer[ServedLines]]:
     server = serve(ANY_PORT, handler, setting="listen", **options)
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         task = group.create_task(server.run())
         try:
             yield server

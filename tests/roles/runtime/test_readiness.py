@@ -42,7 +42,7 @@ async def test_waiting_ends_when_everything_is_met() -> None:
     await asyncio.sleep(0)
     assert not waiter.done()
     readiness.met("upstream")
-    await asyncio.wait_for(waiter, 1)
+    await asyncio.wait_for(waiter, 30)
 
 
 def test_the_log_tells_once_that_all_is_there_and_once_what_is_lost(caplog: pytest.LogCaptureFixture) -> None:

@@ -162,6 +162,8 @@ def test_a_silent_peer_is_let_go_and_disturbs_nobody(run: Callable[[Scenario], N
         async with serving(server_limits=ServerLimits(begin_s=0.2), metrics=metrics) as server:
             reader, writer = await raw(server)
             writer.write(b"\x01" * 63)
+            await until(lambda: server.connections == 1)
+            server.limits = ServerLimits()
             connection = await dial(server)
             connection.send(SHARE)
             assert await connection.receive() == SHARE
@@ -307,7 +309,7 @@ def test_a_silent_server_is_given_up_and_a_closed_port_named(run: Callable[[Scen
 def test_a_dial_that_is_called_off_leaves_no_connection(run: Callable[[Scenario], None]) -> None:
     async def scenario() -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
-            silent.settimeout(5)
+            silent.settimeout(30)
             dialling = asyncio.create_task(connect(Address(*silent.getsockname()), AUTHORITY, limit=LIMIT))
             peer, _ = await asyncio.to_thread(silent.accept)
             await asyncio.to_thread(peer.recv, 64)
@@ -574,11 +576,11 @@ def test_a_peer_that_reads_slowly_is_not_cut(run: Callable[[Scenario], None]) ->
             connection.send(*[Frame(0, False, 0x25, bytes(60_000))] * blocks)
             await connection.receive()
 
-        async with serving(pour, stream_limits=StreamLimits(stall_s=0.3)) as server:
+        async with serving(pour, stream_limits=StreamLimits(stall_s=1.0)) as server:
             slow = await dial(server, limits=StreamLimits(unread=1000))
             for _ in range(blocks):
                 await slow.receive()
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.03)
             assert slow.is_open
 
     run(scenario)

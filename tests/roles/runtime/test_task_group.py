@@ -75,7 +75,7 @@ async def test_a_loop_that_is_cancelled_when_a_child_fails_ends(cancelled_first:
     if not cancelled_first:
         await asyncio.sleep(0)
     task.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         with pytest.raises(asyncio.CancelledError):
             await task
     assert rounds == 1

@@ -111,7 +111,7 @@ async def test_a_block_waits_for_a_node_that_is_away_and_its_miner_is_told_in_ti
     await house.offer()
     miner = await house.miner()
     assert (await block_of(miner))["error"][:2] == [20, "No verdict from pool"]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while not house.count("solutions_total", verdict="accepted"):
             await asyncio.sleep(0.01)
     assert house.count("unanswered_total") == 1
@@ -173,7 +173,7 @@ async def test_a_miner_that_comes_back_goes_on_with_its_figures(house: House) ->
     miner = await house.miner(user="rig.9")
     await block_of(miner)
     await miner.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(house.pool):
             await asyncio.sleep(0.001)
     assert len(house.pool.roll) == 1

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from shared_config.address import Address
 
-PATIENCE: Final = 20.0
+PATIENCE: Final = 30.0
 DIFFICULTY_ONE: Final = 0xFFFF << 208
 COINBASE1: Final = bytes.fromhex("02000000" + "01" + "00" * 32 + "ffffffff" + "1c" + "0352414e" + "14")
 COINBASE2: Final = bytes.fromhex("feffffff" + "01" + "00f2052a01000000" + "0151" + "00000000")

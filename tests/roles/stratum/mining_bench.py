@@ -24,6 +24,9 @@ from roles.stratum.upstream_channel import OpenTerms, UpstreamChannel
 
 Upstream = Any
 Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
+Leap = Callable[[float], None]
+EXTENSIONS_S = 5.0
+"""How long an upstream may take to say which extensions it grants."""
 KEY = Tlv(EXTENSION, 0x01, b"\x02" * 33)
 
 
@@ -93,8 +96,9 @@ def submit(channel: UpstreamChannel, verdicts: list[Verdict], extranonce: bytes 
     )
 
 
-def short(**session: float) -> ClientTiming:
-    return ClientTiming(extensions=0.02, setup=0.05, session=SessionTiming(**{"watch": 0.01, **session}))
+def short(*, setup: float = 30.0, extensions: float = EXTENSIONS_S, **session: float) -> ClientTiming:
+    session_timing = SessionTiming(**{"watch": 0.01, **session})
+    return ClientTiming(extensions=extensions, setup=setup, session=session_timing)
 
 
 def success(request: OpenExtendedMiningChannel, channel_id: int) -> Message:

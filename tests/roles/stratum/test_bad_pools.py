@@ -230,7 +230,7 @@ async def test_a_pool_that_says_nothing_any_more_is_asked_and_left() -> None:
 
 
 async def test_a_pool_that_answers_when_it_is_asked_is_stayed_with() -> None:
-    async with fake_pool() as pool, bench(pool, stall_s=0.5) as it:
+    async with fake_pool() as pool, bench(pool, stall_s=1.0) as it:
         await it.job_number(1)
         await pool.until(lambda: [method for method, _ in pool.last.heard].count("mining.authorize") >= 3)
         assert len(pool.peers) == 1

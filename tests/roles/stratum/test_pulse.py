@@ -7,7 +7,7 @@ from roles.stratum.mining_session import SessionTiming
 from roles.stratum.mining_setup import ClientIdentity
 from roles.stratum.pulse import NOBODY, Habits, Pulse
 from roles.stratum.submissions import LOST, Verdict
-from tests.roles.stratum.mining_bench import Bench, Eventually, Owner, Upstream, submit
+from tests.roles.stratum.mining_bench import Bench, Eventually, Leap, Owner, Upstream, submit
 
 SECOND = ClientIdentity("127.0.0.1", 34255, device="test")
 TIP = SetNewPrevHash(5, 1, bytes(32), 0, 0)
@@ -140,12 +140,12 @@ async def test_an_upstream_that_gives_no_work_is_kept_while_it_is_the_only_one(
 
 
 async def test_a_better_one_that_gives_no_work_gives_the_channels_back(
-    upstream: Upstream, eventually: Eventually
+    upstream: Upstream, eventually: Eventually, leap: Leap
 ) -> None:
     upstream.is_down = True
     other, second = beside(upstream)
     session = SessionTiming(watch=0.01)
-    patient = ClientTiming(failback=0.0, check=0.01, trial=0.05, session=session)
+    patient = ClientTiming(failback=0.0, check=0.01, trial=5.0, session=session)
     bench = Bench(upstream, second, timing=patient)
     owner = Owner()
     bench.client.open(owner)
@@ -156,6 +156,7 @@ async def test_a_better_one_that_gives_no_work_gives_the_channels_back(
         old.hears_questions = False
         while (await old.from_client.get()).msg_type != CloseChannel.msg_type:
             pass
+        leap(5.0)
         await old.grant(6, TIP)
         await eventually(lambda: bench.count("failures_total", cause="UpstreamUnusable") >= 1)
         assert bench.client.upstream == "second"

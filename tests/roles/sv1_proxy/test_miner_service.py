@@ -41,13 +41,13 @@ def daemon(state: Path, pool: FakePool, listen: int, *, user: str, **settings: A
 @asynccontextmanager
 async def running(pool: FakePool, home: HomeDaemon) -> AsyncIterator[HomeDaemon]:
     serving = asyncio.create_task(service(home))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not pool.peers or set(home.readiness.reasons) - {"mint"}:
             assert not serving.done(), serving
             await asyncio.sleep(0.005)
     yield home
     home.stopping.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await serving
 
 

@@ -60,7 +60,7 @@ async def test_the_daemon_credits_shares_tells_of_its_miners_takes_settings_over
     async with fake_pool(difficulty=Fraction(1, 1 << 28)) as pool:
         made = daemon(tmp_path, pool, free_port)
         serving = asyncio.create_task(service(made))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not pool.peers or made.readiness.reasons:
                 assert not serving.done(), serving
                 await asyncio.sleep(0.005)
@@ -93,7 +93,7 @@ async def test_the_daemon_credits_shares_tells_of_its_miners_takes_settings_over
         pool.verdict = lambda peer, share: peer.answer(share.id, None, [21, "Stale", None])
         assert (await miner.mine())["error"][1] == "Stale"
         made.stopping.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await serving
         await miner.until(lambda: miner.is_gone)
         await miner.close()

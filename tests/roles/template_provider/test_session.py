@@ -51,7 +51,7 @@ SECRET = b"\x11" * 32
 AUTHORITY = secp256k1.xonly(secp256k1.public_key(SECRET))
 SETUP = SetupConnection(2, 2, 2, 0, "localhost", 8442, "test", "", "1", "")
 CONSTRAINTS = CoinbaseOutputConstraints(100, 4)
-PATIENCE = 5.0
+PATIENCE = 30.0
 
 
 class Client:

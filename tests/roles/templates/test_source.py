@@ -76,7 +76,7 @@ async def test_a_new_tip_wakes_those_who_watch(
         await made.readiness.wait()
         changed.clear()
         node.offer(template("next", height=121))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await changed.wait()
         assert source.current == template("next", height=121)
         assert made.count("tips_total") == 2

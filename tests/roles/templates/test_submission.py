@@ -31,7 +31,7 @@ class Bench:
 
     async def settle(self) -> None:
         await self.submitter.submit(BLOCK, "peer")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await self.submitter.drain()
 
 

@@ -26,7 +26,7 @@ from roles.stratum.worker_metrics import WorkerMetrics
 from roles.translator.translator import Translator
 from shared_config.address import Address
 from tests.roles.translator.fake_miners import Bitaxe, Cgminer, FakeMiner, Minerd, NerdMiner
-from tests.roles.translator.scripted_proxy import PATIENCE, ScriptedProxy
+from tests.roles.translator.scripted_proxy import PATIENCE, VERDICT_S, ScriptedProxy
 
 
 class House:
@@ -42,7 +42,7 @@ class House:
             backoff=Backoff(0.001, 0.002),
         )
         hold = limits.pop("hold_s", 60.0)
-        open_s = limits.pop("open_s", 2.0)
+        open_s = limits.pop("open_s", PATIENCE)
         size = limits.pop("extranonce2_size", 8)
         start = limits.pop("start_difficulty", 0.002)
         keeping = {name: limits.pop(name) for name in ("session_s", "parked_sessions") if name in limits}
@@ -50,7 +50,7 @@ class House:
             self.client,
             extranonce2_size=size,
             terms=LodgingTerms(start, open_s, hold),
-            limits=SessionLimits(**{"verdict_s": 2.0, **limits}),
+            limits=SessionLimits(**{"verdict_s": VERDICT_S, **limits}),
             **keeping,
         )
         self.registry.register(ReceptionMetrics("hashpool_translator", self.translator))
@@ -60,7 +60,7 @@ class House:
             Address("127.0.0.1", 0),
             self.translator.serve,
             setting="listen_address",
-            server_limits=ServerLimits(begin_s=1.0),
+            server_limits=ServerLimits(begin_s=10.0),
         )
         self.port = self.server.address.port
         self.miners: list[FakeMiner] = []

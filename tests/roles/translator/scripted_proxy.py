@@ -21,7 +21,9 @@ from protocols.sv2.mining import (
     UpdateChannel,
 )
 
-PATIENCE = 20.0
+PATIENCE = 30.0
+VERDICT_S = 20.0
+"""How long a translator under test waits for a verdict, unless it is told otherwise."""
 EASY = (1 << 252) - 1
 DIFFICULTY_ONE = 0xFFFF << 208
 NTIME = 1_700_000_000

@@ -9,10 +9,12 @@ import pytest
 
 from protocols.ehash.key_text import encode_key
 from roles.stratum.cost import CostTerms
+from tests.roles.translator.scripted_proxy import VERDICT_S
 
 House = Any
 Build = Callable[..., Any]
 Eventually = Callable[[Callable[[], object]], Awaitable[None]]
+Leap = Callable[[float], None]
 KEY = bytes.fromhex("0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798")
 OTHER = bytes.fromhex("02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5")
 
@@ -155,22 +157,25 @@ async def test_ten_thousand_names_on_one_socket_end_it(build: Build) -> None:
     assert (await other.mine())["result"] is True
 
 
-async def test_a_peer_that_does_not_introduce_itself_is_cut(build: Build) -> None:
-    house = await build(handshake_s=0.05, tick_s=0.01)
+async def test_a_peer_that_does_not_introduce_itself_is_cut(build: Build, leap: Leap) -> None:
+    house = await build(handshake_s=10.0, tick_s=0.01)
     stray = await house.connect()
     stray.write({"id": 1, "method": "mining.subscribe", "params": []}, b"{}\n")
     stray.listen()
+    await stray.reply(1)
+    leap(10.0)
     await stray.until(lambda: stray.is_gone)
     assert [line["id"] for line in stray.lines] == [1]
 
 
-async def test_a_miner_that_falls_silent_is_cut_after_the_idle_time(build: Build) -> None:
-    house = await build(idle_s=0.5, tick_s=0.01)
+async def test_a_miner_that_falls_silent_is_cut_after_the_idle_time(build: Build, leap: Leap) -> None:
+    house = await build(idle_s=600.0, tick_s=0.01)
     silent, alive = await house.miner(), await house.miner()
-    while not silent.is_gone:
-        alive.write(b"{}\n")
-        await asyncio.sleep(0.01)
-    assert not alive.is_gone
+    leap(400.0)
+    assert (await alive.mine())["result"] is True
+    leap(200.0)
+    await silent.until(lambda: silent.is_gone)
+    assert (await alive.mine())["result"] is True
 
 
 async def test_who_finds_nothing_but_bad_shares_gets_its_work_anew_and_is_cut_in_the_end(
@@ -202,7 +207,7 @@ async def test_who_finds_nothing_but_bad_shares_gets_its_work_anew_and_is_cut_in
 
 
 async def test_who_takes_for_ever_over_a_line_is_cut_and_who_pauses_within_one_is_not(build: Build) -> None:
-    house = await build(line_s=0.4, tick_s=0.02)
+    house = await build(line_s=1.0, tick_s=0.02)
     dripping, pausing, loud = await house.miner(), await house.miner(), await house.miner()
     loud.write(b"x" * 9_000)
     while not (dripping.is_gone and loud.is_gone):
@@ -227,8 +232,10 @@ async def test_a_flood_is_slowed_down_and_nobody_else_is(build: Build) -> None:
     assert house.count("translator_throttled_total") > 0
 
 
-async def test_no_more_requests_are_read_than_may_be_open(build: Build, eventually: Eventually) -> None:
-    house = await build(open_requests=3, verdict_s=0.1)
+async def test_no_more_requests_are_read_than_may_be_open(
+    build: Build, eventually: Eventually, leap: Leap
+) -> None:
+    house = await build(open_requests=3)
     miner = await house.miner()
     house.proxy.verdict = lambda share: "silence"
     job = await miner.job()
@@ -239,6 +246,9 @@ async def test_no_more_requests_are_read_than_may_be_open(build: Build, eventual
     await eventually(lambda: len(house.proxy.opened[0].shares) == 3)
     await house.proxy.connection.expect_silence()
     assert len(house.proxy.opened[0].shares) == 3
+    leap(VERDICT_S)
+    await eventually(lambda: len(house.proxy.opened[0].shares) == 5)
+    leap(VERDICT_S)
     assert (await miner.reply(14))["error"] == [20, "No verdict from pool", None]
 
 

@@ -1,6 +1,6 @@
 """Each class of miners starts where it should, is asked what it can do, and is warned of what it cannot."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from fractions import Fraction
 from typing import Any
 
@@ -14,6 +14,8 @@ from tests.roles.translator import scripted_proxy
 
 House = Any
 Build = Callable[..., Any]
+Eventually = Callable[[Callable[[], object]], Awaitable[None]]
+Leap = Callable[[float], None]
 KEY = bytes.fromhex("0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798")
 DIFFICULTY_RATE = 2**32 / 10
 """Hashes a second of a miner that finds a share of difficulty 1 in ten seconds."""
@@ -153,9 +155,8 @@ async def test_miners_are_told_why_they_are_released(build: Build, upstream: Any
 
 
 async def test_a_person_is_told_of_a_hold_that_lasts_and_of_no_short_one(
-    build: Build, upstream: Any, monkeypatch: pytest.MonkeyPatch
+    build: Build, upstream: Any, eventually: Eventually, leap: Leap
 ) -> None:
-    monkeypatch.setattr(lodger_module, "HOLD_TOLD_S", 0.05)
     house = await build(hold_s=None)
     miner = await house.miner()
 
@@ -168,6 +169,8 @@ async def test_a_person_is_told_of_a_hold_that_lasts_and_of_no_short_one(
     assert not shown()
     upstream.is_down = True
     house.proxy.restart()
+    await eventually(lambda: not house.client.is_connected)
+    leap(lodger_module.HOLD_TOLD_S)
     await miner.until(shown)
     assert "The pool is away" in shown()[0]["params"][0]
     upstream.is_down = False
@@ -195,8 +198,8 @@ async def test_a_person_is_told_once_why_a_name_may_not_mine(house: House) -> No
     assert [line.get("method") for line in early.lines] == [None]
 
 
-async def test_a_peer_whose_names_are_all_refused_is_cut(build: Build) -> None:
-    house = await build(authorize_s=0.05, tick_s=0.01)
+async def test_a_peer_whose_names_are_all_refused_is_cut(build: Build, leap: Leap) -> None:
+    house = await build(authorize_s=60.0, tick_s=0.01)
     working = await house.miner()
     stray = await house.connect()
     stray.write(
@@ -204,8 +207,9 @@ async def test_a_peer_whose_names_are_all_refused_is_cut(build: Build) -> None:
         {"id": 2, "method": "mining.authorize", "params": ["k=nonsense", "x"]},
     )
     stray.listen()
+    assert (await stray.reply(2))["error"][0] == 24
+    leap(60.0)
     await stray.until(lambda: stray.is_gone)
-    assert stray.replies["2"]["error"][0] == 24
     assert (await working.mine())["result"] is True
 
 

@@ -87,7 +87,7 @@ async def test_the_daemon_is_ready_serves_and_stops(
 ) -> None:
     translator = daemon(tmp_path, proxy_port, xonly(public_key(SECRET)), free_port)
     running = asyncio.create_task(service(translator))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await translator.readiness.wait()
     miner = await fake_miner().connect(free_port)
     await miner.start()
@@ -97,7 +97,7 @@ async def test_the_daemon_is_ready_serves_and_stops(
     assert count("hashpool_translator_shares_total", {"result": "accepted"}) == 1
     assert count("hashpool_upstream_channels") == count("hashpool_sv1_connections") == 1
     translator.stopping.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await running
     await miner.until(lambda: miner.is_gone)
     await miner.close()
@@ -112,7 +112,7 @@ async def test_miners_may_speak_tls_and_the_certificate_is_read_anew(
     state = tmp_path / "translator"
     translator = daemon(state, proxy_port, xonly(public_key(SECRET)), free_port, tls=files)
     running = asyncio.create_task(service(translator))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await translator.readiness.wait()
 
     async def mined(secured_by: Pair | None) -> None:
@@ -140,7 +140,7 @@ async def test_miners_may_speak_tls_and_the_certificate_is_read_anew(
     assert scripted_proxy.bad == []
     assert translator.metrics.get_sample_value("hashpool_sv1_tls_handshakes_total", {"result": "made"}) == 4
     translator.stopping.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await running
 
 
@@ -193,7 +193,7 @@ async def test_a_host_and_a_subnet_have_bounded_numbers_of_connections(
     translator = daemon(tmp_path, proxy_port, xonly(public_key(SECRET)), free_port)
     limits = LineLimits.model_validate({f"connections_per_{bound}": 1})
     running = asyncio.create_task(service(translator))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await translator.readiness.wait()
     translator.take(translator.config.model_copy(update={"limits": limits}), translator.shared)
     first = await fake_miner().connect(free_port)
@@ -207,5 +207,5 @@ async def test_a_host_and_a_subnet_have_bounded_numbers_of_connections(
     for miner in (first, second):
         await miner.close()
     translator.stopping.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await running

@@ -16,11 +16,13 @@ from protocols.sv2.mining import (
     SubmitSharesError,
     SubmitSharesSuccess,
 )
+from tests.roles.translator.scripted_proxy import VERDICT_S
 
 House = Any
 Build = Callable[..., Any]
 Profile = Any
 Eventually = Callable[[Callable[[], object]], Awaitable[None]]
+Leap = Callable[[float], None]
 
 
 async def test_every_profile_gets_work_and_its_shares_are_accepted(house: House, profile: Profile) -> None:
@@ -182,12 +184,14 @@ async def test_verdicts_leave_in_the_order_of_shares_whatever_the_order_of_the_p
 
 
 async def test_without_a_verdict_in_time_the_miner_is_told_so_and_a_late_one_counts(
-    build: Build, eventually: Eventually
+    house: House, eventually: Eventually, leap: Leap
 ) -> None:
-    house = await build(verdict_s=0.05)
     miner = await house.miner()
     house.proxy.verdict = lambda share: "silence"
-    verdict = await miner.mine()
+    mining = asyncio.ensure_future(miner.mine())
+    await eventually(lambda: house.proxy.opened[0].shares)
+    leap(VERDICT_S)
+    verdict = await mining
     assert verdict["result"] is None
     assert verdict["error"] == [20, "No verdict from pool", None]
     assert house.count("translator_unanswered_total") == 1

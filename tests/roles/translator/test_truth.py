@@ -118,7 +118,7 @@ async def test_no_share_is_answered_true_and_rejected_later(build: Build) -> Non
                 house.proxy.connection.say(answer)
         for share in late:
             assert heard[share]["error"] == NO_VERDICT
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while house.count("translator_shares_total", result="accepted") + house.count(
             "translator_shares_total", result="rejected"
         ) < len(heard):

@@ -16,7 +16,7 @@ from roles.wallet.wallet import Wallet
 from tests.roles.wallet.conftest import Home
 from tests.roles.wallet.fake_mint import FakeMint
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 async def balance(wallet: Wallet) -> int:

@@ -38,7 +38,7 @@ async def ear(bank: Bank) -> AsyncIterator[Ear]:
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.001)
 

@@ -41,7 +41,7 @@ async def test_an_invoice_is_made_paid_and_told_of(lnd: FakeLnd, node: LndBacken
     assert not await node.is_paid(made.payment_hash)
     receipts = aiter(node.receipts())
     told = asyncio.ensure_future(anext(receipts))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not lnd.listeners:
             await asyncio.sleep(0.001)
         lnd.receive(made.payment_hash)
@@ -164,7 +164,7 @@ async def test_a_melt_whose_payment_breaks_off_is_pending_until_lnd_knows(
     quote = await bank.melt_quote(request)
     body = bank.melt(quote, proofs, bank.basket(1))
     assert (await bank.desk.melt(body, respond_async=True)).state == "PENDING"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while not lnd.payments:
             await asyncio.sleep(0.001)
         # However late it is: lnd says that it still tries.

@@ -212,7 +212,7 @@ async def test_two_quotes_for_one_invoice_pay_it_once(bank: Bank) -> None:
 async def settled(bank: Bank, quote_id: str, *, after: float = 0.0) -> None:
     """Let time pass until a melt is not pending any more."""
     bank.house.clock.now += after
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await bank.desk.quote(quote_id)).state == "PENDING":
             await asyncio.sleep(0.01)
 

@@ -280,7 +280,7 @@ async def _state(bank: Bank, quote: Quote) -> int:
 
 
 async def _until(bank: Bank, *quotes: Quote) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not all([await _state(bank, quote) for quote in quotes]):
             await asyncio.sleep(0.01)
 
@@ -297,7 +297,7 @@ async def test_who_listens_to_a_quote_hears_that_its_invoice_was_paid(bank: Bank
 
     offer_all(board, bank.teller)
     board.listen([Subject("bolt11_mint_quote", quote.quote_id)], Ear())
-    async with asyncio.timeout(5), TaskGroup() as tasks:
+    async with asyncio.timeout(30), TaskGroup() as tasks:
         telling = tasks.create_task(board.run())
         while not heard:
             await asyncio.sleep(0)

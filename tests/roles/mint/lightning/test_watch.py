@@ -20,7 +20,7 @@ async def test_a_node_that_is_away_is_told_of_and_nothing_that_needs_it_is_begun
     readiness, metrics = Readiness(), CollectorRegistry()
     watch = NodeWatch(bank.lightning.backend, metrics, every_s=0.001)
     watching = asyncio.create_task(watch.run(readiness))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await readiness.wait()
         (tmp_path / "fake.away").touch()
         while readiness.ready:
