@@ -3,12 +3,14 @@
 import asyncio
 import re
 from contextlib import suppress
-from typing import Final
+from typing import Final, cast
 
 from benchmarks.closed_loop import OperationFailed
 from shared_config.address import Address
 
 REQUEST_S: Final = 60.0
+LOOK_S: Final = 1.0
+"""How often requests are looked at that may take too long: a timer for each would cost more than the rest."""
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 
 
@@ -20,11 +22,12 @@ class LeanConnection(asyncio.Protocol):
         self._answer: asyncio.Future[bytes] | None = None
         self._buffer = bytearray()
         self._wanted = 0
+        self._asked_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports have the methods of asyncio's, not their class.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """See asyncio."""
@@ -55,11 +58,18 @@ class LeanConnection(asyncio.Protocol):
         """The whole answer to a whole request."""
         if self._transport is None:
             raise OperationFailed("the connection was lost")
-        self._answer = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._answer = loop.create_future()
+        self._asked_at = loop.time()
         self._buffer.clear()
         self._wanted = 0
         self._transport.write(request)
         return await self._answer
+
+    def end_late(self, before: float) -> None:
+        """Give a request up that was sent before a time of the event loop's clock."""
+        if self._asked_at < before:
+            self._end(OperationFailed(f"no answer within {REQUEST_S:g} s"))
 
     def close(self) -> None:
         """Hang up."""
@@ -77,6 +87,8 @@ class LeanClient:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._idle: list[LeanConnection] = []
+        self._asking: set[LeanConnection] = set()
+        self._timer: asyncio.TimerHandle | None = None
         self._host = str(address).encode()
 
     async def call(self, method: str, path: str, body: bytes = b"") -> bytes:
@@ -85,12 +97,16 @@ class LeanClient:
         if body:
             request += b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
         connection = await self._connection()
+        self._asking.add(connection)
+        if self._timer is None:
+            self._look_later()
         try:
-            async with asyncio.timeout(REQUEST_S):
-                answer = await connection.ask(request + b"\r\n" + body)
-        except (OperationFailed, TimeoutError) as error:
+            answer = await connection.ask(request + b"\r\n" + body)
+        except BaseException:
             connection.close()
-            raise OperationFailed(str(error) or f"no answer within {REQUEST_S:g} s") from None
+            raise
+        finally:
+            self._asking.discard(connection)
         self._idle.append(connection)
         head, _, content = answer.partition(b"\r\n\r\n")
         if head[9:12] != b"200":
@@ -102,6 +118,19 @@ class LeanClient:
         for connection in self._idle:
             connection.close()
         self._idle.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look_later(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(LOOK_S, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        before = asyncio.get_running_loop().time() - REQUEST_S
+        for connection in tuple(self._asking):
+            connection.end_late(before)
+        if self._asking:
+            self._look_later()
 
     async def _connection(self) -> LeanConnection:
         while self._idle:

@@ -23,6 +23,7 @@ from benchmarks.machine import file_system
 from benchmarks.nutshell import nutshell_mint
 from benchmarks.site import Site, open_site
 from benchmarks.till import measure_flow
+from roles.runtime.daemon import loop_factory
 
 MIN_OPERATIONS: Final = 100
 OPERATIONS_EACH: Final = 40
@@ -103,13 +104,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> dict[str, object]:
     """Measure; raises DaemonFailed when a mint does not run."""
     clients = tuple(int(number) for number in options.clients.split(","))
-    return asyncio.run(
-        measure(
-            Plan(
-                clients, options.operations, options.rounds, options.shares, options.peer, state=options.state
-            )
-        )
+    plan = Plan(
+        clients, options.operations, options.rounds, options.shares, options.peer, state=options.state
     )
+    # The driver shares the machine with the mints: what it saves, whoever is measured has.
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        return runner.run(measure(plan))
 
 
 async def measure(plan: Plan) -> dict[str, object]:

@@ -82,9 +82,19 @@ class Purse:
             )
         ]
 
+    def read(self, basket: Basket) -> list[BlindSignature]:
+        """The signatures of the answer, one for each output; raises SignatureForged and what reading
+        raises.
+        """
+        signatures = basket.signatures()
+        asked = [(output.amount, output.keyset_id) for output in basket.outputs]
+        if [(signature.amount, signature.keyset_id) for signature in signatures] != asked:
+            raise SignatureForged("an answer is not one to what was asked")
+        return signatures
+
     def verify(self, basket: Basket) -> None:
         """Raise SignatureForged unless the mint made every signature of the answer with its published key."""
-        for output, signature in zip(basket.outputs, basket.signatures(), strict=True):
+        for output, signature in zip(basket.outputs, self.read(basket), strict=True):
             key = self._keyset.keys[output.amount]
             if signature.dleq is None or not dleq.verify(
                 key, output.blinded, signature.signature, signature.dleq

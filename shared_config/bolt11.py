@@ -88,6 +88,10 @@ class Bolt11Settings(Settings):
     """How long the Lightning node may take to answer."""
     pay_s: float = Field(default=60.0, ge=0.1, le=3_600)
     """How long it may take to pay, before the payment counts as pending and is asked about."""
+    count_after_s: float = Field(default=0.25, ge=0, le=60)
+    """How long a payment that a wallet was told of may wait to be counted with its minting; 0 counts it
+    first.
+    """
     watch_s: float = Field(default=5.0, ge=0.05, le=300)
     """How often the Lightning node is asked whether it is there."""
     respond_s: float = Field(default=10.0, ge=0, le=300)

@@ -61,7 +61,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """The parts of a mint that an operator can reach; `book_changed` has the keysets read again."""
+    """The parts of a mint that an operator can reach; `book_changed` has the keysets read again,
+    `quotes_changed` lets go of quotes that are known without the store.
+    """
 
     database: Database
     seed: MintSeed
@@ -75,6 +77,7 @@ class Bench:
     melts: Resolution | None
     book_changed: Callable[[], Awaitable[None]]
     clock: Callable[[], float] = time.time
+    quotes_changed: Callable[[Sequence[str]], None] | None = None
 
 
 class Management:
@@ -235,6 +238,8 @@ class Management:
 
     async def _correct(self, order: CorrectQuote) -> DoneTold:
         bench = self._bench
+        if bench.quotes_changed is not None:
+            bench.quotes_changed([order.quote])
         changed = await bench.database.write(
             lambda c: repair.correct(c, order.quote, order.amount_paid, order.reason, int(bench.clock()))
         )

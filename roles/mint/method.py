@@ -22,8 +22,20 @@ class Method(Protocol):
         """Make the quote that a wallet asks for; raises CashuError."""
         ...
 
+    def recall(self, quote_ids: Sequence[str]) -> Sequence[Quote] | None:
+        """These quotes as the store has them, in their order, if that is known; None if it must be asked."""
+        ...
+
     async def look(self, quotes: Sequence[Quote]) -> Sequence[Quote]:
         """The same quotes, in their order, as they stand when those who are paid have been asked."""
+        ...
+
+    def leave(self, quote_ids: Iterable[str]) -> None:
+        """Others than the method are about to change these quotes in the store, or have done so."""
+        ...
+
+    def minted(self, quotes: Iterable[Quote]) -> None:
+        """These quotes, as they were looked at, were minted, durably."""
         ...
 
     def settings(self, units: Iterable[str]) -> list[dict[str, object]]:
@@ -45,9 +57,20 @@ class EhashMethod:
         del body
         raise MintingDisabledError("quotes are made of mining shares by the pool, not by request")
 
+    def recall(self, quote_ids: Sequence[str]) -> Sequence[Quote] | None:
+        """Nothing is known here."""
+        del quote_ids
+        return None
+
     async def look(self, quotes: Sequence[Quote]) -> Sequence[Quote]:
         """Nothing can have changed."""
         return quotes
+
+    def leave(self, quote_ids: Iterable[str]) -> None:
+        """Nothing is known here."""
+
+    def minted(self, quotes: Iterable[Quote]) -> None:
+        """They were paid before."""
 
     def settings(self, units: Iterable[str]) -> list[dict[str, object]]:
         """All units that are named after an issuer and a shift."""

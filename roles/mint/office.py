@@ -22,7 +22,9 @@ _log = logging.getLogger(__name__)
 
 
 class Office:
-    """Opened before the mint serves anybody; `book_changed` has the keysets read again."""
+    """Opened before the mint serves anybody; `book_changed` has the keysets read again, `quotes_changed`
+    lets go of quotes that are known without the store.
+    """
 
     def __init__(
         self,
@@ -39,6 +41,7 @@ class Office:
         board: NoticeBoard,
         melts: Resolution | None,
         book_changed: Callable[[], Awaitable[None]],
+        quotes_changed: Callable[[Sequence[str]], None] | None,
     ) -> None:
         self._halts = halts
         self._readiness = readiness
@@ -56,6 +59,7 @@ class Office:
             board,
             melts,
             book_changed,
+            quotes_changed=quotes_changed,
         )
         self._socket = LocalServer(directory / SOCKET_NAME, Management(bench).answer)
 

@@ -30,10 +30,12 @@ class Quote:
     expiry: int | None = None
     payment_hash: bytes | None = None
     """Of the invoice, 32 bytes."""
+    is_counted: bool = True
+    """Whether the store has that it was paid; if it does not, minting it counts it."""
 
-    def paid(self, updated_at: int) -> "Quote":
+    def paid(self, updated_at: int, *, is_counted: bool = True) -> "Quote":
         """The same quote, paid in full since then."""
-        return replace(self, amount_paid=self.amount, updated_at=updated_at)
+        return replace(self, amount_paid=self.amount, updated_at=updated_at, is_counted=is_counted)
 
     @property
     def mintable(self) -> int:

@@ -148,6 +148,7 @@ class Mint:
                 book=book,
                 signatory=signatory,
                 sizes=self._sizes,
+                is_alone=not shared,
             )
         )
         self.office = Office(
@@ -163,6 +164,7 @@ class Mint:
             board=self._board,
             melts=None if self.lightning is None else self.lightning.resolution,
             book_changed=partial(self._keysets.refresh, everything=True),
+            quotes_changed=None if self.lightning is None else self.lightning.till.leave,
         )
 
     def http(self) -> HttpServer:

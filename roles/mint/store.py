@@ -44,7 +44,7 @@ async def open_store(
             )
         # First the seed: beside a store that is there already none is made anew.
         seed = _seed(SecretFile(state / SEED_NAME, store=place))
-        database = Database.open(place, MIGRATIONS, metrics=metrics, log_pages=LOG_PAGES)
+        database = Database.open(place, MIGRATIONS, metrics=metrics, log_pages=LOG_PAGES, runs_again=True)
     else:
         database = Database.open(place, MIGRATIONS, metrics=metrics)
         file = SecretFile(state / SEED_NAME)

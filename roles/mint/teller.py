@@ -204,9 +204,10 @@ class Teller:
         return {share_hash: quote_id(shared, share_hash) for share_hash in share_hashes}
 
     async def _quotes(self, quote_ids: Sequence[str], method: Method) -> Sequence[Quote]:
-        return await method.look(
-            await self._database.read(lambda c: quote_rows.find(c, method.name, quote_ids))
-        )
+        found = method.recall(quote_ids)
+        if found is None:
+            found = await self._database.read(lambda c: quote_rows.find(c, method.name, quote_ids))
+        return await method.look(found)
 
     async def _mint_once(self, request: MintRequest, method: Method) -> list[BlindSignature]:
         return await self._once(request, lambda: self._mint(request, method))
@@ -273,10 +274,15 @@ class Teller:
 
         signatures = await self._signatory.run(work)
         crash.at("mint.tokens-signed")
+        method.leave(quote.quote_id for quote in quotes)
         stored = await self._database.write(
             lambda c: transaction.store_mint(c, request, portions, signatures, book=self._book, now=now)
         )
         crash.at("mint.tokens-durable")
         self._board.post(mint_quote_kind(method.name), (claim.quote_id for claim in request.claims))
-        self._meters.minted(portions) if stored else self._meters.replays.inc()
+        if stored:
+            method.minted(quotes)
+            self._meters.minted(portions)
+        else:
+            self._meters.replays.inc()
         return signatures

@@ -31,6 +31,22 @@ from roles.runtime.storage import Connection, Row, each
 
 KEYSET_LIMIT = (1 << 63) - 1
 
+_TAKE = (
+    "UPDATE quote SET amount_issued = amount_issued + :amount,"
+    " updated_at = CASE WHEN updated_at >= :now THEN updated_at + 1 ELSE :now END"
+    " WHERE quote_id = :quote_id AND amount_issued + :amount <= amount_paid RETURNING quote_no"
+)
+# Not before what was told of the quote when it was taken for paid.
+_COUNT_AND_TAKE = (
+    "UPDATE quote SET amount_paid = CASE WHEN amount_paid = 0 THEN amount ELSE amount_paid END,"
+    " amount_issued = amount_issued + :amount,"
+    " updated_at = CASE WHEN updated_at < :now AND :told < :now THEN :now"
+    " WHEN updated_at < :told THEN :told + 1 ELSE updated_at + 1 END"
+    " WHERE quote_id = :quote_id"
+    " AND amount_issued + :amount <= CASE WHEN amount_paid = 0 THEN amount ELSE amount_paid END"
+    " RETURNING quote_no"
+)
+
 
 def store_swap(
     connection: Connection,
@@ -77,7 +93,8 @@ def store_mint(
     book: KeysetBook,
     now: int,
 ) -> bool:
-    """Take the portions from their quotes and keep the signatures.
+    """Take the portions from their quotes, which are counted as paid first if need be, and keep the
+    signatures.
 
     Raises QuoteIssuedError when a quote no longer holds its portion, OutputsSignedError,
     OutputsPendingError, AmountOutOfLimitsError.
@@ -87,12 +104,12 @@ def store_mint(
         return False
     request_no = begun.request_no
     for portion in sorted(portions, key=lambda each: each.quote.quote_id):
-        row = connection.execute(
-            "UPDATE quote SET amount_issued = amount_issued + :amount,"
-            " updated_at = CASE WHEN updated_at >= :now THEN updated_at + 1 ELSE :now END"
-            " WHERE quote_id = :quote_id AND amount_issued + :amount <= amount_paid RETURNING quote_no",
-            {"amount": portion.amount, "now": now, "quote_id": portion.quote.quote_id},
-        ).fetchone()
+        given = {"amount": portion.amount, "now": now, "quote_id": portion.quote.quote_id}
+        if portion.quote.is_counted:
+            row = connection.execute(_TAKE, given).fetchone()
+        else:
+            told = {"told": portion.quote.updated_at}
+            row = connection.execute(_COUNT_AND_TAKE, given | told).fetchone()
         if row is None:
             raise QuoteIssuedError(f"quote {portion.quote.quote_id} has been minted")
         connection.execute(

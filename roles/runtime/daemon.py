@@ -134,7 +134,7 @@ def run(spec: DaemonSpec[C, S], argv: list[str] | None = None) -> int:
         harden()
         state = role_state(state_root(arguments.state), spec.name)
         daemon = Daemon(spec.name, loaded.config, loaded.shared, state)
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(_live(spec, daemon, lambda: _load(spec, arguments)))
     except OperatorError as error:
         return _failed(error)
@@ -150,7 +150,7 @@ def assist(daemon: Daemon[C, S], service: Callable[[Daemon[C, S]], Awaitable[Non
     try:
         crash.arm(os.environ.get(crash.VARIABLE, ""))
         harden()
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(_work(daemon, service))
     except OperatorError as error:
         return _failed(error)
@@ -222,7 +222,7 @@ def _failed(error: OperatorError) -> int:
     return error.exit_code
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """uvloop's, where it is installed and ``$HASHPOOL_LOOP`` does not ask for asyncio's own."""
     if os.environ.get("HASHPOOL_LOOP") != "asyncio":
         with contextlib.suppress(ImportError):

@@ -30,6 +30,8 @@ SETTINGS: Final = {
     "bolt11__call_s": "0.3",
     "bolt11__pay_s": "0.3",
     "bolt11__fake__pays_after_s": "3600",
+    # A payment passes its own point then, and not that of its minting.
+    "bolt11__count_after_s": "0",
 }
 
 

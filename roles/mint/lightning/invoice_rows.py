@@ -18,10 +18,11 @@ class OpenInvoice:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A quote that has been counted as paid, and since when, in Unix seconds."""
+    """A quote that has been counted as paid, or is about to be, and since when, in Unix seconds."""
 
     quote_id: str
     updated_at: int
+    is_counted: bool = True
 
 
 def store(connection: Connection, quote: Quote, invoice: NewInvoice, now: int) -> None:

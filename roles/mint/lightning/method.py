@@ -118,7 +118,20 @@ class Bolt11Method:
             payment_hash=invoice.payment_hash,
         )
         await self._database.write(lambda c: invoice_rows.store(c, quote, invoice, int(now)))
+        self._till.keep(quote)
         return quote
+
+    def recall(self, quote_ids: Sequence[str]) -> Sequence[Quote] | None:
+        """Those that were made here lately."""
+        return self._till.recall(quote_ids)
+
+    def leave(self, quote_ids: Iterable[str]) -> None:
+        """They are made here no more."""
+        self._till.leave(quote_ids)
+
+    def minted(self, quotes: Iterable[Quote]) -> None:
+        """Those that were not counted as paid are now."""
+        self._till.minted(quotes)
 
     async def look(self, quotes: Sequence[Quote]) -> Sequence[Quote]:
         """The same quotes after the Lightning node was asked about those that are not paid."""
@@ -139,8 +152,13 @@ class Bolt11Method:
             # Somebody else has counted it, and the store alone knows when.
             ids = [quote.quote_id for quote in quotes]
             return await self._database.read(lambda c: quote_rows.find(c, METHOD, ids))
-        paid = {each.quote_id: each.updated_at for each in answers if isinstance(each, Receipt)}
-        return [quote.paid(paid[quote.quote_id]) if quote.quote_id in paid else quote for quote in quotes]
+        paid = {each.quote_id: each for each in answers if isinstance(each, Receipt)}
+        return [
+            quote
+            if (receipt := paid.get(quote.quote_id)) is None
+            else quote.paid(receipt.updated_at, is_counted=receipt.is_counted)
+            for quote in quotes
+        ]
 
     def settings(self, units: Iterable[str]) -> list[dict[str, object]]:
         """Sat, if it has a keyset that signs."""

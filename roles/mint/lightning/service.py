@@ -6,6 +6,7 @@ import ssl
 import stat
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from roles.mint.notice_board import NoticeBoard
 from roles.mint.request import Sizes
 from roles.mint.seed import MintSeed
 from roles.mint.signatory import Signatory
-from roles.runtime.errors import SecretUnusable
+from roles.runtime.errors import SecretUnusable, StorageError
 from roles.runtime.readiness import Readiness
 from roles.runtime.secret import SecretFile
 from roles.runtime.storage import Database
@@ -65,6 +66,8 @@ class Lightning:
                 tasks.create_task(self.cashier.run())
                 tasks.create_task(self.stale.run())
         finally:
+            with suppress(StorageError):
+                await self.till.count()
             await self.backend.close()
 
 
@@ -80,12 +83,22 @@ def open_lightning(
     book: KeysetBook,
     signatory: Signatory,
     sizes: Sizes,
+    is_alone: bool,
 ) -> Lightning:
-    """The parts, not yet running; keys and files of theirs are in the state directory."""
+    """The parts, not yet running; keys and files of theirs are in the state directory. `is_alone` says that
+    no other process has the store.
+    """
     backend = TimedBackend(
         open_backend(settings, state, resolve), metrics, call_s=settings.call_s, pay_s=settings.pay_s
     )
-    till = Till(database, backend, metrics, clock=time.time, board=board)
+    till = Till(
+        database,
+        backend,
+        metrics,
+        clock=time.time,
+        board=board,
+        count_after_s=settings.count_after_s if is_alone else 0.0,
+    )
     method = Bolt11Method(
         settings, database, backend, till, halts, clock=time.time, entropy=secrets.token_bytes
     )
@@ -105,6 +118,7 @@ def open_lightning(
         database,
         backend,
         cashier,
+        till=till,
         book=book,
         signatory=signatory,
         halts=halts,

@@ -26,6 +26,7 @@ from roles.mint.keysets import KeysetBook
 from roles.mint.lightning.backend import Fate
 from roles.mint.lightning.errors import InvoiceRefused
 from roles.mint.lightning.method import METHOD, MSAT, UNIT, check_amount, check_unit
+from roles.mint.lightning.till import Till
 from roles.mint.lightning.timed import TimedBackend
 from roles.mint.melting import pledges, rows, rules
 from roles.mint.melting.cashier import Cashier, sign_change
@@ -52,6 +53,7 @@ class MeltDesk:
         backend: TimedBackend,
         cashier: Cashier,
         *,
+        till: Till,
         book: KeysetBook,
         signatory: Signatory,
         halts: Halts,
@@ -59,6 +61,7 @@ class MeltDesk:
         entropy: Callable[[int], bytes],
         sizes: Sizes,
     ) -> None:
+        self._till = till
         self._settings = settings
         self._database = database
         self._backend = backend
@@ -80,6 +83,7 @@ class MeltDesk:
         amount = -(-request.amount_msat // MSAT)
         check_amount(amount, self._settings)
         payment_hash = request.invoice.payment_hash
+        await self._till.count()
         own = await self._database.read(lambda c: rows.own_invoice(c, payment_hash))
         await self._database.read(lambda c: rows.check_unpaid(c, payment_hash))
         now = int(self._clock())
@@ -195,6 +199,9 @@ class MeltDesk:
         blanks = [(output.blinded, output.keyset_id) for output in request.outputs]
         bill = rules.settle(quote, stake, 0, len(blanks), self._cashier.largest(blanks))
         change = await self._signatory.run(lambda: sign_change(blanks, bill.change, self._book))
+        # An invoice that was told as paid already is not paid again.
+        await self._till.count()
+        self._till.forget([quote.payment_hash])
         await self._database.write(
             lambda c: pledges.pay_own(
                 c, request, quote, stake, points, bill=bill, change=change, book=self._book, now=now

@@ -142,17 +142,21 @@ class Database(ABC):
         *,
         metrics: CollectorRegistry | None = None,
         log_pages: int = LOG_PAGES,
+        runs_again: bool = False,
     ) -> "Database":
         """Open or create the store, bring its schema up to date and start its threads.
 
         ``migrations`` are (version, name, SQL) from version 1 without gaps, never changed once released.
-        ``log_pages`` is how long the log of a file becomes before its pages go to their places.
-        Raises DatabaseInUse, DatabaseUnusable or SchemaMismatch.
+        ``log_pages`` is how long the log of a file becomes before its pages go to their places. With
+        ``runs_again`` writes may be run more than once in a file, as on a server, which saves most of them
+        work. Raises DatabaseInUse, DatabaseUnusable or SchemaMismatch.
         """
         if isinstance(where, Path | str):
             from roles.runtime.storage.sqlite import SqliteDatabase
 
-            return SqliteDatabase.open_file(where, migrations, metrics=metrics, log_pages=log_pages)
+            return SqliteDatabase.open_file(
+                where, migrations, metrics=metrics, log_pages=log_pages, runs_again=runs_again
+            )
         try:
             # Only a mint that was told so needs the driver.
             from roles.runtime.storage.postgres import PostgresDatabase

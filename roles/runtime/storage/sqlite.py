@@ -1,8 +1,9 @@
 """The SQLite engine: one file, one writer thread with group commit, one reader thread.
 
 Writes that arrive while the disk is busy share the next commit, so that a thousand logical transactions cost
-one fsync; each stands in a savepoint of its own and fails alone. A write's result is delivered only after the
-commit that holds it (WAL, synchronous=FULL).
+one fsync; each stands in a savepoint of its own and fails alone, or, in a store whose writes may be run
+again, all are tried without savepoints first. A write's result is delivered only after the commit that holds
+it (WAL, synchronous=FULL).
 """
 
 import asyncio
@@ -16,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from sqlite3 import Connection, Row
-from typing import Literal, Self, TypeVar
+from typing import Final, Literal, Self, TypeVar
 
 from prometheus_client import CollectorRegistry
 
@@ -31,6 +32,8 @@ T = TypeVar("T")
 
 MAX_BATCH = 1024
 
+CAREFUL: Final = 64
+"""Batches that have savepoints at once after a write of one without failed."""
 PROBE_S = 1.0
 """How often a disk that failed is tried while nobody has anything to write."""
 
@@ -65,8 +68,19 @@ _PRAGMAS = (
 class SqliteDatabase(Database):
     """One SQLite file, held by this process alone until it is closed."""
 
-    def __init__(self, path: Path, writer: Connection, reader: Connection, lock: int, meter: Meter) -> None:
+    def __init__(
+        self,
+        path: Path,
+        writer: Connection,
+        reader: Connection,
+        lock: int,
+        meter: Meter,
+        *,
+        runs_again: bool = False,
+    ) -> None:
         super().__init__(str(path), meter)
+        self._runs_again = runs_again
+        self._careful = 0
         self.path = path
         self._writer = writer
         self._reader = reader
@@ -83,6 +97,7 @@ class SqliteDatabase(Database):
         *,
         metrics: CollectorRegistry | None = None,
         log_pages: int = LOG_PAGES,
+        runs_again: bool = False,
     ) -> Self:
         """See `open`; the file is made with mode 0600."""
         path = Path(path)
@@ -101,7 +116,8 @@ class SqliteDatabase(Database):
                 reader.execute("PRAGMA query_only = ON")
             except (OSError, sqlite3.DatabaseError) as error:
                 raise _unusable(path, error) from error
-            database = cls(path, writer, reader, lock, Meter(metrics or CollectorRegistry()))
+            meter = Meter(metrics or CollectorRegistry())
+            database = cls(path, writer, reader, lock, meter, runs_again=runs_again)
             undo.pop_all()
             return database
 
@@ -180,10 +196,11 @@ class SqliteDatabase(Database):
                 # Writes a page, so that there is something to sync.
                 self._writer.execute("PRAGMA user_version = 0")
             is_alone = len(batch) == 1 and not self.fault
-            for item in batch:
-                self._run(item, is_alone=is_alone)
-                if isinstance(item.error, CommitFailed):
-                    fault = str(item.error.__cause__)
+            if is_alone or not self._run_together(batch):
+                for item in batch:
+                    self._run(item, is_alone=is_alone)
+                    if isinstance(item.error, CommitFailed):
+                        fault = str(item.error.__cause__)
             self._writer.execute("COMMIT")
         except sqlite3.Error as error:
             # A rollback that fails is tried again by the next batch, whose BEGIN fails because of it.
@@ -205,6 +222,28 @@ class SqliteDatabase(Database):
         self._meter.commit.observe(time.perf_counter() - started)
         self._meter.batch.observe(len(batch))
         deliver(batch)
+
+    def _run_together(self, batch: list[Work]) -> bool:
+        """Run a batch without savepoints, each of which would keep a copy of every page that it changes;
+        False where that may not be or one of the writes fails, and then nothing has been done.
+        """
+        if self._careful or not self._runs_again or self.fault:
+            self._careful = max(0, self._careful - 1)
+            return False
+        for item in batch:
+            with item:
+                item.result = item.fn(self._writer)
+            if item.error is not None or not self._writer.in_transaction:
+                break
+        else:
+            return True
+        self._careful = CAREFUL
+        for item in batch:
+            item.result = item.error = None
+        if self._writer.in_transaction:
+            self._writer.execute("ROLLBACK")
+        self._writer.execute("BEGIN IMMEDIATE")
+        return False
 
     def _run(self, item: Work, *, is_alone: bool) -> None:
         """Run one write of a batch; one that is alone needs no savepoint."""

@@ -141,8 +141,8 @@ def foreign_invoice(
 
 
 async def open_bank(house: House, directory: Path, fake: FakeLightning = MANUAL, **settings: object) -> Bank:
-    """Give a house sats."""
-    chosen = Bolt11Settings.model_validate({"backend": "fake", "fake": fake} | settings)
+    """Give a house sats; what wallets are told is in the store before, unless `count_after_s` is given."""
+    chosen = Bolt11Settings.model_validate({"backend": "fake", "fake": fake, "count_after_s": 0} | settings)
     metrics = CollectorRegistry()
     entropy = itertools.count(1)
     node = FakeBackend(
@@ -153,7 +153,14 @@ async def open_bank(house: House, directory: Path, fake: FakeLightning = MANUAL,
         entropy=lambda size: sha256(b"entropy%d" % next(entropy))[:size],
     )
     backend = TimedBackend(node, metrics, call_s=chosen.call_s, pay_s=chosen.pay_s)
-    till = Till(house.database, backend, metrics, clock=house.clock, board=house.board)
+    till = Till(
+        house.database,
+        backend,
+        metrics,
+        clock=house.clock,
+        board=house.board,
+        count_after_s=chosen.count_after_s,
+    )
     halts = Halts(house.database, house.clock)
     method = Bolt11Method(
         chosen,
@@ -192,6 +199,7 @@ async def open_bank(house: House, directory: Path, fake: FakeLightning = MANUAL,
         house.database,
         backend,
         cashier,
+        till=till,
         book=house.book,
         signatory=house.signatory,
         halts=halts,
