@@ -40,6 +40,8 @@ typedef struct {
 PyObject *transport_send(Transport *self, PyObject *const *args, Py_ssize_t count);
 PyObject *transport_send_many(Transport *self, PyObject *frames);
 PyObject *transport_receive(Transport *self, PyObject *data);
+/* So many frames that lie one behind the other, header and payload each, sealed; a payload is one chunk. */
+PyObject *transport_send_run(Transport *self, const uint8_t *frames, size_t size, size_t count);
 
 /* Whether it is a Transport of this module. */
 bool transport_check(PyObject *object);

@@ -54,6 +54,11 @@ def read_share(payload: bytes) -> tuple[ExtendedShare, int]:
     return tuple.__new__(ExtendedShare, fields), end
 
 
+def share_frame(payload: bytes) -> tuple[bytes, bytes]:
+    """Header and payload of SubmitSharesExtended, for a payload that `write_share` could have made."""
+    return _SHARE_HEADERS[len(payload) - _SHARE.size], payload
+
+
 def success(channel_id: int, last: int, count: int, total: int) -> tuple[bytes, bytes]:
     """SubmitSharesSuccess as header and payload: the last of `count` accepted shares, whose difficulties sum
     to `total`.

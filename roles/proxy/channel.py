@@ -16,6 +16,7 @@ from protocols.bitcoin.errors import CoinbaseError
 from protocols.bitcoin.target import work as work_of
 from protocols.ehash.messages import EXTENSION, TLV_MINT_URL, TLV_SHARE_KEY, CreditRefused, QuoteNotice
 from protocols.mining.errors import InvalidUserIdentity, ShareRefused
+from protocols.mining.lane import Lane
 from protocols.mining.share import Verdict, check_time, check_version, judge
 from protocols.sv2.errors import MalformedTlv
 from protocols.sv2.job_frame import write_tip
@@ -53,8 +54,8 @@ class EdgeChannel(DownstreamChannel):
     """A downstream channel, and the owner of its upstream one."""
 
     __slots__ = (
-        "_foreign_shares", "_hash_rate", "_is_answered", "_jobs", "_max_target", "_padding", "_timers",
-        "_told_target", "upstream",
+        "_assigned", "_foreign_shares", "_hash_rate", "_is_answered", "_jobs", "_lane", "_max_target",
+        "_padding", "_timers", "_told_target", "upstream",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +83,8 @@ class EdgeChannel(DownstreamChannel):
         self._padding = b""
         self._jobs = EdgeJobs()
         self._foreign_shares: dict[bytes, None] | None = None
+        self._lane: Lane | None = None
+        self._assigned = 0
         self._timers: dict[str, asyncio.TimerHandle] | None = None
         self.upstream: UpstreamChannel = edge.client.open(self)
 

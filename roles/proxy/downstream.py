@@ -17,6 +17,7 @@ from protocols.mining.errors import (
     UnknownChannel,
     UnknownShareChannel,
 )
+from protocols.mining.lane import Lanes, Relay
 from protocols.sv2.codec import MINING, encode
 from protocols.sv2.connection import PROTOCOL_MINING, SetupConnection, SetupConnectionError
 from protocols.sv2.errors import InvalidFloat, SetupRefused, UnknownMessage
@@ -52,6 +53,7 @@ from roles.proxy.modes import Mode
 from roles.proxy.slices import SLICE_SIZE, Slices
 from roles.proxy.verdicts import Verdicts, printable
 from roles.proxy.watch import UpstreamWatch
+from roles.runtime import crash
 from roles.runtime.errors import ConnectionLost
 from roles.runtime.sv2_connection import Plain, Sv2Connection
 from roles.stratum.errors import ChannelsFull
@@ -131,6 +133,7 @@ class Downstream:
         self._heard = edge.monotonic()
         self._pace = Pace(bounds.shares_per_s, bounds.shares_per_s * BURST_S, self._heard)
         self._owed = 0.0
+        self._lanes: Lanes | None = None
         self._agent = ""
         self._idle: asyncio.TimerHandle | None = None
 
@@ -237,21 +240,32 @@ class Downstream:
         edge, channels = self._edge, self._channels
         clock, now = int(edge.clock()), edge.monotonic()
         self._heard = now
-        plain = requests = 0
-        for header, payload in frames:
+        place = self._pass_on(frames, 0, clock, now)
+        requests = 0
+        while place < len(frames):
+            header, payload = frames[place]
             if header[:3] == SHARE:
                 share, end = read_share(payload)
                 channel = channels.get(share.channel_id)
-                if channel is not None and end == len(payload) and channel.take(share, clock, now):
-                    plain += 1
-                    continue
+                if channel is not None and end == len(payload):
+                    if edge.relay is not None and channel.lend(share.job_id, now, self._lanes_of(edge.relay)):
+                        after = self._pass_on(frames, place, clock, now)
+                        if after > place:
+                            place = after
+                            continue
+                    if channel.take(share, clock, now):
+                        place = self._pass_on(frames, place + 1, clock, now)
+                        continue
             self._receive(frame_from(header, payload))
             requests += 1
+            place += 1
             if requests == BREATH or self._leaving:
                 break
+            place = self._pass_on(frames, place, clock, now)
         if self._leaving:
             self._connection.hold()
             self._drop_some()
+        plain = place - requests
         if plain:
             self._owed = self._pace.take(now, plain)
         if self._owed:
@@ -260,7 +274,46 @@ class Downstream:
             edge.meters.throttled.inc()
             self._connection.hold()
             self._loop.call_later(pause, self._connection.release)
-        return plain + requests
+        return place
+
+    def _pass_on(self, frames: Sequence[Plain], start: int, clock: int, now: float) -> int:
+        """Let lanes have shares from a place on; returns the place of the first that is left."""
+        lanes = self._lanes
+        if lanes is None:
+            return start
+        end, best, above = lanes.take(frames, start, clock, now)
+        if end > start:
+            self._edge.figures.found(best, now)
+            for upstream in above:
+                upstream.send_lanes()
+            if crash.is_armed:
+                for _ in range(start, end):
+                    crash.once_sent("proxy.share-forwarded")
+        return end
+
+    def _lanes_of(self, relay: Relay) -> Lanes:
+        if self._lanes is None:
+            self._lanes = relay.lanes(self)
+        return self._lanes
+
+    def answer(self) -> None:
+        """Send the miner what lanes have for it, when it is counted."""
+        lanes, edge = self._lanes, self._edge
+        assert lanes is not None
+        seconds, work, squares, full = lanes.sums()
+        edge.meters.accepted.inc(len(seconds))
+        edge.meters.verdict.observe_all(seconds)
+        edge.figures.accepted(work, squares, seconds, edge.monotonic())
+        for channel in full:
+            channel.read_journal()
+        if crash.is_armed:
+            for _ in seconds:
+                crash.at("proxy.verdict-heard")
+        try:
+            self._connection.send_sealed(lanes.seal)
+        except ConnectionLost:
+            # The reader hears of it, too, and ends the connection.
+            lanes.discard()
 
     def _receive(self, frame: Frame) -> None:
         is_setup = not self._setup.ready or frame.extension == EXTENSION_NEGOTIATION or frame.msg_type == 0

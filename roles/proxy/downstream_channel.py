@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from protocols.mining.errors import TooManyShares
+from protocols.mining.lane import Lanes, Relay
 from protocols.sv2.frame import Frame
 from protocols.sv2.mining import (
     OpenExtendedMiningChannel,
@@ -53,6 +54,7 @@ class Edge:
     """What all channels of the proxy share; `clock` is Unix time in seconds, `hold_s` None for ever.
 
     `mint` hears of the pool's mint and of quotes there. The times and rates may change while channels live.
+    Plain shares pass through the lanes of a `relay`, if there is one.
     """
 
     client: MiningClient
@@ -64,6 +66,7 @@ class Edge:
     """Of one channel, over `BURST_S`."""
     monotonic: Callable[[], float] = time.monotonic
     figures: Figures = field(default_factory=Figures)
+    relay: Relay | None = None
 
 
 class DownstreamChannel(ABC):
@@ -75,8 +78,8 @@ class DownstreamChannel(ABC):
     """
 
     __slots__ = (
-        "_answer", "_attribution", "_edge", "_line", "_pace", "_request", "_verdicts", "channel_id",
-        "extranonce_size", "slice", "tally",
+        "_answer", "_attribution", "_edge", "_line", "_pace", "_request", "_tally", "_verdicts",
+        "channel_id", "extranonce_size", "slice",
     )  # fmt: skip
 
     kind: str
@@ -99,7 +102,7 @@ class DownstreamChannel(ABC):
         self._attribution = attribution
         self._edge = edge
         self._line = line
-        self.tally: Tally
+        self._tally: Tally
         self._verdicts: Verdicts | None = None
         self._pace: Pace | None = None
 
@@ -125,12 +128,22 @@ class DownstreamChannel(ABC):
         """What the miner has been told, 0 before anything."""
 
     @property
+    def tally(self) -> Tally:
+        """The miner's books."""
+        self.read_journal()
+        return self._tally
+
+    @tally.setter
+    def tally(self, tally: Tally) -> None:
+        self._tally = tally
+
+    @property
     def verdicts(self) -> Verdicts:
         """What the miner hears of its shares."""
         if self._verdicts is None:
             edge = self._edge
             self._verdicts = Verdicts(
-                self.channel_id, self._line, edge.meters, self.tally, edge.figures.totals
+                self.channel_id, self._line, edge.meters, self._tally, edge.figures.totals
             )
         return self._verdicts
 
@@ -145,9 +158,21 @@ class DownstreamChannel(ABC):
 
     def admits(self, now: float) -> bool:
         """Whether a share comes no faster than the channel may submit; one that does not is owed nothing."""
-        if self._pace is None:
-            self._pace = Pace(self._edge.shares_per_s, self._edge.shares_per_s * BURST_S, now)
-        return self._pace.admits(now)
+        return (self._pace or self._new_pace(now)).admits(now)
+
+    def _new_pace(self, now: float) -> Pace:
+        pace = self._pace = Pace(self._edge.shares_per_s, self._edge.shares_per_s * BURST_S, now)
+        return pace
+
+    def lend(self, _job_id: int, _now: float, _lanes: Lanes) -> bool:
+        """Have shares for a job pass without this object, if they do not already; False if they cannot."""
+        return False
+
+    def recall(self) -> None:  # noqa: B027
+        """End that; there is nothing to end where shares are not lent."""
+
+    def read_journal(self) -> None:  # noqa: B027
+        """Bring the miner's books up to date, where something else writes them."""
 
     def take(self, _share: ExtendedShare, _clock: int, _now: float) -> bool:
         """The short way of a share that nothing is unusual about; False where there is none."""
@@ -155,7 +180,7 @@ class DownstreamChannel(ABC):
 
     def earned(self, amount: int) -> None:
         """The mint has a quote for a share of this miner."""
-        self.tally.ehash += amount
+        self._tally.ehash += amount
         self._edge.figures.totals.ehash += amount
 
     def refuses(self, share: Share, now: float) -> bool:
@@ -163,6 +188,7 @@ class DownstreamChannel(ABC):
 
         With an error, and not by reading slower, because a connection may carry channels of many miners.
         """
+        self.recall()
         if self.admits(now):
             return False
         self.verdicts.refused(share.sequence_number, TooManyShares.code, "edge")

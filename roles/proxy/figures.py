@@ -1,7 +1,7 @@
 """The miners that are at the proxy now, and what is counted of each and of all."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -59,6 +59,18 @@ class Figures:
             channel = seat.channel
             hashes = work_of(channel.target) if channel.target else 0
             yield Worker(channel.user, channel.tally, hashes / HASHES_PER_DIFFICULTY)
+
+    def found(self, best: bytes | None, now: float) -> None:
+        """Shares are good as far as the edge sees; `best` is the hash of the best, if it is a record."""
+        self.totals.last = now
+        if best is not None:
+            self.totals.best = min(self.totals.best, int.from_bytes(best, "little"))
+
+    def accepted(self, work: float, squares: float, seconds: Sequence[float], now: float) -> None:
+        """Shares of so much work were accepted, after so many seconds each."""
+        self.totals.credit_many(work, squares, len(seconds), now)
+        if self.totals.verdicts is not None:
+            self.totals.verdicts.add_all(seconds)
 
     def heard(self, seconds: float) -> None:
         """The upstream took so long for its word on a share."""

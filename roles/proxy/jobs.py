@@ -10,18 +10,26 @@ it by. Jobs of an upstream channel that is gone stay known until the next tip, b
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from protocols.bitcoin.coinbase import strip_witness
+from protocols.bitcoin.header import ROLLABLE_VERSION_BITS
+from protocols.bitcoin.target import work as work_of
 from protocols.mining.errors import ShareRefused
 from protocols.mining.job import MAX_FUTURE, Job, JobStore, Tip, Work
+from protocols.mining.lane import CourseMaker
 from protocols.mining.share import SeenShares
 from protocols.sv2.job_frame import JobForm
 from protocols.sv2.mining import NewExtendedMiningJob, SetNewPrevHash
 from roles.runtime.kernel import kernel
 
+MOST_COURSES = 1_024
+"""Targets of one piece of work that are remembered; pools have few."""
+MOST_WORK = (1 << 64) - 1
 ALIKE = 64
 """Values that are remembered, so that what all channels have the same of is held once."""
+
+_FIXED_VERSION_BITS: Final = 0xFFFFFFFF ^ ROLLABLE_VERSION_BITS
 
 H = TypeVar("H", bound=Hashable)
 
@@ -44,6 +52,7 @@ class EdgeWork(Work):
 
     version_rolling: bool = True
     _forms: list[tuple[int | None, JobForm]] = field(default_factory=list, compare=False, repr=False)
+    _courses: list[tuple[Tip, dict[int, Any]]] = field(default_factory=list, compare=False, repr=False)
 
     def form(self, min_ntime: int | None) -> JobForm:
         """What its extended jobs have in common, of future ones without `min_ntime`; the last is kept."""
@@ -64,6 +73,33 @@ class EdgeWork(Work):
         )
         self._forms[:] = [(min_ntime, form)]
         return form
+
+    def course(self, maker: CourseMaker, tip: Tip, target: int) -> Any:
+        """What lanes judge its shares by on a tip, for a target: one for all channels, kept for the last tip.
+
+        None for a target that takes more than 2^64 hashes.
+        """
+        if not self._courses or self._courses[0][0] is not tip:
+            self._courses[:] = [(tip, {})]
+        courses = self._courses[0][1]
+        course = courses.get(target)
+        if course is None:
+            work = work_of(target)
+            if work > MOST_WORK:
+                return None
+            fixed = _FIXED_VERSION_BITS if self.version_rolling else 0xFFFFFFFF
+            course = maker(
+                self.prover(tip),
+                min_ntime=tip.min_ntime,
+                version=self.version,
+                fixed=fixed,
+                target=target,
+                work=work,
+            )
+            if len(courses) >= MOST_COURSES:
+                courses.clear()
+            courses[target] = course
+        return course
 
 
 class FutureJob(NamedTuple):

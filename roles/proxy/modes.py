@@ -6,9 +6,11 @@ from typing import Protocol
 from protocols.sv2.mining import OpenExtendedMiningChannel
 from roles.proxy.aggregate import Aggregate
 from roles.proxy.attribution import Attribution
+from roles.proxy.channel import EdgeChannel
 from roles.proxy.channel_kinds import GROUP_ID, ExtendedEdgeChannel, StandardEdgeChannel
 from roles.proxy.downstream_channel import DownstreamChannel, Edge, Line, OpenRequest
 from roles.proxy.fanout import Fanout
+from roles.proxy.lane_channel import LaneChannel
 from roles.proxy.member import ExtendedMember, StandardMember
 
 
@@ -42,7 +44,9 @@ class PerMiner:
         self, request: OpenRequest, *, channel_id: int, extranonce_slice: bytes, attribution: Attribution
     ) -> DownstreamChannel:
         """A channel that waits for its upstream one; raises ChannelsFull."""
-        kind = ExtendedEdgeChannel if isinstance(request, OpenExtendedMiningChannel) else StandardEdgeChannel
+        kind: type[EdgeChannel] = StandardEdgeChannel
+        if isinstance(request, OpenExtendedMiningChannel):
+            kind = ExtendedEdgeChannel if self._edge.relay is None else LaneChannel
         return kind(
             request,
             channel_id=channel_id,

@@ -24,6 +24,7 @@ from roles.proxy.watch import UpstreamWatch
 from roles.runtime.authority import authority_secret
 from roles.runtime.ban_list import BanList, open_bans, watch_over
 from roles.runtime.daemon import Daemon
+from roles.runtime.kernel import kernel
 from roles.runtime.peer_server import SERVER_LIMITS, ServerLimits, ServerMetrics
 from roles.runtime.peer_stream import StreamLimits
 from roles.runtime.store_watch import watch_store
@@ -58,7 +59,8 @@ async def service(daemon: ProxyDaemon) -> None:
         wallet = await keep_wallet(daemon, daemon.config, daemon.shared.mint.url, stack)
         watch = UpstreamWatch(daemon.readiness, daemon.shared.hold_s, wallet.look_up_soon)
         stack.callback(watch.close)
-        client = open_upstreams(daemon, watch)
+        relay = kernel().relay if daemon.config.mode == "per_miner" else None
+        client = open_upstreams(daemon, watch, relay)
         limits = daemon.config.limits
         meters, hold_s = Meters(daemon.metrics), daemon.shared.hold_s
         mint = PoolsMint(
@@ -70,7 +72,8 @@ async def service(daemon: ProxyDaemon) -> None:
         meters.figures.set_function(lambda: float(len(figures.roll)))
         meters.hashrate.set_function(lambda: figures.totals.rate.estimate("5m", figures.clock()).rate)
         meters.best_share.set_function(lambda: figures.totals.best_difficulty or 0.0)
-        edge = Edge(client, meters, time.time, hold_s, mint, limits.channel_shares_per_s, figures=figures)
+        rate = limits.channel_shares_per_s
+        edge = Edge(client, meters, time.time, hold_s, mint, rate, figures=figures, relay=relay)
         Overview(
             figures, client, daemon.readiness, daemon.show_peer, lambda index: wallet.earned.get(index, 0)
         ).serve(daemon.api)

@@ -6,6 +6,7 @@ from functools import partial
 from prometheus_client import Gauge
 
 from protocols.ehash.messages import EXTENSION
+from protocols.mining.lane import Relay
 from protocols.sv2.limits import FrameLimits
 from roles.proxy.attribution import Account
 from roles.proxy.downstream import CATALOGUE
@@ -27,8 +28,12 @@ ALL_SUBMISSIONS = 16_384
 """Shares of one upstream channel that wait for the pool's word: of one miner, or of all together."""
 
 
-def open_upstreams(daemon: Daemon[ProxySettings, MinerSide], watch: UpstreamWatch) -> MiningClient:
-    """The client of all pools of the configuration; `watch` hears when one is there and when none is."""
+def open_upstreams(
+    daemon: Daemon[ProxySettings, MinerSide], watch: UpstreamWatch, relay: Relay | None
+) -> MiningClient:
+    """The client of all pools of the configuration; `watch` hears when one is there and when none is. Shares
+    pass through the lanes of a `relay`, if there is one.
+    """
     tokenless = Gauge(
         "hashpool_proxy_without_tokens",
         "1 while the pool that is mined at knows no ehash.",
@@ -56,6 +61,7 @@ def open_upstreams(daemon: Daemon[ProxySettings, MinerSide], watch: UpstreamWatc
         on_change=changed,
         channel_limit=daemon.config.limits.upstream_channels,
         submission_limit=SUBMISSIONS if daemon.config.mode == "per_miner" else ALL_SUBMISSIONS,
+        relay=relay,
     )
     return client
 

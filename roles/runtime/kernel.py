@@ -15,6 +15,7 @@ from protocols.bitcoin.secp256k1 import addresses
 from protocols.cashu.signer import PythonSigner
 from protocols.cashu.signer import Signer as SignerFace
 from protocols.mining import plain_share
+from protocols.mining.lane import Relay
 from protocols.mining.plain_share import BenchMaker, Judge, Take
 from protocols.mining.prover import ProverMaker, PythonProver
 from protocols.noise.errors import FrameForged, NonceExhausted
@@ -27,7 +28,7 @@ from roles.runtime.errors import OperatorError
 from roles.runtime.state import checkout
 
 VARIABLE: Final = "HASHPOOL_KERNEL"
-ABI: Final = 5
+ABI: Final = 6
 """The interface that this program speaks; `native/src/kernel.h` has the same number."""
 BUILD: Final = "./hashpool kernel build"
 SOURCES: Final = Path("native") / "src"
@@ -44,7 +45,7 @@ class Kernel:
     ``native``, ``python``, or ``native-cipher``: without the processor's SHA extensions hashlib is as fast.
     `engines`: by which instructions. `complaint`: what is wrong with a native kernel that is built and not
     used, for a person. `find` reads and judges plain shares of SV1 miners. `rows`, where there is one, is
-    quicker than the ledger's own.
+    quicker than the ledger's own. `relay`, where there is one, passes plain shares through a proxy.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Kernel:
     engines: str = "hashlib, cryptography"
     complaint: str = ""
     find: Find = find_plain
+    relay: Relay | None = None
 
 
 PYTHON: Final = Kernel(
@@ -138,7 +140,10 @@ def _native() -> Kernel:
         IS_FAST,
         SHA256,
         Bench,
+        Course,
         Finder,
+        Lane,
+        Lanes,
         Prover,
         Signer,
         Transport,
@@ -156,4 +161,7 @@ def _native() -> Kernel:
             PYTHON, name="native-cipher", cipher=cipher, signer=signer, engines=f"hashlib, {CHACHA20}"
         )
     engines = f"{SHA256}, {CHACHA20}"
-    return Kernel("native", Prover, cipher, Bench, judge, take, signer, rows, engines, find=_find(Finder))
+    relay = Relay(Lane, Lanes, Course)
+    return Kernel(
+        "native", Prover, cipher, Bench, judge, take, signer, rows, engines, find=_find(Finder), relay=relay
+    )

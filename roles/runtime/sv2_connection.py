@@ -97,6 +97,15 @@ class Sv2Connection(PeerStream[Frame]):
         self._written += len(data)
         transport.write(data)
 
+    def send_sealed(self, seal: Callable[[FrameCipher], bytes]) -> None:
+        """The same for frames that wait elsewhere, and are sealed there; nothing where there are none."""
+        noise = self._noise
+        if noise is None or self.reason:
+            self._check()
+            raise RuntimeError("frames are sent after the handshake")
+        if data := seal(noise):
+            self._write(data)
+
     async def hand_over(self, take: Callable[[Sequence[Plain]], int], opener: Opener | None = None) -> Never:
         """Give `take` all frames from now on as they arrive, without a task's turn in between.
 

@@ -1,7 +1,7 @@
 """Metrics for places where every microsecond counts: adding to them is an addition."""
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
@@ -98,6 +98,14 @@ class Spread(Collector):
         """Count one."""
         self._counts[bisect_left(self._bounds, amount)] += 1
         self._sum += amount
+
+    def observe_all(self, amounts: Iterable[float]) -> None:
+        """Count several."""
+        bounds, counts, total = self._bounds, self._counts, self._sum
+        for amount in amounts:
+            counts[bisect_left(bounds, amount)] += 1
+            total += amount
+        self._sum = total
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """What is told when the metrics are read."""

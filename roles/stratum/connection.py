@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Never, Protocol
 
+from protocols.noise.frame_cipher import FrameCipher
 from protocols.sv2.frame import Frame
 
 __all__ = ["FrameConnection", "Plain"]
@@ -25,6 +26,9 @@ class FrameConnection(Protocol):
 
     def send_plain(self, frames: Sequence[Plain]) -> None:
         """The same for frames as header and payload."""
+
+    def send_sealed(self, seal: Callable[[FrameCipher], bytes]) -> None:
+        """The same for frames that wait elsewhere, and are sealed there."""
 
     def hold(self) -> None:
         """Hand nothing over until `release` has been called as often."""

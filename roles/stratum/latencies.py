@@ -1,6 +1,7 @@
 """How long something took lately."""
 
 from array import array
+from collections.abc import Iterable
 
 __all__ = ["Latencies"]
 
@@ -24,6 +25,11 @@ class Latencies:
         else:
             self._last[self.count % KEPT] = seconds
         self.count += 1
+
+    def add_all(self, seconds: Iterable[float]) -> None:
+        """Several more."""
+        for each in seconds:
+            self.add(each)
 
     def quantiles(self, *shares: float) -> list[float] | None:
         """What these shares (0 to 1) of the last took at most; None before the first."""

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
+from protocols.mining.lane import Relay
 from protocols.sv2.codec import MINING, Catalogue
 from roles.runtime.backoff import Backoff
 from roles.stratum.client_metrics import ClientMetrics
@@ -122,6 +123,7 @@ class MiningClient:
         on_change: Callable[[bool], None] | None = None,
         channel_limit: int = 10_000,
         submission_limit: int = 1_024,
+        relay: Relay | None = None,
     ) -> None:
         self._catalogue = catalogue
         self._metrics = metrics or ClientMetrics(CollectorRegistry())
@@ -129,6 +131,7 @@ class MiningClient:
         self._on_change = on_change
         self._channel_limit = channel_limit
         self._submission_limit = submission_limit
+        self._relay = relay
         self._channels: dict[UpstreamChannel, None] = {}
         self._forgets = self._forget
         self._session: MiningSession | None = None
@@ -239,6 +242,7 @@ class MiningClient:
             self._timing.session,
             self._metrics,
             around=_Around(link.upstream, link.opened.server, self._preference),
+            relay=self._relay,
         )
         return _Stay(link, session, asyncio.ensure_future(self._read(link, session)))
 

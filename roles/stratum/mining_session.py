@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
+from time import monotonic
 from typing import Protocol
 
 from protocols.mining.errors import NoVerdict
+from protocols.mining.lane import Relay
 from protocols.sv2.codec import Catalogue, encode
 from protocols.sv2.connection import Reconnect
 from protocols.sv2.errors import EncodeError, Sv2Error, UnknownMessage
@@ -108,7 +110,9 @@ class MiningSession:
         metrics: ClientMetrics,
         *,
         around: Surroundings,
+        relay: Relay | None = None,
     ) -> None:
+        self.lanes = None if relay is None else relay.lanes(self)
         self.extensions = extensions
         self.takes_over = False
         self._around = around
@@ -169,6 +173,19 @@ class MiningSession:
             self._is_gathering = False
             self._flushing = self._loop.call_soon(self._flush)
 
+    def send_lanes(self) -> None:
+        """Send what lanes have for the upstream."""
+        assert self.lanes is not None
+        try:
+            self._connection.send_sealed(self.lanes.seal)
+        except ConnectionLost:
+            # The reader hears of it, too, and ends the session.
+            self.lanes.discard()
+
+    def watch_over(self, channel: UpstreamChannel) -> None:
+        """Shares of a channel wait."""
+        self._busy[channel] = None
+
     def submit(self, channel: UpstreamChannel, share: Plain) -> None:
         """Send a share with those of the next moments, in one write."""
         self._outbox.append(share)
@@ -215,6 +232,8 @@ class MiningSession:
         if self._flushing is not None:
             self._flushing.cancel()
         self._outbox.clear()
+        if self.lanes is not None:
+            self.lanes.discard()
         self._pulse.end()
         self._waiting.clear()
         self._opening.clear()
@@ -296,11 +315,19 @@ class MiningSession:
 
     def _take(self, frames: Sequence[Plain]) -> int:
         self._pulse.heard(self._loop.time())
-        channels = self._open
+        channels, lanes = self._open, self.lanes
         accepted = 0
         taken = 0
         try:
-            for header, payload in frames:
+            while taken < len(frames):
+                if lanes is not None:
+                    taken, settled, below = lanes.settle(frames, taken, monotonic())
+                    accepted += settled
+                    for line in below:
+                        line.answer()
+                    if taken == len(frames):
+                        break
+                header, payload = frames[taken]
                 taken += 1
                 if header == SUCCESS:
                     channel_id, last, count = read_success(payload)
@@ -429,9 +456,14 @@ class MiningSession:
     def _watch(self) -> None:
         """Close a connection on which nothing moves though something should."""
         now, timing = self._loop.time(), self._timing
-        self._busy = {channel: None for channel in self._busy if channel.submissions}
+        lanes = self.lanes
+        for channel in () if lanes is None else lanes.overdue(now - timing.verdict):
+            channel.bring_back()
+        self._busy = {channel: None for channel in self._busy if channel.is_waiting}
         busy = [channel for channel in self._busy if channel.is_carried_by(self)]
-        oldest = (channel.submissions.oldest for channel in busy)
+        oldest = [channel.submissions.oldest for channel in busy]
+        if lanes is not None:
+            oldest.append(lanes.oldest)
         waiting = now - min((added for added in oldest if added is not None), default=now)
         has_others = self._around.has_others()
         patience = 2 * timing.stall if has_others else timing.silence

@@ -5,7 +5,7 @@ A SubmitShares.Success settles the `new_submits_accepted_count` oldest unanswere
 counted and nothing is guessed. No clock and no connection here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice, takewhile
@@ -76,6 +76,18 @@ class Submissions:
     def shares(self) -> list[Plain]:
         """Those that are unanswered, the oldest first."""
         return [share for _, _, share in self._pending.values()] if self._pending else []
+
+    @property
+    def limit(self) -> int:
+        """How many shares may wait."""
+        return self._limit
+
+    def restore(self, following: int, shares: Iterable[tuple[int, float, Settle, Plain]]) -> None:
+        """Go on, where nothing waited, with shares that have been sent: the number of each, when it was
+        added, what settles it, its frame; the next one is `following`.
+        """
+        self.next = following
+        self._pending = {number: (added, settle, share) for number, added, settle, share in shares} or None
 
     def add(self, now: float, settle: Settle, share: Plain = NOTHING) -> int:
         """Take one share and return its sequence number; raises SubmissionsFull."""

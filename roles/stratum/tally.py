@@ -70,6 +70,11 @@ class Tally:
         self.accepted += 1
         self.rate.add(hashes, now)
 
+    def credit_many(self, work: float, squares: float, shares: int, now: float) -> None:
+        """Shares that take so many hashes together, with the sum of their squares, were accepted."""
+        self.accepted += shares
+        self.rate.add_many(work, squares, shares, now)
+
     def absorb(self, other: "Tally") -> None:
         """Count what another one has counted of the same miner, but for its work."""
         self.accepted += other.accepted

@@ -1,10 +1,11 @@
 """One mining channel that somebody downstream wants at the upstream, kept over reconnects."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from protocols.mining.lane import Lanes
 from protocols.sv2.codec import encode
 from protocols.sv2.frame import Frame
 from protocols.sv2.layout import Message
@@ -109,6 +110,13 @@ class Carrier(Protocol):
     def submit(self, channel: "UpstreamChannel", share: Plain) -> None:
         """Send a share of a channel with others of about the same time."""
 
+    @property
+    def lanes(self) -> Lanes | None:
+        """Its lanes, if it has any."""
+
+    def watch_over(self, channel: "UpstreamChannel") -> None:
+        """Shares of a channel wait for the upstream's word."""
+
     def release(self, channel: "UpstreamChannel") -> None:
         """The owner has closed the channel, or another connection has it."""
 
@@ -128,7 +136,9 @@ class UpstreamChannel:
         "_carrier",
         "_forget",
         "_kept",
+        "_submissions",
         "_tie",
+        "bring_back",
         "closed_for",
         "extranonce_prefix",
         "extranonce_size",
@@ -137,7 +147,6 @@ class UpstreamChannel:
         "is_closed",
         "is_resumed",
         "owner",
-        "submissions",
         "target",
     )
 
@@ -152,13 +161,47 @@ class UpstreamChannel:
         self.target = 0
         self.extranonce_prefix = b""
         self.extranonce_size = 0
-        self.submissions = Submissions(submission_limit)
+        self._submissions = Submissions(submission_limit)
+        self.bring_back: Callable[[], None] | None = None
+        """Where shares are awaited elsewhere, which is for lanes: what has them awaited here again."""
         self.is_resumed = False
         """Whether the last opening resumed what was there before: jobs and shares go on."""
         self._carrier: Carrier | None = None
         self._forget = forget
         self._tie: Tie | None = None
         self._kept: Keepsake | None = None
+
+    @property
+    def submissions(self) -> Submissions:
+        """The shares that wait for the upstream's word."""
+        if self.bring_back is not None:
+            self.bring_back()
+        return self._submissions
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether shares wait that were not lent."""
+        return len(self._submissions) > 0
+
+    @property
+    def lanes(self) -> Lanes | None:
+        """The lanes of the connection that carries the channel, if it has any."""
+        return None if self._carrier is None else self._carrier.lanes
+
+    def lend(self, bring_back: Callable[[], None]) -> tuple[int, int, int]:
+        """Have shares numbered and awaited elsewhere, while none waits here, until `bring_back` is called.
+
+        Returns the channel's id, the number of the next share, and how many may wait.
+        """
+        self.bring_back = bring_back
+        return self.id, self._submissions.next, self._submissions.limit
+
+    def take_back(self, following: int, shares: Sequence[tuple[int, float, Settle, Plain]]) -> None:
+        """End that; the next number and the shares that wait are these."""
+        self.bring_back = None
+        self._submissions.restore(following, shares)
+        if shares and self._carrier is not None:
+            self._carrier.watch_over(self)
 
     @property
     def is_resumable(self) -> bool:

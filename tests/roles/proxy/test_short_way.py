@@ -9,7 +9,11 @@ import pytest
 from protocols.ehash.messages import EXTENSION, TLV_SHARE_KEY
 from protocols.sv2.mining import SubmitSharesError, SubmitSharesSuccess
 from protocols.sv2.tlv import Tlv
+from roles.proxy import service
 from roles.proxy.channel_kinds import ExtendedEdgeChannel
+from roles.proxy.downstream import Downstream
+from roles.runtime.kernel import kernel
+from tests.native_kernel import native_kernel
 from tests.roles.proxy.conftest import House, Start
 from tests.roles.proxy.scripted_miner import ScriptedMiner
 from tests.roles.proxy.scripted_pool import EASY, ScriptedPool
@@ -18,24 +22,42 @@ Share = Any
 
 
 class Ways:
-    """Counts the shares of the short way, and closes it if it is told to."""
+    """Counts the shares that did not take the long way, and closes the other ones if it is told to."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, is_open: bool) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
         self.short = 0
-        self.is_open = is_open
+        self.is_open = way != "long"
+        self._count_plain(monkeypatch)
+        if way == "lanes":
+            native_kernel()
+            self._count_lanes(monkeypatch)
+        else:
+            monkeypatch.setattr(service, "kernel", lambda: replace(kernel(), relay=None))
+
+    def _count_plain(self, monkeypatch: pytest.MonkeyPatch) -> None:
         take = ExtendedEdgeChannel.take
 
         def count(channel: ExtendedEdgeChannel, *args: Any) -> bool:
-            taken = is_open and take(channel, *args)
+            taken = self.is_open and take(channel, *args)
             self.short += taken
             return taken
 
         monkeypatch.setattr(ExtendedEdgeChannel, "take", count)
 
+    def _count_lanes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pass_on = Downstream._pass_on
 
-@pytest.fixture(params=["short", "long"])
+        def count(line: Downstream, frames: Any, start: int, *args: Any) -> int:
+            end = pass_on(line, frames, start, *args)
+            self.short += end - start
+            return end
+
+        monkeypatch.setattr(Downstream, "_pass_on", count)
+
+
+@pytest.fixture(params=["lanes", "short", "long"], autouse=True)
 def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ways:
-    return Ways(monkeypatch, is_open=request.param == "short")
+    return Ways(monkeypatch, request.param)
 
 
 class Bench:

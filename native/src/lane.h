@@ -1,0 +1,119 @@
+/* Channels of a proxy whose plain shares pass without Python: what roles.proxy.lending says of them. */
+#ifndef HASHPOOL_LANE_H
+#define HASHPOOL_LANE_H
+
+#include "judge.h"
+#include "transport.h"
+#include "words.h"
+
+enum {
+    GENERATION = 1 << 15, /* shares of a tip that are remembered, as protocols.mining.share has it */
+    BATCH = 10,           /* shares of an answer, as protocols.mining.acknowledgement has it */
+    JOURNAL = 16,
+    JOURNAL_FULL = JOURNAL - BATCH,
+    FIXED_SIZE = 25, /* of a share: six numbers and the extranonce's size */
+    MAX_EXTRANONCE = 32,
+    SUCCESS_SIZE = 20,
+};
+
+/* What shares for one job are judged by; shared by all channels that have the same. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *prover, *target;
+    uint8_t target_bytes[SHA256_SIZE];
+    uint32_t min_ntime, version, fixed;
+    uint64_t work;
+} Course;
+
+typedef struct Lane Lane;
+typedef struct Lanes Lanes;
+
+/* A share that waits for the upstream's word: the oldest first, of its lane and of all on the connection. */
+typedef struct waiting {
+    struct waiting *next, *older, *newer;
+    Lane *lane;
+    Course *course;
+    double since;
+    uint32_t sequence;
+    uint32_t size;
+    uint8_t hash[SHA256_SIZE];
+    uint8_t payload[FIXED_SIZE + MAX_EXTRANONCE];
+} waiting;
+
+/* What is counted of an accepted share later. */
+typedef struct {
+    double at, hashes;
+} credit;
+
+/* One downstream channel and its upstream one. While it is lent, `down` and `up` know it. */
+struct Lane {
+    PyObject_HEAD
+    uint32_t down_id, up_id;
+    uint32_t job_id, origin;
+    uint32_t next;    /* the sequence number of the next share upstream */
+    uint32_t waiting; /* shares that wait */
+    uint32_t limit;
+    uint8_t has_job, is_unsaid, journal_size;
+    uint8_t front_size, skip, rolled;
+    uint8_t front[MAX_EXTRANONCE]; /* of the extranonce: what stands before that which the miner rolls */
+    Course *course;
+    waiting *first, *last;
+    double tokens, when, rate, burst;
+    Lanes *down, *up;
+    /* Of the hashes that were seen on this tip: how many, how many have room, where they are, and an index. */
+    uint32_t seen, room;
+    uint8_t *hashes;
+    uint32_t *index;
+    double found_at; /* 0: nothing has been found since the journal was read */
+    uint8_t best[SHA256_SIZE];
+    uint32_t answered, last_answered; /* shares that the next answer tells of, and the last of them */
+    unsigned __int128 answered_work;
+    PyObject *owner, *upstream;
+    credit journal[JOURNAL];
+};
+
+typedef struct {
+    uint32_t id;
+    Lane *lane;
+} lane_slot;
+
+/* The lanes of one connection, on either side. */
+struct Lanes {
+    PyObject_HEAD
+    PyObject *owner;
+    lane_slot *slots;
+    uint32_t mask, count;
+    bool is_touched;
+    uint8_t *outbox; /* frames that are to be sent: header and payload each */
+    size_t size, room, frames;
+    waiting *oldest, *newest; /* upstream */
+    /* Downstream: lanes that have an answer to come, and what became of shares since it was asked for. */
+    Lane **unsaid;
+    size_t unsaid_count, unsaid_room;
+    PyObject *seconds, *full;
+    double work, squares;
+    uint8_t best[SHA256_SIZE];
+};
+
+extern PyType_Spec course_spec, lane_spec, lanes_spec;
+
+bool course_check(PyObject *object);
+bool lanes_check(PyObject *object);
+
+/* Whether a hash was seen on this tip. */
+bool lane_has_seen(const Lane *self, const uint8_t hash[SHA256_SIZE]);
+/* Remember a hash that is new; -1 with an exception set. */
+int lane_remember(Lane *self, const uint8_t hash[SHA256_SIZE]);
+/* Neither side knows it any more, and what waits is forgotten. The caller holds a reference, or frees it. */
+void lane_take_out(Lane *self);
+/* Forget the first share that waits, and free it. */
+void lane_drop_first(Lane *self);
+/* Whether a <= b, as little-endian numbers. */
+bool is_up_to(const uint8_t a[SHA256_SIZE], const uint8_t b[SHA256_SIZE]);
+
+Lane *lanes_find(const Lanes *self, uint32_t id);
+/* Know a lane by an id; -1 with an exception set, also where another has it. */
+int lanes_add(Lanes *self, uint32_t id, Lane *lane);
+void lanes_remove(Lanes *self, uint32_t id, const Lane *lane);
+
+#endif
