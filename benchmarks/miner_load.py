@@ -115,7 +115,10 @@ async def steady(
     await _submit((entry for entry in due if entry[0] >= plan.period), begun)
     await asyncio.sleep(begun + length - time.monotonic())
     for _ in range(round(ANSWER_S / LOOK_S)):
-        if not any(miner.unanswered for miner in miners):
+        # A share may be answered before it has gone all the way.
+        if not any(miner.unanswered for miner in miners) and pool.accepted >= sum(
+            miner.answered for miner in miners
+        ):
             break
         await asyncio.sleep(LOOK_S)
     cpu = [cpu_seconds([pid]) - before for pid, before in zip(pids, cpu, strict=True)]

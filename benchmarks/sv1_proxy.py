@@ -40,11 +40,20 @@ CKPOOL_US: Final = "40 to 56"
 CKPOOL_KIB: Final = "24 to 27"
 """What a share and a client cost ckpool, in C, on a quiet machine like the one that ours were told of."""
 
-POOL_SIDE: Final[dict[str, object]] = LIMITS | {
-    "vardiff.floor_hashes": HASHES,
-    "limits.shares_per_s": 100_000,
-    "limits.workers": 100_000,
+EHASH: Final[dict[str, object]] = {
+    # Each share is worth a unit, so that it has a row and a quote of its own, as in earnest.
+    "shared.ehash.minimum_difficulty": HASHES.bit_length() - 1,
+    "shared.regtest.block_difficulty": 1 << 60,
 }
+POOL_SIDE: Final[dict[str, object]] = (
+    LIMITS
+    | EHASH
+    | {
+        "vardiff.floor_hashes": HASHES,
+        "limits.shares_per_s": 100_000,
+        "limits.workers": 100_000,
+    }
+)
 MINER_SIDE: Final[dict[str, object]] = LIMITS | {
     "shown_shares_per_minute": 0,
     # Thousands that come at once on a busy machine wait for the store.
@@ -70,7 +79,7 @@ async def measure(plan: Plan, *, mints: bool = True) -> dict[str, object]:
     harden()
     async with open_site(plan.state, SV1) as site:
         async with yes_sv1_pool(site.address("solo_pool", "listen_address")) as pool:
-            await site.start("mint")
+            await site.start("mint", EHASH)
             chain = [
                 await site.start("sv1_proxy_pool", POOL_SIDE),
                 await site.start("sv1_proxy_miner", MINER_SIDE | ({} if mints else UNMINTED)),

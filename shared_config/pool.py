@@ -90,7 +90,12 @@ class PoolSettings(DaemonSettings):
         else:
             yield from check_script("coinbase_reward_script", self.coinbase_reward_script, shared)
         yield from check_mint(shared)
-        if needs_key(shared.template_provider.address, shared.template_provider.authority_key):
+        yield from shared.needs_node()
+        provider = shared.template_provider
+        if provider is None:
+            reason = "is missing: where the pool takes templates from"
+            yield Finding("template_provider", reason, "write [template_provider] with address", shared=True)
+        elif needs_key(provider.address, provider.authority_key):
             reason = "is missing, and the template provider is not on this machine"
             hint = "hashpool keys show template_provider"
             yield Finding("template_provider.authority_key", reason, hint, wanted=True, shared=True)

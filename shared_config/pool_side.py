@@ -72,11 +72,32 @@ class PoolSide(SharedSettings):
     }
 
     network: NetworkName
-    bitcoin: BitcoinSettings
+    bitcoin: BitcoinSettings | None = None
+    """Of those that speak to a node; sv1_proxy and the mint do not."""
     ehash: EhashSettings
     regtest: RegtestSettings | None = None
     mint: MintPeerSettings
-    template_provider: TemplateProviderPeerSettings
+    template_provider: TemplateProviderPeerSettings | None = None
+    """Of the pool."""
+
+    @property
+    def node(self) -> BitcoinSettings:
+        """The node, of a daemon that `needs_node`."""
+        assert self.bitcoin is not None
+        return self.bitcoin
+
+    @property
+    def templates(self) -> TemplateProviderPeerSettings:
+        """Where templates come from, of the pool, which has looked for it."""
+        assert self.template_provider is not None
+        return self.template_provider
+
+    def needs_node(self) -> Iterator[Finding]:
+        """A finding where a daemon would have no node to speak to."""
+        if self.bitcoin is None:
+            yield Finding(
+                "bitcoin", "is missing: the node to speak to", "write [bitcoin] with rpc_url", shared=True
+            )
 
     @property
     def shift_rule(self) -> ShiftRule:
@@ -89,12 +110,8 @@ class PoolSide(SharedSettings):
 
     def review(self) -> Iterator[Finding]:
         """The node's credentials are one kind, and only regtest has its own block difficulty."""
-        bitcoin = self.bitcoin
-        if (bitcoin.rpc_user is None) != (bitcoin.rpc_password_file is None):
-            yield Finding("bitcoin.rpc_user", "rpc_user and rpc_password_file go together", shared=True)
-        elif (bitcoin.rpc_cookie_file is None) == (bitcoin.rpc_user is None):
-            reason = "needs either rpc_cookie_file or rpc_user with rpc_password_file"
-            yield Finding("bitcoin", reason, shared=True)
+        if self.bitcoin is not None:
+            yield from _review_login(self.bitcoin)
         if self.network is Network.REGTEST and self.regtest is None:
             yield Finding(
                 "regtest.block_difficulty",
@@ -107,3 +124,11 @@ class PoolSide(SharedSettings):
         if self.network is Network.MAIN and self.ehash.valuation == "achieved":
             reason = "pays by luck; main network pools pay by the target"
             yield Finding("ehash.valuation", reason, shared=True)
+
+
+def _review_login(bitcoin: BitcoinSettings) -> Iterator[Finding]:
+    if (bitcoin.rpc_user is None) != (bitcoin.rpc_password_file is None):
+        yield Finding("bitcoin.rpc_user", "rpc_user and rpc_password_file go together", shared=True)
+    elif (bitcoin.rpc_cookie_file is None) == (bitcoin.rpc_user is None):
+        reason = "needs either rpc_cookie_file or rpc_user with rpc_password_file"
+        yield Finding("bitcoin", reason, shared=True)

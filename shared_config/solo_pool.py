@@ -55,7 +55,8 @@ class SoloPoolSettings(DaemonSettings):
     ban: BanSettings = BanSettings()
 
     def review(self, shared: PoolSide) -> Iterator[Finding]:
-        """The reward script must be one of the network."""
+        """There is a node, and the reward script is one of its network."""
+        yield from shared.needs_node()
         if self.reward_script is not None:
             yield from check_script("reward_script", self.reward_script, shared)
         if self.limits.cost.hard_s <= self.limits.cost.soft_s:

@@ -1,11 +1,13 @@
 """config/template_provider.toml."""
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 from pydantic import Field
 
 from shared_config.limits import ConnectionLimits
-from shared_config.settings import DaemonSettings, Side
+from shared_config.pool_side import PoolSide
+from shared_config.settings import DaemonSettings, Finding, Side
 from shared_config.values import ListenAddress, PeerAddress
 
 
@@ -26,3 +28,7 @@ class TemplateProviderSettings(DaemonSettings):
     zmq_block_address: PeerAddress | None = None
     """bitcoind's zmqpubhashblock, needs the zmq extra; the long poll works without."""
     limits: ConnectionLimits = ConnectionLimits(connections=64, connections_per_host=64)
+
+    def review(self, shared: PoolSide) -> Iterator[Finding]:
+        """There is a node."""
+        yield from shared.needs_node()

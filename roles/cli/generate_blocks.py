@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
 async def generate(own: PoolSettings, shared: PoolSide, state: Path, count: int, offset: int) -> int:
     """Make `count` blocks and return the height; raises NodeError."""
     script = script_from_text(own.coinbase_reward_script or "", shared.network)
-    bitcoin = shared.bitcoin.model_copy(update={"rpc_url": shifted(shared.bitcoin.rpc_url, offset)})
+    bitcoin = shared.node.model_copy(update={"rpc_url": shifted(shared.node.rpc_url, offset)})
     async with NodeClient.of(bitcoin, state) as node:
         await node.call("generatetoaddress", count, address_from_script(script, shared.network))
         return (await node.chain_info()).blocks

@@ -91,7 +91,7 @@ async def _open(daemon: PoolDaemon, script: bytes) -> AsyncIterator["Pool"]:
     registry = CollectorRegistry()
     async with (
         open_issuance(daemon.state, daemon.shared, MIGRATIONS, registry) as issuance,
-        NodeClient.of(daemon.shared.bitcoin, daemon.state.parent) as node,
+        NodeClient.of(daemon.shared.node, daemon.state.parent) as node,
     ):
         if daemon.config.processes > 1:
             issuance.ledger.gather_s, issuance.ledger.at_once = GATHER_S, AT_ONCE

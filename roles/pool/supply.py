@@ -35,7 +35,7 @@ class Supply:
             block_hashes=shared.regtest.block_difficulty if shared.regtest else None,
             listener=self._work_changed,
         )
-        provider = shared.template_provider
+        provider = shared.templates
         self.link = TemplateLink(
             dialler(provider.address, provider.authority_key, TEMPLATE_DISTRIBUTION, TEMPLATE_UNREAD),
             self.workshop,

@@ -63,7 +63,7 @@ async def service(daemon: Daemon[SoloPoolSettings, PoolSide]) -> None:
     default = script_from_text(config.reward_script, shared.network) if config.reward_script else None
     layout = Layout(config.extranonce2_size)
     bans = open_bans(daemon, daemon.metrics)
-    async with NodeClient.of(shared.bitcoin, daemon.state.parent) as node:
+    async with NodeClient.of(shared.node, daemon.state.parent) as node:
         source = Source(
             node, shared.network, Pace(config.fee_check_s), readiness=daemon.readiness, meters=meters
         )
@@ -100,7 +100,7 @@ async def service(daemon: Daemon[SoloPoolSettings, PoolSide]) -> None:
             "hashpool_solo_pool", pool.workers, time.monotonic, config.limits.metric_names
         )
         daemon.metrics.register(by_name)
-        Overview(pool, daemon.readiness, daemon.show_peer, node=shared.bitcoin.rpc_url).serve(daemon.api)
+        Overview(pool, daemon.readiness, daemon.show_peer, node=shared.node.rpc_url).serve(daemon.api)
         server = line_connection.serve(
             config.listen_address,
             pool.serve,

@@ -27,7 +27,7 @@ async def service(daemon: Daemon[TemplateProviderSettings, PoolSide]) -> None:
     settings, shared = daemon.config, daemon.shared
     meters = Meters(daemon.metrics)
     secret = authority_secret(daemon.state)
-    async with NodeClient.of(shared.bitcoin, daemon.state.parent) as node:
+    async with NodeClient.of(shared.node, daemon.state.parent) as node:
         pace = Pace(settings.fee_check_s)
         source = Source(node, shared.network, pace, readiness=daemon.readiness, meters=meters.node)
 

@@ -202,6 +202,31 @@ def test_values_that_do_not_go_together_say_so(tree: Tree, overrides: list[str],
     assert any(reason in problem for problem in problems), problems
 
 
+@pytest.mark.parametrize(
+    ("section", "role", "reason"),
+    [
+        ("bitcoin", "pool", "the node to speak to (write [bitcoin] with rpc_url)"),
+        ("bitcoin", "template_provider", "the node to speak to (write [bitcoin] with rpc_url)"),
+        ("bitcoin", "solo_pool", "the node to speak to (write [bitcoin] with rpc_url)"),
+        (
+            "template_provider",
+            "pool",
+            "where the pool takes templates from (write [template_provider] with address)",
+        ),
+    ],
+)
+def test_a_table_that_some_daemons_do_not_use_is_missed_by_the_others(
+    tree: Tree, section: str, role: str, reason: str
+) -> None:
+    path = tree.root / "shared" / "pool.toml"
+    before, _, table = path.read_text().partition(f"[{section}]\n")
+    _, mark, after = table.partition("\n[")
+    path.write_text(before + mark.strip("\n") + after)
+    assert tree.problems(role) == [f"shared/pool.toml: {section}: is missing: {reason}"]
+    for other in ("sv1_proxy_pool", "mint"):
+        tree.load(other)
+
+
 def test_regtest_needs_its_own_block_difficulty(tree: Tree) -> None:
     tree.replace("shared/pool.toml", "shifts_per_block = 1 ", "")
     tree.replace("shared/pool.toml", "[regtest]\nblock_difficulty = 1048576 ", "")
