@@ -4,7 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from protocols.mining import errors
 from roles.proxy.errors import Overloaded, StoreFailed, UpstreamAway
-from roles.runtime.tally import Spread
+from roles.runtime.tally import Counts, Spread
 
 _REASONS = frozenset(
     {
@@ -48,7 +48,7 @@ class Meters:
         self.channels = Gauge(
             "hashpool_proxy_channels", "Downstream channels open.", ["kind"], registry=registry
         )
-        self.shares = Counter(
+        self.shares = Counts(
             "hashpool_proxy_shares",
             "Shares by verdict: accepted, rejected, or unknown where the upstream went first; local ones miss"
             " the upstream's target, and were answered here.",

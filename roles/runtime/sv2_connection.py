@@ -103,8 +103,15 @@ class Sv2Connection(PeerStream[Frame]):
         if noise is None or self.reason:
             self._check()
             raise RuntimeError("frames are sent after the handshake")
-        if data := seal(noise):
+        data, transport = seal(noise), self._transport
+        if not data:
+            return
+        if transport is None or self._is_full:
             self._write(data)
+        else:
+            # What `_write` comes to; a call more would be felt.
+            self._written += len(data)
+            transport.write(data)
 
     async def hand_over(self, take: Callable[[Sequence[Plain]], int], opener: Opener | None = None) -> Never:
         """Give `take` all frames from now on as they arrive, without a task's turn in between.
