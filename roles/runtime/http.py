@@ -20,8 +20,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from roles.runtime.errors import HttpRefusal, StorageError
 from roles.runtime.http_pace import NO_BOUND, UNNAMED, ForwardedFor, HttpPace, Network, Operation, Pace
 from roles.runtime.http_paths import PathTable
+from roles.runtime.http_plain import PlainConnection
 from roles.runtime.http_reply import JsonReply, json_reply, lines
 from roles.runtime.listen import bound, listen
+from roles.runtime.time_bound import TimeBound
 from shared_config.address import Address
 
 __all__ = [
@@ -178,6 +180,8 @@ class HttpServer:
         self._operations: dict[web.AbstractRoute, Operation] = {}
         self._paths = PathTable()
         self._lasting: set[web.AbstractRoute] = set()
+        self._bound = TimeBound(bounds.request_s)
+        self._serving: set[asyncio.Task[None]] = set()
 
     def route(self, method: str, path: str, handler: Handler, operation: Operation = UNNAMED) -> None:
         """Serve a method of a path; ``{name}`` in it matches one segment. Operations are few."""
@@ -212,6 +216,8 @@ class HttpServer:
 
     def client(self, request: web.Request) -> str:
         """The address that a request comes from, behind proxies that are trusted to say it."""
+        if not self._bounds.trusted_proxies:
+            return request.remote or ""
         forwarded = request.headers.getall("X-Forwarded-For", ())
         return self._forwarded.client(request.remote or "", forwarded)
 
@@ -245,6 +251,10 @@ class HttpServer:
         """Stop listening, let requests under way finish for ``drain_s``, and end all connections."""
         if self._listener is not None:
             self._listener.close()
+        if self._serving:
+            await asyncio.wait(self._serving, timeout=self._bounds.drain_s)
+        for task in tuple(self._serving):
+            task.cancel()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -276,7 +286,15 @@ class HttpServer:
         if server is None or len(server.connections) >= self._bounds.connections:
             self._meter.turned_away.inc()
             return _TurnAway()
-        return server()
+        assert server.request_handler is not None
+        return PlainConnection(
+            server(),
+            server.request_handler,
+            body_bytes=self._bounds.body_bytes,
+            request_s=self._bounds.request_s,
+            idle_s=self._bounds.idle_s,
+            serving=self._serving,
+        )
 
     @web.middleware
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -307,8 +325,7 @@ class HttpServer:
         try:
             self._check_pace(request, operation)
             lasts = request.match_info.route in self._lasting
-            async with asyncio.timeout(None if lasts else self._bounds.request_s):
-                return await handler(request)
+            return await (handler(request) if lasts else self._bound.run(handler(request)))
         except HttpRefusal:
             raise
         except web.HTTPException as error:

@@ -103,9 +103,7 @@ class FakeBackend:
     async def cancel_invoice(self, payment_hash: bytes) -> None:
         """It pays itself no more."""
         await self.probe()
-        timer = self._unpaid.pop(payment_hash, None)
-        if timer is not None:
-            timer.cancel()
+        self._forget(payment_hash)
 
     async def is_paid(self, payment_hash: bytes) -> bool:
         """An invoice of a former life has paid itself by now; with `pays_when_asked` any has."""
@@ -113,7 +111,7 @@ class FakeBackend:
         if not self._settings.self_paying:
             return payment_hash not in self._unpaid
         if self._settings.pays_when_asked:
-            await self.cancel_invoice(payment_hash)
+            self._forget(payment_hash)
         return payment_hash not in self._unpaid
 
     async def receipts(self) -> AsyncIterator[Sequence[bytes]]:
@@ -155,6 +153,11 @@ class FakeBackend:
         for timer in self._unpaid.values():
             if timer is not None:
                 timer.cancel()
+
+    def _forget(self, payment_hash: bytes) -> None:
+        timer = self._unpaid.pop(payment_hash, None)
+        if timer is not None:
+            timer.cancel()
 
     def _begin(self, invoice: Invoice, fee_msat: int) -> _Payment:
         words = _words(invoice)

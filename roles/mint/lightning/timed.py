@@ -1,6 +1,5 @@
 """A backend whose every call is bounded in time and measured."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from time import perf_counter
 from typing import TypeVar
@@ -10,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from protocols.lightning.invoice import Invoice
 from roles.mint.lightning.backend import Backend, Fate, NewInvoice
 from roles.mint.lightning.errors import BackendUnavailable, InvoiceRefused
+from roles.runtime.time_bound import TimeBound
 
 T = TypeVar("T")
 
@@ -48,7 +48,8 @@ class TimedBackend:
     def __init__(self, backend: Backend, registry: CollectorRegistry, *, call_s: float, pay_s: float) -> None:
         self._backend = backend
         self._meters = BackendMeters(registry)
-        self._call_s = call_s
+        self._calls = TimeBound(call_s)
+        self._payments = TimeBound(pay_s)
         self.pay_s = pay_s
         self.away = ""
         """Why the node is taken for away (`roles.mint.lightning.watch`); empty while it is not."""
@@ -60,21 +61,21 @@ class TimedBackend:
 
     async def probe(self) -> None:
         """See `Backend`."""
-        await self._bounded("probe", self._backend.probe(), self._call_s)
+        await self._bounded("probe", self._backend.probe(), self._calls)
 
     async def create_invoice(self, amount_msat: int, description: str, expiry_s: int) -> NewInvoice:
         """See `Backend`; refused at once while the node is away."""
         self.require()
         made = self._backend.create_invoice(amount_msat, description, expiry_s)
-        return await self._bounded("create-invoice", made, self._call_s)
+        return await self._bounded("create-invoice", made, self._calls)
 
     async def is_paid(self, payment_hash: bytes) -> bool:
         """See `Backend`."""
-        return await self._bounded("is-paid", self._backend.is_paid(payment_hash), self._call_s)
+        return await self._bounded("is-paid", self._backend.is_paid(payment_hash), self._calls)
 
     async def cancel_invoice(self, payment_hash: bytes) -> None:
         """See `Backend`."""
-        await self._bounded("cancel-invoice", self._backend.cancel_invoice(payment_hash), self._call_s)
+        await self._bounded("cancel-invoice", self._backend.cancel_invoice(payment_hash), self._calls)
 
     def receipts(self) -> AsyncIterator[Sequence[bytes]]:
         """See `Backend`; it may take its time."""
@@ -83,27 +84,26 @@ class TimedBackend:
     async def consider(self, invoice: Invoice, now: int) -> None:
         """See `Backend`; refused at once while the node is away."""
         self.require()
-        await self._bounded("consider", self._backend.consider(invoice, now), self._call_s)
+        await self._bounded("consider", self._backend.consider(invoice, now), self._calls)
 
     async def pay(self, request: str, amount_msat: int, max_fee_msat: int) -> Fate:
         """See `Backend`."""
         paying = self._backend.pay(request, amount_msat, max_fee_msat)
-        return await self._bounded("pay", paying, self.pay_s)
+        return await self._bounded("pay", paying, self._payments)
 
     async def find_payment(self, payment_hash: bytes) -> Fate:
         """See `Backend`."""
         found = self._backend.find_payment(payment_hash)
-        return await self._bounded("find-payment", found, self._call_s)
+        return await self._bounded("find-payment", found, self._calls)
 
     async def close(self) -> None:
         """See `Backend`."""
-        await self._bounded("close", self._backend.close(), self._call_s)
+        await self._bounded("close", self._backend.close(), self._calls)
 
-    async def _bounded(self, call: str, answer: Awaitable[T], seconds: float) -> T:
+    async def _bounded(self, call: str, answer: Awaitable[T], bound: TimeBound) -> T:
         started = perf_counter()
         try:
-            async with asyncio.timeout(seconds):
-                result = await answer
+            result = await bound.run(answer)
         except InvoiceRefused:
             self._meters.failures.labels(call, "refused").inc()
             raise
