@@ -143,7 +143,9 @@ class MinerSession:
         self._loop = asyncio.get_running_loop()
         self._began = self._heard = self._loop.time()
         self.cost = CostAccount(limits.cost, self._began, totals.faults)
-        self._replies = OrderedReplies(self._write, limits.open_requests)
+        self._replies = OrderedReplies(self._answer, limits.open_requests)
+        # Answers that others are about to leave with.
+        self._unsaid: list[bytes] | None = None
         self.handshake = Handshake(
             owner,
             self._replies,
@@ -256,6 +258,7 @@ class MinerSession:
 
     def close(self, text: str, *, code: str) -> None:
         """End the connection after what was sent."""
+        self._say()
         self._connection.close(text, code=code)
 
     # What the miner says
@@ -384,7 +387,26 @@ class MinerSession:
     def _show(self, text: str) -> None:
         self._write([show_message(text)])
 
+    def _answer(self, lines: list[bytes]) -> None:
+        """Write answers; where other requests wait for theirs, with what comes in the same turn: on the
+        connection of a farm many do.
+        """
+        if not self._replies:
+            self._write(lines)
+        elif self._unsaid is None:
+            self._unsaid = lines
+            self._loop.call_soon(self._say)
+        else:
+            self._unsaid += lines
+
+    def _say(self) -> None:
+        """Write the answers that have waited for others."""
+        if self._unsaid is not None:
+            self._write([])
+
     def _write(self, lines: list[bytes]) -> None:
+        if self._unsaid is not None:
+            lines, self._unsaid = self._unsaid + lines, None
         try:
             self._connection.send(*lines)
         except ConnectionLost:
