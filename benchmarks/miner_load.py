@@ -28,7 +28,8 @@ ANSWER_S: Final = 10.0
 LOOK_S: Final = 0.02
 TIP_S: Final = 1.0
 """What comes on a new tip is left to the kernel for so long."""
-TURNS: Final = 30
+TOLD_S: Final = 30.0
+"""All have heard of it by then."""
 
 LIMITS: Final[dict[str, object]] = {
     "limits.connections": 100_000,
@@ -172,8 +173,8 @@ async def fanout(pool: Source, miners: Sequence[Sv1Miner]) -> float:
     await asyncio.sleep(TIP_S)
     for miner in miners:
         miner.listen()
-    for _ in range(TURNS):
-        await asyncio.sleep(TIP_S / TURNS)
+    for _ in range(round(TOLD_S / LOOK_S)):
+        await asyncio.sleep(LOOK_S)
         if all(miner.told_at > begun for miner in miners):
             return max(miner.told_at for miner in miners) - begun
     raise EdgeRefused("miners have not heard of a new tip")

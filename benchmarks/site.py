@@ -22,10 +22,11 @@ from roles.cli.fleet import ADDRESSES, PORT, SHARED_ADDRESSES, SV2, Fleet, Profi
 from roles.cli.keys import public_halves
 from shared_config.address import Address
 
-READY_S: Final = 30.0
+READY_S: Final = 120.0
 STOP_S: Final = 20.0
 LAST_LINES: Final = 20
-OFFSETS: Final = range(1_000, 20_000, 97)
+OFFSETS: Final = range(-1_500, -2_300, -20)
+"""With these no port is one that the system gives to clients."""
 
 _TOLD = {name: re.compile(rf" {name}=([\w-]+)") for name in ("loop", "kernel")}
 
@@ -168,7 +169,9 @@ def free_offset(fleet: Fleet, profile: Profile = SV2) -> int:
     texts = [fleet.address(role, key) for role in profile.needs for key in ADDRESSES[role]]
     texts += [fleet.shared_address(side, key) for side, keys in SHARED_ADDRESSES.items() for key in keys]
     ports = {int(found[1]) for found in map(PORT.search, texts) if found}
-    for offset in OFFSETS[os.getpid() % 50 :]:
+    first = os.getpid() % len(OFFSETS)
+    candidates: list[int] = [*OFFSETS[first:], *OFFSETS[:first]]
+    for offset in candidates:
         if all(_is_free(port + offset) for port in ports):
             return offset
     raise DaemonFailed("no range of ports is free")

@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> dict[str, object]:
     """Measure; raises DaemonFailed, EdgeRefused and SharesLost."""
     seed = int.from_bytes(os.urandom(4), "big") if options.seed is None else options.seed
-    plan = Plan(options.rate, options.seconds, options.miners, seed=seed, state=options.state)
+    plan = Plan(options.rate, options.seconds, options.miners, WARM_S, seed, options.state)
     return asyncio.run(measure(plan))
 
 

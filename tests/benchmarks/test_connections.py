@@ -5,13 +5,16 @@ from pathlib import Path
 import orjson
 import pytest
 
+from benchmarks import connections
 from roles.cli.__main__ import main
 
 
 @pytest.mark.functional
 def test_the_connection_benchmark_tells_its_figures_on_the_last_line(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(connections, "TIPS", 2)
+    monkeypatch.setattr(connections, "PAUSE_S", 0.1)
     assert main(["bench", "connections", "--json", "--connections", "3", "--state", str(tmp_path)]) == 0
     figures = orjson.loads(capsys.readouterr().out.splitlines()[-1])
     told = {

@@ -5,14 +5,16 @@ from pathlib import Path
 import orjson
 import pytest
 
-from benchmarks import edge
+from benchmarks import edge, miner_load
 from roles.cli.__main__ import main
 
 
 @pytest.mark.functional
 def test_the_edge_benchmark_tells_its_figures_on_the_last_line(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(edge, "TIPS", 1)
+    monkeypatch.setattr(miner_load, "TIP_S", 0.2)
     assert (
         main(
             [

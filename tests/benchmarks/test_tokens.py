@@ -5,6 +5,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from benchmarks import tokens
 from roles.cli.__main__ import main
 
 pytest.importorskip("pbk", reason="needs py-bitcoinkernel, the node extra")
@@ -12,8 +13,9 @@ pytest.importorskip("pbk", reason="needs py-bitcoinkernel, the node extra")
 
 @pytest.mark.functional
 def test_the_token_benchmark_tells_its_figures_on_the_last_line(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tokens, "WARM_S", 1.0)
     arguments = ["--rate", "40", "--seconds", "1", "--miners", "4", "--seed", "1", "--state", str(tmp_path)]
     assert main(["bench", "tokens", "--json", *arguments]) == 0
     figures = orjson.loads(capsys.readouterr().out.splitlines()[-1])
