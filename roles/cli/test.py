@@ -26,7 +26,9 @@ def main(argv: list[str]) -> int:
          "--cov=protocols", "--cov-branch", "--cov-fail-under=100", "--cov-report=term-missing:skip-covered"],
         ["tests", "--ignore=tests/protocols", "--ignore=tests/functional", "--ignore=tests/chaos",
          "-n", options.workers],
-        ["tests/functional", "tests/chaos", "-n", options.workers, "--dist", "loadfile"],
+        # In the order of their conftest: long modules first.
+        ["tests/functional", "tests/chaos", "-n", options.workers,
+         "--dist", "loadfile", "--no-loadscope-reorder"],
     ]  # fmt: skip
     with installing():
         codes = [run(suite, environment) for suite in suites]

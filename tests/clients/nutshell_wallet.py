@@ -22,7 +22,7 @@ from cashu.core.secret import Tags
 from cashu.wallet.helpers import deserialize_token_from_string, receive
 from cashu.wallet.wallet import Wallet
 
-PATIENCE_S = 130
+PATIENCE_S = 250
 
 
 class Stage:

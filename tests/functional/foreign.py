@@ -15,7 +15,7 @@ from roles.cli.foreign import LOCKS, ForeignMissing, cashu_ts, node, nutshell
 from tests.functional.processes import ROOT
 
 SCRIPTS: Final = ROOT / LOCKS
-_BOUND_S: Final = 150
+_BOUND_S: Final = 280
 _SCENES: Final = {
     ".mjs": re.compile(r"^export async function (\w+)\(", re.MULTILINE),
     ".py": re.compile(r"^async def (\w+)\(stage: Stage\)", re.MULTILINE),

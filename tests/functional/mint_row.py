@@ -15,7 +15,6 @@ from protocols.cashu.errors import PaymentFailedError
 from protocols.ehash.messages import CreditResults
 from roles.cli.auditing.sides import audit
 from roles.runtime.errors import ConnectionLost
-from tests.functional import nursery
 from tests.functional.development import Development
 from tests.functional.mint_peer import Issuer, Wallet, mine
 from tests.functional.processes import Daemon, Site
@@ -157,8 +156,8 @@ def mint_row(
 ) -> Iterator[MintRow]:
     """A row on a store of an engine, with settings besides; neither outlives the context."""
     if engine == "sqlite":
-        with Site(directory, nursery.launch) as site:
+        with Site(directory) as site:
             yield MintRow(site, None, 1, issuers, settings)
         return
-    with PostgresServer() as postgres, Site(directory, nursery.launch) as site:
+    with PostgresServer() as postgres, Site(directory) as site:
         yield MintRow(site, postgres, processes, issuers, settings)

@@ -5,14 +5,34 @@ import os
 import runpy
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Protocol
 
-from tests.functional.processes import Process
-
-ROLES: Final = ("pool", "mint", "proxy", "regtest_node", "template_provider")
-"""Those that are started often; others bring processes of their own and are started as usual."""
+PACKAGES: Final = (
+    "cpu_miner",
+    "mint",
+    "pool",
+    "proxy",
+    "regtest_node",
+    "solo_pool",
+    "sv1_proxy",
+    "template_provider",
+    "translator",
+)
+"""Whose code is imported before it is needed."""
 
 _FORKS: Final = multiprocessing.get_context("forkserver")
+
+
+class Process(Protocol):
+    """A running daemon, as `subprocess.Popen` gives it."""
+
+    pid: int
+
+    @property
+    def returncode(self) -> Any: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: int, /) -> None: ...
 
 
 class Nursling:
@@ -45,10 +65,16 @@ class Nursling:
             os.kill(self.pid, sig)
 
 
-def launch(role: str, arguments: list[str], log: Path, environment: Mapping[str, str]) -> Process:
-    """A daemon of one of these roles."""
-    _FORKS.set_forkserver_preload([f"roles.{each}.__main__" for each in ROLES])
-    given = {"given": (role, arguments, log, dict(environment))}
+def fork(
+    package: str,
+    arguments: list[str],
+    log: Path,
+    environment: Mapping[str, str],
+    output: Path | None = None,
+) -> Process:
+    """A daemon whose code is in `roles.<package>`; what it prints goes to the log, or to a file apart."""
+    _FORKS.set_forkserver_preload([f"roles.{each}.__main__" for each in PACKAGES])
+    given = {"given": (package, arguments, log, dict(environment), output or log)}
     # By path: the name of this package means nothing to a process that pytest has not prepared.
     script = str(Path(__file__).with_name("forked_daemon.py"))
     process = _FORKS.Process(target=runpy.run_path, args=(script, given, "__main__"))

@@ -11,13 +11,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from roles.cli.fleet import ADDRESSES, PEERS, SHARED_ADDRESSES, SIDES
 from shared_config.roster import directory, package
 from tests.functional import secrecy
+from tests.functional.nursery import Process, fork
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PATIENCE_S: Final = 60.0
@@ -50,35 +51,17 @@ def free_ports() -> Iterator[int]:
 _PORTS = free_ports()
 
 
-class Process(Protocol):
-    """A running daemon, as `subprocess.Popen` gives it."""
-
-    pid: int
-
-    @property
-    def returncode(self) -> Any: ...
-    def poll(self) -> int | None: ...
-    def wait(self, timeout: float | None = None) -> int: ...
-    def send_signal(self, sig: int, /) -> None: ...
-
-
-Launch = Callable[[str, list[str], Path, Mapping[str, str]], Process]
-"""Starts a daemon of a role with arguments, a file for what it logs, and variables of its own."""
-
-
 def launch(role: str, arguments: list[str], log: Path, environment: Mapping[str, str]) -> Process:
-    """A daemon as a process of its own, in a session of its own; its end is asked for with ours."""
-    command = [
-        sys.executable,
-        "-m",
-        f"roles.{package(role)}",
-        *arguments,
-        "--die-with-parent",
-        str(os.getpid()),
-    ]
+    """A daemon as a process in a session of its own; its end is asked for with ours.
+
+    Forked, unless its variables mean something to the loader of programs.
+    """
+    if not any(name.startswith("LD_") for name in environment):
+        return fork(package(role), arguments, log, environment)
+    command = [sys.executable, "-m", f"roles.{package(role)}", *arguments]
     with log.open("ab") as file:
         return subprocess.Popen(
-            command,
+            [*command, "--die-with-parent", str(os.getpid())],
             cwd=ROOT,
             env=os.environ | environment,
             stdin=subprocess.DEVNULL,
@@ -91,8 +74,7 @@ def launch(role: str, arguments: list[str], log: Path, environment: Mapping[str,
 class Site:
     """A state directory and the addresses of every daemon that may run on it; leaving it kills them all."""
 
-    def __init__(self, root: Path, launch: Launch = launch) -> None:
-        self.launch = launch
+    def __init__(self, root: Path) -> None:
         self.state = root / "state"
         self.logs = root / "logs"
         self.logs.mkdir(parents=True)
@@ -180,7 +162,7 @@ class Daemon:
         ]  # fmt: skip
         for key, value in self.settings.items():
             command += ["--set", f"{key}={value}"]
-        self.process = self.site.launch(self.role, command, self._file, environment)
+        self.process = launch(self.role, command, self._file, environment)
 
     async def ready(self, bound_s: float = PATIENCE_S) -> float:
         """Waits until it says that it is ready; returns how long that took."""
@@ -217,7 +199,7 @@ class Daemon:
         """Status and body of a page of its health address; 0 when it does not answer."""
         host, _, port = self.settings["health_address"].rpartition(":")
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 reader, writer = await asyncio.open_connection(host, int(port))
                 writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
                 head, _, body = (await reader.read()).decode().partition("\r\n\r\n")

@@ -150,7 +150,7 @@ def pages(addresses: Iterable[tuple[str, str]]) -> dict[str, str]:
         for page in ("metrics", "ready"):
             with (
                 contextlib.suppress(OSError),
-                urllib.request.urlopen(f"http://{address}/{page}", timeout=2) as answer,
+                urllib.request.urlopen(f"http://{address}/{page}", timeout=10) as answer,
             ):
                 told[f"/{page} of {name}"] = answer.read().decode()
     return told

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from roles.cli.stores import WalletStore, open_store
 from tests.functional import secrecy
 
 HOME: Final = Path(__file__).resolve().parents[2]
@@ -96,7 +97,7 @@ def daemon(role: str, state: Path, offset: int) -> Iterator[subprocess.Popen[byt
 def answers(url: str) -> bool:
     """Whether a GET is answered with 200."""
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
+        with urllib.request.urlopen(url, timeout=10) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
@@ -202,7 +203,7 @@ class System:
         """Return a daemon's metrics as text, empty while it does not answer."""
         try:
             with urllib.request.urlopen(
-                f"http://127.0.0.1:{HEALTH_PORTS[role] + self.offset}/metrics", timeout=2
+                f"http://127.0.0.1:{HEALTH_PORTS[role] + self.offset}/metrics", timeout=10
             ) as answer:
                 text: str = answer.read().decode()
                 return text
@@ -210,6 +211,10 @@ class System:
             return ""
 
     def balance(self) -> int:
-        """Return the wallet's balance in ehash, 0 before there is a wallet."""
-        done = run_cli("wallet", "balance", "--json", "--state", str(self.state))
-        return int(json.loads(done.stdout)["balance"]) if done.returncode == 0 else 0
+        """Return the miners' wallet's balance in ehash, 0 before there is a wallet."""
+        for role in ("proxy", "sv1_proxy-miner"):
+            connection = open_store(self.state, role, WalletStore.FILE)
+            if connection is not None:
+                with connection:
+                    return WalletStore(connection).balance()[0]
+        return 0

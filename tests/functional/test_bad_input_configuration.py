@@ -9,7 +9,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -21,7 +20,8 @@ from roles.cli.fleet import ADDRESSES, SIDES
 from roles.runtime import sysexits
 from shared_config.roster import directory, package
 from tests.functional.development import Development
-from tests.functional.processes import Daemon, Site
+from tests.functional.nursery import fork
+from tests.functional.processes import PATIENCE_S, Daemon, Site
 
 pytest.importorskip("pbk", reason="needs py-bitcoinkernel, the node extra")
 pytestmark = pytest.mark.functional
@@ -38,10 +38,12 @@ def tree(tmp_path: Path) -> Path:
 def run(role: str, tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Start a daemon on a tree of files, and let it end by itself."""
     files = ["-c", str(tree / f"{role}.toml"), "-g", str(tree / "shared" / f"{SIDES[role]}.toml")]
-    command = [sys.executable, "-m", f"roles.{package(role)}", *files, "--state", str(tree.parent / "state")]
-    return subprocess.run(
-        [*command, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
-    )
+    command = [*files, "--state", str(tree.parent / "state"), *arguments]
+    said, printed = (tree.parent / name for name in ("said", "printed"))
+    for file in (said, printed):
+        file.write_bytes(b"")
+    code = fork(package(role), command, said, {}, printed).wait(PATIENCE_S)
+    return subprocess.CompletedProcess(command, code, printed.read_text(), said.read_text())
 
 
 def edit(file: Path, old: str, new: str) -> int:

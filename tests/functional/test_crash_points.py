@@ -36,13 +36,12 @@ from roles.runtime.storage import Database, open_readonly
 from roles.wallet import purse
 from roles.wallet.keyring import Keyring
 from roles.wallet.window import SOCKET_NAME
-from tests.functional import nursery
 from tests.functional.development import Development
 from tests.functional.processes import Daemon, Site
-from tests.functional.processes import launch as processes_launch
+from tests.functional.system import answers
 
 pytest.importorskip("pbk", reason="needs py-bitcoinkernel, the node extra")
-pytestmark = [pytest.mark.functional, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.functional, pytest.mark.timeout(900)]
 
 HOSTS: Final = {"wallet": "proxy", "branch": "pool"}
 """In which daemon the points of a package are that is none itself."""
@@ -58,8 +57,8 @@ APART: Final = (*SATS, *SV1, *TIME)
 AT_RESUMING: Final = ("pool.token-taken", "pool.channel-resumed", "branch.channel-claimed")
 """The points that a pool passes only where a miner comes back to it."""
 OUTAGE_S: Final = 1.5
-NUDGE_S: Final = 4.0
-BOUND_S: Final = 45.0
+NUDGE_S: Final = 2.0
+BOUND_S: Final = 120.0
 POLL_S: Final = 0.02
 NO_KEY: Final = b"\x02" + b"\xff" * 32
 BLOCK_HASHES: Final = 65_536
@@ -179,13 +178,22 @@ class Mine:
         """
         deadline = time.monotonic() + 2 * BOUND_S
         while not is_over() and time.monotonic() < deadline:
-            nudged = time.monotonic()
-            while not is_over() and time.monotonic() < nudged + NUDGE_S:
-                time.sleep(POLL_S)
+            self._nudged(is_over)
             if not is_over():
                 pool.kill()
                 pool.start(**{VARIABLE: name})
         assert is_over()
+
+    def _nudged(self, is_over: Callable[[], bool]) -> None:
+        """Give what is to happen its time from when pool and proxy work together."""
+        both = [self.daemons[role].settings["health_address"] for role in ("pool", "proxy")]
+        deadline = time.monotonic() + BOUND_S
+        while not (is_over() or all(answers(f"http://{address}/ready") for address in both)):
+            assert time.monotonic() < deadline, "pool and proxy do not get ready"
+            time.sleep(POLL_S)
+        nudged = time.monotonic()
+        while not is_over() and time.monotonic() < nudged + NUDGE_S:
+            time.sleep(POLL_S)
 
     def _lose_the_pool(self, is_over: Callable[[], bool]) -> None:
         """Kill the pool under the proxy, whose miner mines on, until shares wait for it that it resumes."""
@@ -199,9 +207,7 @@ class Mine:
             pool.kill()
             time.sleep(OUTAGE_S)
             pool.start()
-            nudged = time.monotonic()
-            while not is_over() and time.monotonic() < nudged + NUDGE_S:
-                time.sleep(POLL_S)
+            self._nudged(is_over)
         assert is_over()
 
     def _mine_on_a_branch(self, is_over: Callable[[], bool]) -> None:
@@ -209,9 +215,7 @@ class Mine:
         proxy = self.daemons["proxy"]
         deadline = time.monotonic() + 2 * BOUND_S
         while not is_over() and time.monotonic() < deadline:
-            nudged = time.monotonic()
-            while not is_over() and time.monotonic() < nudged + NUDGE_S:
-                time.sleep(POLL_S)
+            self._nudged(is_over)
             if not is_over():
                 proxy.kill()
                 proxy.start()
@@ -296,10 +300,7 @@ def host(name: str) -> str:
 
 @pytest.fixture(scope="module")
 def mine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mine]:
-    def launch(role: str, *rest: Any) -> Any:
-        return (nursery.launch if role in nursery.ROLES else processes_launch)(role, *rest)
-
-    with Site(tmp_path_factory.mktemp("mine"), launch) as site:
+    with Site(tmp_path_factory.mktemp("mine")) as site:
         made = Mine(site)
         try:
             made.await_("the first tokens", made.balance)

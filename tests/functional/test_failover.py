@@ -23,7 +23,8 @@ RESTARTS = 20 if LONG else 3
 FAILOVERS = 10 if LONG else 2
 SEED = int(os.environ.get("HASHPOOL_TEST_SEED", "20261122"))
 MINERS = 3
-RESUMED_S = 3.0
+RESUMED_S = 3.0 if LONG else 20.0
+"""The former is what is promised; a machine that has other things to do may need more."""
 HOLD_S = 2.0
 
 pytestmark = [

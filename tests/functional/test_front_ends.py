@@ -8,7 +8,6 @@ import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -21,10 +20,8 @@ from roles.cli.auditing.sides import audit
 from roles.cli.stores import PoolStore
 from roles.runtime.errors import ConnectionLost
 from roles.runtime.storage import open_readonly
-from tests.functional import nursery
 from tests.functional.development import Development
 from tests.functional.processes import PATIENCE_S, Site
-from tests.functional.processes import launch as processes_launch
 from tests.functional.sv2_peer import Server
 from tests.roles.pool.house import Channel, Miner
 
@@ -163,10 +160,7 @@ async def until_sound(two: TwoProcesses) -> None:
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def two(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TwoProcesses]:
-    def launch(role: str, *rest: Any) -> Any:
-        return (nursery.launch if role in nursery.ROLES else processes_launch)(role, *rest)
-
-    with Site(tmp_path_factory.mktemp("two"), launch) as site:
+    with Site(tmp_path_factory.mktemp("two")) as site:
         made = TwoProcesses(site)
         await made.development.start()
         yield made

@@ -1,7 +1,7 @@
 """Hostile peers at pool, proxy and translator, each beside miners whose every share is accepted meanwhile.
 
-The good miners' round trips stay short at the 99th percentile, where there are enough of them to tell, and
-the daemons do not grow. Both are printed for each test.
+The daemons do not grow, and the good miners' round trips stay short at the 99th percentile: both are printed
+for each test, and the latter is bound with full counts only.
 """
 
 import asyncio
@@ -62,7 +62,8 @@ LOW_PER_S = 3_000
 GROWTH_KIB = 20_000_000 >> 10
 """Over all tests together, and also while the channels are held."""
 ROUND_TRIP_MS = 250.0
-"""The 99th percentile; some 50 of it are the pool's pause before it answers a single share."""
+"""The 99th percentile, with full counts; some 50 of it are the pool's pause before it answers a single share.
+"""
 ENOUGH = 100
 """Round trips of which the 99th percentile is more than the worst one."""
 HANDSHAKE_S = 2.0
@@ -119,7 +120,7 @@ async def chain(site: Site) -> AsyncIterator[Chain]:
         **limits,
     )
     proxy = development.daemon("proxy", **limits)
-    translator = development.daemon("translator", start_difficulty="6e-8", **limits)
+    translator = development.daemon("translator", start_difficulty="6e-8", verdict_s="20", **limits)
     await development.start()
     keys = development.keys
     servers = {
@@ -176,7 +177,8 @@ async def the_good_miners_are_served(chain: Chain, request: pytest.FixtureReques
     chain.report.append(f"{request.node.name}: p99 ms {told}, grown MiB {grown}")
     for name, each in trips.items():
         assert each, f"{name}: the good miner was not served"
-        assert len(each) < ENOUGH or p99[name] < ROUND_TRIP_MS, f"{name}: {each[-len(each) // 50 :]}"
+        is_slow = LONG and len(each) >= ENOUGH and p99[name] >= ROUND_TRIP_MS
+        assert not is_slow, f"{name}: {each[-len(each) // 50 :]}"
     assert max(growth.values()) < GROWTH_KIB, growth
 
 
@@ -248,7 +250,7 @@ async def test_peers_that_stop_after_the_handshake_or_half_close_are_let_go(chai
 @EVERY
 async def test_bytes_that_drip_are_not_waited_for(chain: Chain, where: str) -> None:
     peers = await dialled(port_of(chain, where), 20)
-    deadline = time.monotonic() + 4 * HANDSHAKE_S
+    deadline = time.monotonic() + PATIENCE_S
     alive = set(peers)
     while alive and time.monotonic() < deadline:
         for peer in tuple(alive):

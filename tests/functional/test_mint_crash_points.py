@@ -45,7 +45,7 @@ def row(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as opened:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as opened:
         yield opened
 
 
@@ -127,7 +127,7 @@ async def survive(
     await asyncio.wait({living, dying}, return_when=asyncio.FIRST_COMPLETED)
     if not living.done():
         mint.start()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         answered = await living
     dying.cancel()
     for path, body, answer in answered:

@@ -142,7 +142,7 @@ async def test_what_wallets_are_answered_is_described_field_by_field_whatever_th
             for amount in (8, 3)
         ]
         melt = await wallet.granted("/v1/melt/quote/bolt11", {"request": other["request"], "unit": "sat"})
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (await wallet.get(f"/v1/mint/quote/bolt11/{own['quote']}"))["state"] != "PAID":
                 await asyncio.sleep(0.05)
         hash_keyset, wallet.keyset = wallet.keyset, await sat_keyset(wallet)

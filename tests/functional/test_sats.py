@@ -47,7 +47,7 @@ class Wallet:
     async def paid_quote(self, amount: int) -> Any:
         """A quote whose invoice has paid itself."""
         quote = await self.post("/v1/mint/quote/bolt11", {"amount": amount, "unit": "sat"})
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (found := await self.get(f"/v1/mint/quote/bolt11/{quote['quote']}"))["state"] != "PAID":
                 await asyncio.sleep(0.02)
         return found
@@ -97,7 +97,7 @@ class Wallet:
 
     async def until_settled(self, quote: Any) -> Any:
         """The melt quote when it is not pending any more."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (now := await self.get(f"/v1/melt/quote/bolt11/{quote['quote']}"))["state"] == "PENDING":
                 await asyncio.sleep(0.02)
         return now
@@ -173,7 +173,7 @@ async def test_invoices_that_were_paid_while_the_mint_was_away_are_counted_when_
     mint.kill()
     mint.start()
     await mint.ready()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await wallet.get(f"/v1/mint/quote/bolt11/{quote['quote']}"))["state"] != "PAID":
             await asyncio.sleep(0.02)
 

@@ -20,7 +20,7 @@ pytest.importorskip("pbk", reason="needs py-bitcoinkernel, the node extra")
 pytestmark = pytest.mark.functional
 
 HERS: Final = "bcrt1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqdku202"
-EASY: Final = {"start_difficulty": "6e-8", "shares_per_minute": "300"}
+EASY: Final = {"start_difficulty": "6e-8", "shares_per_minute": "600"}
 """Shares of some 256 hashes."""
 
 

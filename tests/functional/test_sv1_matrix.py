@@ -111,6 +111,11 @@ async def system(site: Site) -> AsyncIterator[Chain]:
         f' {{address = "{addresses[1]}", name = "{PLAIN}", user = "{REWARD}.{{worker}}"}}]',
     )
     server.settings.pop("pools.0.address")
+    # Whoever sits at the other pool first has more to roll than the pool side grants, and stays away from it.
+    for daemon in development.daemons.values():
+        if daemon is not server:
+            daemon.start()
+    await pool_side.ready()
     await development.start()
     url = f"http://{node.settings['rpc_address']}"
     async with NodeClient(url, CookieFile(node.state / ".cookie")) as client:
@@ -188,6 +193,8 @@ LOSSES: Final[dict[str, Callable[[Chain], Awaitable[None]]]] = {
 async def test_all_of_them_mine_on_with_their_sockets_when_upstream_was_gone(
     chain: Chain, loss: Callable[[Chain], Awaitable[None]]
 ) -> None:
+    if chain.pool_side.is_running:
+        await chain.mines_at(EHASH)
     miners = [await chain.miner(profile) for profile in PROFILES]
     for miner in miners:
         await miner.dig(2)

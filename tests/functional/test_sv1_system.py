@@ -46,7 +46,12 @@ SETTINGS: Final[dict[str, dict[str, str]]] = {
 
 
 def test_up_with_the_sv1_profile_brings_tokens_blocks_and_books_that_agree(tmp_path: Path) -> None:
-    with System(tmp_path / "state", "--profile", "sv1", "--for", "8", "--json") as system:
+    with System(tmp_path / "state", "--profile", "sv1", "--json") as system:
+        system.wait_ready()
+        for _ in system.polls("tokens"):
+            if system.balance():
+                break
+        system.process.send_signal(signal.SIGTERM)
         result = system.result()
     assert result["audit"]["ok"], result["audit"]
     assert result["shares"]["accepted"] > 0

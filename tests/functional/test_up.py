@@ -63,6 +63,12 @@ def test_no_process_outlives_up_however_it_ends(number: signal.Signals, tmp_path
         wait_gone(pids)
 
 
+def test_it_ends_by_itself_after_the_time_that_it_was_given(tmp_path: Path) -> None:
+    with System(tmp_path / "state", "--for", "0.1", "--json") as system:
+        assert system.result()["audit"]["ok"]
+        wait_gone(family(tmp_path / "state"))
+
+
 def test_everything_ends_when_the_terminal_is_closed(tmp_path: Path) -> None:
     state = tmp_path / "state"
     controller, terminal = pty.openpty()

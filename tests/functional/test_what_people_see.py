@@ -16,10 +16,8 @@ from protocols.bitcoin.target import work
 from protocols.sv2.mining import OpenExtendedMiningChannel, OpenMiningChannelError
 from roles.cli.stores import PoolStore
 from roles.runtime.storage import open_readonly
-from tests.functional import nursery
 from tests.functional.development import Development
 from tests.functional.processes import ROOT, Daemon, Site
-from tests.functional.processes import launch as processes_launch
 from tests.functional.sv2_peer import Server
 from tests.openapi import check_all
 from tests.roles.pool.neighbours import ANY_TARGET
@@ -40,10 +38,7 @@ class System:
     """A pool of two processes with what belongs to it, and a proxy with its translator."""
 
     def __init__(self, root: Path) -> None:
-        def launch(role: str, *rest: Any) -> Any:
-            return (nursery.launch if role in nursery.ROLES else processes_launch)(role, *rest)
-
-        self.site = Site(root, launch)
+        self.site = Site(root)
         self.development = Development(self.site)
         for role in ("regtest_node", "template_provider", "mint"):
             self.development.daemon(role)
@@ -189,7 +184,7 @@ async def test_sighup_has_every_process_take_over_what_can_be_and_a_wrong_file_n
 
     banned.write_text("")
     pool.process.send_signal(signal.SIGHUP)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             miner = await system.server.miner()
             miner.say(OpenExtendedMiningChannel(1, "mallory", 0.0, ANY_TARGET, 8))

@@ -9,10 +9,8 @@ from typing import Any
 from roles.cli.keys import public_halves
 from roles.cli.stores import PoolStore
 from roles.runtime.storage import open_readonly
-from tests.functional import nursery
 from tests.functional.development import Development
 from tests.functional.processes import PATIENCE_S, Daemon, Site
-from tests.functional.processes import launch as processes_launch
 from tests.roles.translator.fake_miners import FakeMiner
 
 NO_VERDICT = 20
@@ -85,10 +83,7 @@ class TwoPools:
     """The development system with a second pool, which has a state directory of its own."""
 
     def __init__(self, root: Path, **proxy: str) -> None:
-        def launch(role: str, *rest: Any) -> Any:
-            return (nursery.launch if role in nursery.ROLES else processes_launch)(role, *rest)
-
-        self.sites = (Site(root / "first", launch), Site(root / "second", launch))
+        self.sites = (Site(root / "first"), Site(root / "second"))
         here, there = self.sites
         development = Development(here, issuers=(issuer_of(there),))
         development.daemon("regtest_node")
