@@ -1,44 +1,19 @@
 /* Finder: plain shares of SV1 miners read and judged, as protocols.translation.share.find_plain says. */
 
-#include "judge.h"
+#include "finder.h"
+
 #include "words.h"
 
 #include <structmember.h>
 
-enum {
-    MOST_DIGITS = 18,
-    LEAST_PARAMS = 5,
-    MOST_PARAMS = 6,
-    NUMBER_DIGITS = 8,
-    MOST_EXTRANONCE2 = 32,
-    MOST_EXTRANONCE = 256,
-    ATTRIBUTES = 10,
-    SUBMIT_FIELDS = 7,
-    SHARE_FIELDS = 5,
-};
-
-enum name { WORK, PATTERN, END, PADDING, TARGET, PROVER, DRAFT, TIP, VERSION, ROLLABLE, MIN_NTIME, MADE, NAMES };
+enum { MOST_EXTRANONCE = 256, SUBMIT_FIELDS = 7, SHARE_FIELDS = 5 };
 
 static const char *const texts[NAMES] = {
     [WORK] = "work",     [PATTERN] = "pattern", [END] = "end",         [PADDING] = "padding",
     [TARGET] = "target", [PROVER] = "_prover",  [DRAFT] = "draft",     [TIP] = "tip",
     [VERSION] = "version", [ROLLABLE] = "rollable", [MIN_NTIME] = "min_ntime", [MADE] = "prover",
+    [JOB_ID] = "job_id", [HASHES] = "hashes",
 };
-
-/* An attribute by name, and its place in objects of the class that was the first to be asked for it, if that has a
- * slot for it.
- */
-typedef struct {
-    PyObject *name;
-    PyTypeObject *type;
-    Py_ssize_t slot;
-} attribute;
-
-typedef struct {
-    PyObject_HEAD
-    PyTypeObject *submit, *share;
-    attribute attributes[NAMES];
-} Finder;
 
 static int finder_traverse(Finder *self, visitproc visit, void *arg)
 {
@@ -139,7 +114,7 @@ static void learn(attribute *of, PyTypeObject *type)
 }
 
 /* A new reference, or NULL with an exception set. */
-static PyObject *get(Finder *self, PyObject *object, enum name name)
+static PyObject *get(Finder *self, PyObject *object, finder_name name)
 {
     attribute *of = &self->attributes[name];
     if (of->type == NULL) {
@@ -154,192 +129,7 @@ static PyObject *get(Finder *self, PyObject *object, enum name name)
     return PyObject_GetAttr(object, of->name);
 }
 
-/* Text of a line, none of which needs an escape. */
-typedef struct {
-    const char *at;
-    Py_ssize_t size;
-} text;
-
-typedef struct {
-    const char *at, *end;
-    long long id;
-    text params[MOST_PARAMS];
-    int count;
-    bool has_id, has_method, has_params;
-} reader;
-
-static void skip_space(reader *in)
-{
-    while (in->at < in->end && (*in->at == ' ' || *in->at == '\t' || *in->at == '\r' || *in->at == '\n')) {
-        in->at++;
-    }
-}
-
-static bool take_char(reader *in, char wanted)
-{
-    skip_space(in);
-    if (in->at < in->end && *in->at == wanted) {
-        in->at++;
-        return true;
-    }
-    return false;
-}
-
-static bool take_text(reader *in, text *found)
-{
-    if (!take_char(in, '"')) {
-        return false;
-    }
-    const char *begin = in->at;
-    while (in->at < in->end && *in->at >= ' ' && *in->at <= '~' && *in->at != '"' && *in->at != '\\') {
-        in->at++;
-    }
-    *found = (text){begin, in->at - begin};
-    return in->at < in->end && *in->at++ == '"';
-}
-
-static bool take_number(reader *in, long long *number)
-{
-    skip_space(in);
-    bool is_negative = in->at < in->end && *in->at == '-';
-    in->at += is_negative;
-    const char *begin = in->at;
-    long long value = 0;
-    while (in->at < in->end && *in->at >= '0' && *in->at <= '9' && in->at - begin <= MOST_DIGITS) {
-        value = value * 10 + (*in->at++ - '0');
-    }
-    Py_ssize_t digits = in->at - begin;
-    *number = is_negative ? -value : value;
-    /* A point or an exponent that follows is no end of a member. */
-    return digits > 0 && digits <= MOST_DIGITS && (*begin != '0' || (digits == 1 && !is_negative));
-}
-
-static bool is_text(const text *found, const char *wanted)
-{
-    return (size_t)found->size == strlen(wanted) && memcmp(found->at, wanted, (size_t)found->size) == 0;
-}
-
-static bool take_params(reader *in)
-{
-    if (!take_char(in, '[')) {
-        return false;
-    }
-    do {
-        if (in->count == MOST_PARAMS || !take_text(in, &in->params[in->count++])) {
-            return false;
-        }
-    } while (take_char(in, ','));
-    return in->count >= LEAST_PARAMS && take_char(in, ']');
-}
-
-static bool take_member(reader *in)
-{
-    text key, value;
-    if (!take_text(in, &key) || !take_char(in, ':')) {
-        return false;
-    }
-    if (is_text(&key, "id")) {
-        bool is_first = !in->has_id;
-        in->has_id = true;
-        return is_first && take_number(in, &in->id);
-    }
-    if (is_text(&key, "method")) {
-        bool is_first = !in->has_method;
-        in->has_method = true;
-        return is_first && take_text(in, &value) && is_text(&value, "mining.submit");
-    }
-    if (is_text(&key, "params")) {
-        bool is_first = !in->has_params;
-        in->has_params = true;
-        return is_first && take_params(in);
-    }
-    return take_text(in, &value);
-}
-
-/* Whether it is an object of a submit's members and perhaps others that are plain text, and nothing else. */
-static bool read_line(reader *in)
-{
-    if (!take_char(in, '{')) {
-        return false;
-    }
-    do {
-        if (!take_member(in)) {
-            return false;
-        }
-    } while (take_char(in, ','));
-    if (!take_char(in, '}')) {
-        return false;
-    }
-    skip_space(in);
-    return in->at == in->end && in->has_id && in->has_method && in->has_params;
-}
-
-static int digit_of(char letter)
-{
-    if (letter >= '0' && letter <= '9') {
-        return letter - '0';
-    }
-    letter |= 0x20;
-    return letter >= 'a' && letter <= 'f' ? letter - 'a' + 10 : -1;
-}
-
-static bool read_hex(const text *digits, uint8_t *bytes)
-{
-    for (Py_ssize_t i = 0; i < digits->size; i += 2) {
-        int high = digit_of(digits->at[i]), low = digit_of(digits->at[i + 1]);
-        if (high < 0 || low < 0) {
-            return false;
-        }
-        bytes[i / 2] = (uint8_t)(high << 4 | low);
-    }
-    return true;
-}
-
-static bool read_number(const text *digits, uint32_t *number)
-{
-    uint8_t bytes[NUMBER_DIGITS / 2];
-    if (digits->size != NUMBER_DIGITS || !read_hex(digits, bytes)) {
-        return false;
-    }
-    *number = (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
-    return true;
-}
-
-/* What a submit says. */
-typedef struct {
-    long long id;
-    const text *job_id, *user;
-    uint8_t extranonce2[MOST_EXTRANONCE2];
-    Py_ssize_t size;
-    uint32_t ntime, nonce, bits;
-} submission;
-
-static bool read_submission(PyObject *line, submission *said, reader *in)
-{
-    in->at = PyBytes_AS_STRING(line);
-    in->end = in->at + PyBytes_GET_SIZE(line);
-    if (!read_line(in) || in->params[2].size != 2 * said->size || !read_hex(&in->params[2], said->extranonce2) ||
-        !read_number(&in->params[3], &said->ntime) || !read_number(&in->params[4], &said->nonce)) {
-        return false;
-    }
-    said->id = in->id;
-    said->user = &in->params[0];
-    said->job_id = &in->params[1];
-    said->bits = 0;
-    return in->count < MOST_PARAMS || in->params[5].size == 0 || read_number(&in->params[5], &said->bits);
-}
-
-/* What it is judged by: references that are its own. */
-typedef struct {
-    PyObject *held[ATTRIBUTES];
-    int count;
-    bool has_failed;
-    PyObject *end, *padding, *prover;
-    uint32_t version, rollable, min_ntime;
-    uint8_t target[SHA256_SIZE];
-} terms;
-
-static void let_go(terms *of)
+void finder_let_go(terms *of)
 {
     while (of->count) {
         Py_DECREF(of->held[--of->count]);
@@ -347,7 +137,7 @@ static void let_go(terms *of)
 }
 
 /* A reference that the terms hold, or NULL with an exception set. */
-static PyObject *hold(Finder *self, terms *of, PyObject *object, enum name name)
+static PyObject *hold(Finder *self, terms *of, PyObject *object, finder_name name)
 {
     /* Nothing is asked for once something has failed. */
     PyObject *found = object == NULL || of->has_failed ? NULL : get(self, object, name);
@@ -359,7 +149,7 @@ static PyObject *hold(Finder *self, terms *of, PyObject *object, enum name name)
     return found;
 }
 
-static int read_u32(Finder *self, PyObject *object, enum name name, uint32_t *number)
+int finder_u32(Finder *self, PyObject *object, finder_name name, uint32_t *number)
 {
     PyObject *found = get(self, object, name);
     if (found == NULL) {
@@ -368,6 +158,17 @@ static int read_u32(Finder *self, PyObject *object, enum name name, uint32_t *nu
     int result = kernel_u32(found, texts[name], number);
     Py_DECREF(found);
     return result;
+}
+
+int finder_double(Finder *self, PyObject *object, finder_name name, double *number)
+{
+    PyObject *found = get(self, object, name);
+    if (found == NULL) {
+        return -1;
+    }
+    *number = PyFloat_AsDouble(found);
+    Py_DECREF(found);
+    return *number == -1.0 && PyErr_Occurred() ? -1 : 0;
 }
 
 static int read_target(PyObject *number, uint8_t target[SHA256_SIZE])
@@ -386,7 +187,8 @@ static int read_target(PyObject *number, uint8_t target[SHA256_SIZE])
 
 static int read_terms(Finder *self, PyObject *job, terms *of)
 {
-    PyObject *work = hold(self, of, job, WORK);
+    of->job = job;
+    PyObject *work = of->work = hold(self, of, job, WORK);
     PyObject *pattern = hold(self, of, work, PATTERN);
     PyObject *draft = hold(self, of, pattern, DRAFT);
     of->prover = hold(self, of, pattern, PROVER);
@@ -398,8 +200,9 @@ static int read_terms(Finder *self, PyObject *job, terms *of)
         /* The first share of it. */
         of->prover = hold(self, of, pattern, MADE);
     }
-    if (of->has_failed || read_u32(self, draft, VERSION, &of->version) < 0 ||
-        read_u32(self, draft, ROLLABLE, &of->rollable) < 0 || read_u32(self, tip, MIN_NTIME, &of->min_ntime) < 0 || read_target(target, of->target) < 0) {
+    if (of->has_failed || finder_u32(self, draft, VERSION, &of->version) < 0 ||
+        finder_u32(self, draft, ROLLABLE, &of->rollable) < 0 ||
+        finder_u32(self, tip, MIN_NTIME, &of->min_ntime) < 0 || read_target(target, of->target) < 0) {
         return -1;
     }
     if (kernel_bytes(of->end, "end", -1) == NULL || kernel_bytes(of->padding, "padding", -1) == NULL) {
@@ -432,28 +235,22 @@ static PyObject *text_of(const text *found)
     return PyUnicode_FromStringAndSize(found->at, found->size);
 }
 
-/* A header and its hash. */
-typedef struct {
-    uint8_t header[PROVED_SIZE], hash[SHA256_SIZE];
-} proof;
-
 /* What miner and upstream need of a good share. */
-static PyObject *tell(Finder *self, const submission *said, const terms *by, const proof *of, PyObject *extranonce1,
-                      PyObject *job)
+static PyObject *tell(Finder *self, const submission *said, const terms *by, const proof *of, const finder_own *own)
 {
     PyObject *submit = named(self->submit,
-                             (PyObject *[]){PyLong_FromLongLong(said->id), text_of(said->job_id),
-                                            PyBytes_FromStringAndSize((const char *)said->extranonce2, said->size),
+                             (PyObject *[]){PyLong_FromLongLong(said->id), text_of(&said->job_id),
+                                            PyBytes_FromStringAndSize((const char *)said->extranonce2, own->size),
                                             PyLong_FromUnsignedLong(said->ntime), PyLong_FromUnsignedLong(said->nonce),
-                                            PyLong_FromUnsignedLong(said->bits), text_of(said->user)},
+                                            PyLong_FromUnsignedLong(said->bits), text_of(&said->user)},
                              SUBMIT_FIELDS);
-    Py_ssize_t padding = PyBytes_GET_SIZE(by->padding), own = PyBytes_GET_SIZE(extranonce1);
-    PyObject *extranonce = PyBytes_FromStringAndSize(NULL, padding + own + said->size);
+    Py_ssize_t padding = PyBytes_GET_SIZE(by->padding), first = PyBytes_GET_SIZE(own->extranonce1);
+    PyObject *extranonce = PyBytes_FromStringAndSize(NULL, padding + first + own->size);
     if (extranonce != NULL) {
         char *at = PyBytes_AS_STRING(extranonce);
         memcpy(at, PyBytes_AS_STRING(by->padding), (size_t)padding);
-        memcpy(at + padding, PyBytes_AS_STRING(extranonce1), (size_t)own);
-        memcpy(at + padding + own, said->extranonce2, (size_t)said->size);
+        memcpy(at + padding, PyBytes_AS_STRING(own->extranonce1), (size_t)first);
+        memcpy(at + padding + first, said->extranonce2, (size_t)own->size);
     }
     PyObject *share = named(self->share,
                             (PyObject *[]){PyLong_FromUnsignedLong(by->version | said->bits),
@@ -461,41 +258,57 @@ static PyObject *tell(Finder *self, const submission *said, const terms *by, con
                                            Py_NewRef(Py_True),
                                            PyBytes_FromStringAndSize((const char *)of->header, PROVED_SIZE)},
                             SHARE_FIELDS);
-    PyObject *found = submit == NULL || share == NULL ? NULL : PyTuple_Pack(3, submit, share, job);
+    PyObject *found = submit == NULL || share == NULL ? NULL : PyTuple_Pack(3, submit, share, by->job);
     Py_XDECREF(submit);
     Py_XDECREF(share);
     return found;
 }
 
 /* Whether it is a good share, and the proof of it. */
-static bool is_good(const submission *said, const terms *by, PyObject *extranonce1, uint32_t mask, long long now,
-                    proof *of)
+static bool is_good(const submission *said, const terms *by, const finder_own *own, proof *of)
 {
     /* All readings of version bits agree then. */
-    if ((by->version & mask) || (said->bits & ~(mask & by->rollable))) {
+    if ((by->version & own->mask) || (said->bits & ~(own->mask & by->rollable))) {
         return false;
     }
-    if (said->ntime < by->min_ntime || said->ntime > now) {
+    if (said->ntime < by->min_ntime || said->ntime > own->now) {
         return false;
     }
-    size_t end = (size_t)PyBytes_GET_SIZE(by->end), own = (size_t)PyBytes_GET_SIZE(extranonce1);
-    size_t size = (size_t)said->size;
+    size_t end = (size_t)PyBytes_GET_SIZE(by->end), first = (size_t)PyBytes_GET_SIZE(own->extranonce1);
+    size_t size = (size_t)own->size;
     uint8_t extranonce[MOST_EXTRANONCE];
-    if (!prover_check(by->prover) || end > MOST_EXTRANONCE || own > MOST_EXTRANONCE ||
-        end + own + size > MOST_EXTRANONCE) {
+    if (!prover_check(by->prover) || end > MOST_EXTRANONCE || first > MOST_EXTRANONCE ||
+        end + first + size > MOST_EXTRANONCE) {
         return false;
     }
     memcpy(extranonce, PyBytes_AS_STRING(by->end), end);
-    memcpy(extranonce + end, PyBytes_AS_STRING(extranonce1), own);
-    memcpy(extranonce + end + own, said->extranonce2, size);
-    prover_header(by->prover, extranonce, end + own + size, by->version | said->bits, said->ntime, said->nonce, of->header,
-                  of->hash);
+    memcpy(extranonce + end, PyBytes_AS_STRING(own->extranonce1), first);
+    memcpy(extranonce + end + first, said->extranonce2, size);
+    prover_header(by->prover, extranonce, end + first + size, by->version | said->bits, said->ntime, said->nonce,
+                  of->header, of->hash);
     for (int i = SHA256_SIZE - 1; i >= 0; i--) {
         if (of->hash[i] != by->target[i]) {
             return of->hash[i] < by->target[i];
         }
     }
     return true;
+}
+
+int finder_judge(Finder *self, PyObject *jobs, const finder_own *own, const submission *said, terms *by, proof *of)
+{
+    PyObject *job_id = text_of(&said->job_id);
+    PyObject *job = job_id == NULL ? NULL : PyDict_GetItemWithError(jobs, job_id);
+    Py_XDECREF(job_id);
+    if (job == NULL) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    by->held[by->count++] = Py_NewRef(job);
+    return read_terms(self, job, by) < 0 ? -1 : is_good(said, by, own, of);
+}
+
+bool finder_check(PyObject *object)
+{
+    return Py_TYPE(object)->tp_dealloc == (destructor)finder_dealloc;
 }
 
 static PyObject *finder_find(Finder *self, PyObject *const *args, Py_ssize_t count)
@@ -505,33 +318,22 @@ static PyObject *finder_find(Finder *self, PyObject *const *args, Py_ssize_t cou
         PyErr_SetString(PyExc_TypeError, "find takes a line, a dictionary of jobs, (extranonce1, size), mask and now");
         return NULL;
     }
-    PyObject *extranonce1 = PyTuple_GET_ITEM(args[2], 0);
-    uint32_t mask;
-    submission said = {.size = PyLong_AsSsize_t(PyTuple_GET_ITEM(args[2], 1))};
-    long long now = said.size == -1 && PyErr_Occurred() ? -1 : PyLong_AsLongLong(args[4]);
-    if ((now == -1 && PyErr_Occurred()) || kernel_u32(args[3], "mask", &mask) < 0) {
+    finder_own own = {.extranonce1 = PyTuple_GET_ITEM(args[2], 0),
+                      .size = PyLong_AsSsize_t(PyTuple_GET_ITEM(args[2], 1))};
+    own.now = own.size == -1 && PyErr_Occurred() ? -1 : PyLong_AsLongLong(args[4]);
+    if ((own.now == -1 && PyErr_Occurred()) || kernel_u32(args[3], "mask", &own.mask) < 0) {
         return NULL;
     }
-    reader in = {0};
-    if (said.size < 0 || said.size > MOST_EXTRANONCE2 || !read_submission(args[0], &said, &in)) {
+    submission said;
+    if (own.size < 0 || own.size > MOST_EXTRANONCE2 ||
+        !submission_read(PyBytes_AS_STRING(args[0]), PyBytes_GET_SIZE(args[0]), own.size, &said)) {
         Py_RETURN_NONE;
     }
-    PyObject *job_id = text_of(said.job_id);
-    PyObject *job = job_id == NULL ? NULL : PyDict_GetItemWithError(args[1], job_id);
-    Py_XDECREF(job_id);
-    if (job == NULL) {
-        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
-    }
-    Py_INCREF(job);
     terms by = {0};
     proof of;
-    PyObject *found = NULL;
-    if (read_terms(self, job, &by) == 0) {
-        found = is_good(&said, &by, extranonce1, mask, now, &of) ? tell(self, &said, &by, &of, extranonce1, job)
-                                                                 : Py_NewRef(Py_None);
-    }
-    let_go(&by);
-    Py_DECREF(job);
+    int is_found = finder_judge(self, args[1], &own, &said, &by, &of);
+    PyObject *found = is_found < 0 ? NULL : is_found ? tell(self, &said, &by, &of, &own) : Py_NewRef(Py_None);
+    finder_let_go(&by);
     return found;
 }
 

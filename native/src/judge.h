@@ -8,6 +8,8 @@ enum { PROVED_SIZE = 80 };
 
 extern PyType_Spec bench_spec;
 extern PyType_Spec finder_spec;
+extern PyType_Spec hub_spec;
+extern PyType_Spec seat_spec;
 PyObject *kernel_judge(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *kernel_take(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *kernel_rows(PyObject *module, PyObject *const *args, Py_ssize_t count);

@@ -58,6 +58,16 @@ class LineSplitter:
         """Whether a line has begun that has not ended."""
         return self._skipping or bool(self._buffer)
 
+    @property
+    def is_between_lines(self) -> bool:
+        """Whether what comes next begins a line, as did what was seen to be of the right protocol."""
+        return self._head is None and not self.is_within_line
+
+    @property
+    def limit(self) -> int:
+        """The longest line."""
+        return self._limit
+
     def receive(self, data: bytes) -> list[bytes | Overlong]:
         """Lines completed by `data`, in order and without their ends; what stays buffered is within the
         limit.

@@ -21,10 +21,11 @@ SUCCESS = HEADER.pack(CHANNEL_BIT, SubmitSharesSuccess.msg_type, _SUCCESS.size, 
 """The header of SubmitSharesSuccess."""
 pack_success = _SUCCESS.pack
 """The payload of SubmitSharesSuccess, from the same numbers as `success`."""
-_SHARE_HEADERS = tuple(
+SHARE_HEADERS = tuple(
     HEADER.pack(CHANNEL_BIT, SubmitSharesExtended.msg_type, _SHARE.size + size, 0)
     for size in range(MAX_EXTRANONCE + 1)
 )
+"""The headers of extended shares, by the size of their extranonce."""
 
 
 class ExtendedShare(NamedTuple):
@@ -56,7 +57,7 @@ def read_share(payload: bytes) -> tuple[ExtendedShare, int]:
 
 def share_frame(payload: bytes) -> tuple[bytes, bytes]:
     """Header and payload of SubmitSharesExtended, for a payload that `write_share` could have made."""
-    return _SHARE_HEADERS[len(payload) - _SHARE.size], payload
+    return SHARE_HEADERS[len(payload) - _SHARE.size], payload
 
 
 def success(channel_id: int, last: int, count: int, total: int) -> tuple[bytes, bytes]:
@@ -86,4 +87,4 @@ def write_share(numbers: tuple[int, int, int, int, int, int], extranonce: bytes)
         fixed = _SHARE.pack(*numbers, size)
     except error as reason:
         raise EncodeError(f"SubmitSharesExtended: {reason}") from reason
-    return _SHARE_HEADERS[size], fixed + extranonce
+    return SHARE_HEADERS[size], fixed + extranonce

@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,13 +28,19 @@ from roles.runtime.errors import OperatorError
 from roles.runtime.state import checkout
 
 VARIABLE: Final = "HASHPOOL_KERNEL"
-ABI: Final = 6
+ABI: Final = 7
 """The interface that this program speaks; `native/src/kernel.h` has the same number."""
 BUILD: Final = "./hashpool kernel build"
 SOURCES: Final = Path("native") / "src"
 
 Rows = Callable[[list[Any], bytes, dict[bytes, tuple[int, int, bytes]]], tuple[list[bytes], bytes] | None]
 """As `roles.credit.batch.rows`, which knows how the ledger lays them out."""
+
+
+HubMaker = Callable[[tuple[bytes, ...], bytes], Any]
+"""Of what serves SV1 miners together: from the headers of shares by the size of their extranonce, and that
+of the frame that accepts shares.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,8 @@ class Kernel:
     ``native``, ``python``, or ``native-cipher``: without the processor's SHA extensions hashlib is as fast.
     `engines`: by which instructions. `complaint`: what is wrong with a native kernel that is built and not
     used, for a person. `find` reads and judges plain shares of SV1 miners. `rows`, where there is one, is
-    quicker than the ledger's own. `relay`, where there is one, passes plain shares through a proxy.
+    quicker than the ledger's own. `relay`, where there is one, passes plain shares through a proxy, and `hub`
+    makes what serves plain SV1 miners of a translator.
     """
 
     name: str
@@ -60,6 +67,7 @@ class Kernel:
     complaint: str = ""
     find: Find = find_plain
     relay: Relay | None = None
+    hub: HubMaker | None = None
 
 
 PYTHON: Final = Kernel(
@@ -129,9 +137,8 @@ def source_digest() -> str | None:
 
 
 @cache
-def _find(maker: Callable[[type[PlainSubmit], type[JudgedShare]], Any]) -> Find:
-    found: Find = maker(PlainSubmit, JudgedShare).find
-    return found
+def _finder(maker: Callable[[type[PlainSubmit], type[JudgedShare]], Any]) -> Any:
+    return maker(PlainSubmit, JudgedShare)
 
 
 def _native() -> Kernel:
@@ -142,6 +149,7 @@ def _native() -> Kernel:
         Bench,
         Course,
         Finder,
+        Hub,
         Lane,
         Lanes,
         Prover,
@@ -161,7 +169,18 @@ def _native() -> Kernel:
             PYTHON, name="native-cipher", cipher=cipher, signer=signer, engines=f"hashlib, {CHACHA20}"
         )
     engines = f"{SHA256}, {CHACHA20}"
-    relay = Relay(Lane, Lanes, Course)
+    finder = _finder(Finder)
     return Kernel(
-        "native", Prover, cipher, Bench, judge, take, signer, rows, engines, find=_find(Finder), relay=relay
+        "native",
+        Prover,
+        cipher,
+        Bench,
+        judge,
+        take,
+        signer,
+        rows,
+        engines,
+        find=finder.find,
+        relay=Relay(Lane, Lanes, Course),
+        hub=partial(Hub, finder),
     )

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Never
+from typing import NamedTuple, Never
 
 from prometheus_client import CollectorRegistry
 
@@ -133,16 +133,27 @@ class Door:
     must_encrypt: bool = False
 
 
+class Lent(NamedTuple):
+    """A socket whose lines somebody else reads: its number, the longest line, and what tells how many bytes
+    the event loop has yet to send.
+    """
+
+    socket: int
+    line_limit: int
+    unsent: Callable[[], int]
+
+
 class ServedLines(LineConnection):
     """The server's end; the peer may have begun with TLS."""
 
-    __slots__ = ("_door", "_has_spoken", "_tls")
+    __slots__ = ("_door", "_has_spoken", "_recall", "_tls")
 
     def __init__(self, owner: StreamOwner, limits: StreamLimits, line_limit: int, door: Door) -> None:
         super().__init__(owner, limits, line_limit)
         self._has_spoken = False
         self._door = door
         self._tls: TlsLayer | None = None
+        self._recall: Callable[[], None] | None = None
 
     @property
     def is_encrypted(self) -> bool:
@@ -174,6 +185,35 @@ class ServedLines(LineConnection):
                 take(line)
                 return
         super().data_received(data)
+
+    def lend(self, recall: Callable[[], None]) -> Lent | None:
+        """Leave reading to somebody else until `take_back`, and writing, too, as long as nothing is unsent
+        here; None where that cannot be now. `recall` is called before the socket goes.
+        """
+        transport = self._transport
+        is_plain = self._has_spoken and self._tls is None and self._lines.is_between_lines
+        is_idle = self._is_reading and not (self._queue or self._holds or self.reason)
+        if transport is None or transport.is_closing() or self._recall is not None:
+            return None
+        if not (is_plain and is_idle):
+            return None
+        transport.pause_reading()
+        self._recall = recall
+        socket = transport.get_extra_info("socket").fileno()
+        return Lent(socket, self._lines.limit, transport.get_write_buffer_size)
+
+    def take_back(self) -> None:
+        """Read again."""
+        self._recall = None
+        transport = self._transport
+        if transport is not None and not self.reason and not transport.is_closing():
+            transport.resume_reading()
+
+    def _end(self, code: str, text: str) -> bool:
+        is_first = super()._end(code, text)
+        if is_first and self._recall is not None:
+            self._recall()
+        return is_first
 
     def _begin(self) -> None:
         """The miner speaks first."""

@@ -55,6 +55,17 @@ class CostAccount:
         self._cost = cost = (cost if cost > 0 else 0.0) + self._each
         return 0.0 if cost <= self._soft else min(cost - self._soft, self._pause)
 
+    @property
+    def state(self) -> tuple[float, float, float, float]:
+        """What somebody needs who goes on with the account: the cost and since when it is that, what each
+        request costs, and the limit up to which nobody waits.
+        """
+        return self._cost, self._when, self._each, self._soft
+
+    def go_on(self, cost: float, when: float) -> None:
+        """Somebody else has kept the account, and it is this now."""
+        self._cost, self._when = cost, when
+
     def bad_line(self) -> None:
         """It was no message."""
         self._charge("bad-line", self._terms.bad_line_s)

@@ -30,13 +30,14 @@ from protocols.translation.extranonce import Layout
 from protocols.translation.version_mask import SV1_MASK, granted_mask
 from protocols.translation.work import Work
 from roles.runtime.errors import ConnectionLost
-from roles.runtime.line_connection import Line, LineConnection
+from roles.runtime.line_connection import Lent, Line, LineConnection, ServedLines
 from roles.stratum.cost import CostAccount, CostTerms
 from roles.stratum.deadlines import Deadlines
 from roles.stratum.handshake import Gatekeeper, Handshake
 from roles.stratum.own_difficulty import OwnDifficulty
 from roles.stratum.replies import OrderedReplies
 from roles.stratum.rounds import Rounds
+from roles.stratum.seat import Seat
 from roles.stratum.sent_jobs import SEEN_LIMIT
 from roles.stratum.share_desk import ShareDesk, Submitter
 from roles.stratum.tally import Tally
@@ -213,6 +214,33 @@ class MinerSession:
             self._timing.rounds.discard(self)
             self.handshake.end()
 
+    def lend(self, seat: Seat) -> Lent | None:
+        """Let plain shares be taken elsewhere, from the socket, until `go_on`; None where that cannot be."""
+        handshake, connection = self.handshake, self._connection
+        is_let_in = handshake.is_authorized and handshake.is_subscribed and not handshake.may_suggest
+        if not is_let_in or self._is_over or not self.desk.is_calm or not isinstance(connection, ServedLines):
+            return None
+        lent = connection.lend(seat.leave)
+        if lent is not None:
+            self.desk.seat = seat
+        return lent
+
+    def go_on(self, heard: float) -> None:
+        """Take shares again; something was heard last at that time."""
+        self._heard = max(self._heard, heard)
+        self.desk.seat = None
+        self._timing.rounds.hurry(self)
+        if isinstance(self._connection, ServedLines):
+            self._connection.take_back()
+
+    def say(self, answer: bytes) -> None:
+        """Send what could not be sent from elsewhere."""
+        self._write([answer])
+
+    def take_bytes(self, data: bytes) -> None:
+        """Hear what was read elsewhere."""
+        self._connection.data_received(data)
+
     def continue_from(self, former: "MinerSession") -> None:
         """The miner is back: it goes on where it was on its former socket, which is cut.
 
@@ -348,10 +376,14 @@ class MinerSession:
         if self.handshake.mask_asked is not None:
             mask = self._mask_for(self.handshake.mask_asked)
             if mask != self.handshake.mask:
+                if self.desk.seat is not None:
+                    self.desk.seat.leave()
                 self.handshake.mask = mask
                 lines.append(set_version_mask(mask))
         target = work.target
         if self.desk.own is not None:
+            if self.desk.seat is not None:
+                self.desk.seat.catch_up()
             target = self.desk.own.target(target, self._loop.time())
         if target != self._told_target:
             self._told_target = target
@@ -415,10 +447,14 @@ class MinerSession:
 
     # Time
 
-    def look_after(self) -> None:
-        """Once in a while: end who does not begin or says nothing, and keep the others."""
+    def look_after(self) -> float:
+        """Once in a while: end who does not begin or says nothing, and keep the others. Returns before which
+        time nothing of that can be, 0 where it is not known.
+        """
         now = self._loop.time()
-        limits = self._limits
+        limits, seat = self._limits, self.desk.seat
+        if seat is not None:
+            self._heard = max(self._heard, seat.heard)
         named = self.handshake.is_subscribed and self.handshake.has_named_itself
         if not named and now - self._began >= limits.handshake_s:
             self.close("no subscription and name in time", code="handshake-timeout")
@@ -432,6 +468,9 @@ class MinerSession:
             self.close("nothing but bad shares for long", code="bad-shares")
         else:
             self._keep_alive(now)
+            if self.desk.seat is not None:
+                return min(self._heard + limits.idle_s, self._notified + limits.keepalive_s)
+        return 0.0
 
     def _is_dripping(self, now: float) -> bool:
         """Whether the line that the miner is in the middle of was begun long ago, as far as was seen."""

@@ -38,7 +38,7 @@ from roles.stratum.pulse import NOBODY, QUESTION, Habits, Pulse
 from roles.stratum.submissions import ACCEPTED
 from roles.stratum.upstream_channel import OpenSuccess, OpenTerms, UpstreamChannel
 
-__all__ = ["MiningSession", "SessionTiming"]
+__all__ = ["MiningSession", "SessionTiming", "Settling"]
 
 _log = logging.getLogger(__name__)
 
@@ -95,6 +95,12 @@ class Surroundings(Protocol):
         """Shares were "accepted", "rejected", or are "unknown"."""
 
 
+Settling = Callable[[Sequence[Plain], int], tuple[int, int]]
+"""Is given frames and the place of the first that counts; returns how many shares it settled as accepted, and
+the place of the first frame that is left.
+"""
+
+
 class MiningSession:
     """Lives as long as one connection.
 
@@ -138,6 +144,8 @@ class MiningSession:
         self._opened_at = 0.0
         self.has_work = False
         """Whether a tip has come for any channel."""
+        self.settle: Settling | None = None
+        """Settles shares that somebody else has sent."""
         self._failure = ""
 
     @property
@@ -196,6 +204,13 @@ class MiningSession:
                 self._flushing = self._loop.call_later(self._timing.gather, self._flush)
             else:
                 self._flushing = self._loop.call_soon(self._flush)
+
+    def forward(self, shares: Sequence[Plain]) -> None:
+        """Send shares now, behind what waits to be sent."""
+        self._outbox.extend(shares)
+        if self._flushing is not None:
+            self._flushing.cancel()
+        self._flush()
 
     def want(self, channel: UpstreamChannel) -> None:
         """Open this channel when its turn comes."""
@@ -318,6 +333,7 @@ class MiningSession:
         channels, lanes = self._open, self.lanes
         accepted = 0
         taken = 0
+        settle_many = self.settle
         try:
             while taken < len(frames):
                 if lanes is not None:
@@ -328,6 +344,12 @@ class MiningSession:
                     if taken == len(frames):
                         break
                 header, payload = frames[taken]
+                if settle_many is not None and header == SUCCESS:
+                    settled, reached = settle_many(frames, taken)
+                    accepted += settled
+                    if reached > taken:
+                        taken = reached
+                        continue
                 taken += 1
                 if header == SUCCESS:
                     channel_id, last, count = read_success(payload)

@@ -85,6 +85,11 @@ class OwnDifficulty:
         self._seen += hashes
         self._shares += 1
 
+    def found_many(self, hashes: float, shares: int) -> None:
+        """The same for shares that are of so many hashes together."""
+        self._seen += hashes
+        self._shares += shares
+
     def is_rushed(self, now: float) -> bool:
         """Whether the miner shows far too many shares, so that its next work should not be waited for."""
         if not self.is_in_force or self._shares < RUSH_SHARES:

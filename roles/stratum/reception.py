@@ -161,6 +161,9 @@ class Reception(Generic[L]):
 
     # What a subclass says and uses
 
+    def _begun(self, miner: L) -> None:
+        """A miner has its session, which has heard nothing yet."""
+
     def _vacated(self, miner: L) -> None:
         """Nobody has any more what this miner was granted."""
 
@@ -177,6 +180,7 @@ class Reception(Generic[L]):
             port_class=miner.port_class,
             timing=self._timing,
         )
+        self._begun(miner)
         self._miners[miner] = None
         self._sessions[miner.granted.session] = miner
         try:

@@ -12,15 +12,18 @@ T = TypeVar("T")
 
 
 class Rounds(Generic[T]):
-    """Calls `look` for each of its members once in so many seconds, first when about as many have passed."""
+    """Calls `look` for each of its members once in so many seconds, first when about as many have passed.
+
+    `look` returns before which time of the loop it need not be called again, 0 as a rule.
+    """
 
     __slots__ = ("_look", "_loop", "_parts", "_place", "_places", "_step", "_timer")
 
-    def __init__(self, seconds: float, look: Callable[[T], None]) -> None:
+    def __init__(self, seconds: float, look: Callable[[T], float]) -> None:
         self._loop = asyncio.get_running_loop()
         self._look = look
         self._step = seconds / PARTS
-        self._parts: list[dict[T, None]] = [{} for _ in range(PARTS)]
+        self._parts: list[dict[T, float]] = [{} for _ in range(PARTS)]
         self._places: dict[T, int] = {}
         self._place = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -28,9 +31,15 @@ class Rounds(Generic[T]):
     def add(self, member: T) -> None:
         """Look after somebody from now on."""
         self._places[member] = self._place
-        self._parts[self._place][member] = None
+        self._parts[self._place][member] = 0.0
         if self._timer is None:
             self._timer = self._loop.call_later(self._step, self._next)
+
+    def hurry(self, member: T) -> None:
+        """Look at a member the next time, whatever was said."""
+        place = self._places.get(member)
+        if place is not None:
+            self._parts[place][member] = 0.0
 
     def discard(self, member: T) -> None:
         """No longer."""
@@ -44,5 +53,8 @@ class Rounds(Generic[T]):
     def _next(self) -> None:
         self._place = (self._place + 1) % PARTS
         self._timer = self._loop.call_later(self._step, self._next)
-        for member in tuple(self._parts[self._place]):
-            self._look(member)
+        part, now = self._parts[self._place], self._loop.time()
+        for member in [member for member, due in part.items() if due <= now]:
+            due = self._look(member)
+            if due and member in part:
+                part[member] = due

@@ -4,6 +4,7 @@ them.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from protocols.sv1.errors import Rejection
 from protocols.translation.verdict import DUPLICATE, STALE, UNKNOWN_JOB
@@ -28,6 +29,18 @@ class SentJob:
     work: Work
     miner_target: int
     hashes: float
+
+
+class Kept(NamedTuple):
+    """Jobs that count; shares that were found, with whether they are accepted, the last ones and those before
+    them; those that were accepted before the miner reconnected; how many of the last ones there may be.
+    """
+
+    jobs: dict[str, SentJob]
+    seen: dict[bytes, bool]
+    older: dict[bytes, bool]
+    accepted: dict[bytes, None]
+    limit: int
 
 
 class SentJobs:
@@ -61,6 +74,12 @@ class SentJobs:
         job_id = f"{self._last:x}"
         self.present[job_id] = SentJob(work, miner_target, hashes)
         return job_id
+
+    @property
+    def kept(self) -> Kept:
+        """For who takes shares elsewhere, until one is taken here."""
+        older = self._older if self._older is not None else {}
+        return Kept(self.present, self._seen, older, self._accepted, self._remembered)
 
     def take_new(self, share_hash: bytes) -> bool:
         """Take a share of which nothing is known; False for others."""

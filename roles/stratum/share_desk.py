@@ -17,6 +17,7 @@ from roles.stratum.cost import CostAccount
 from roles.stratum.deadlines import Deadlines
 from roles.stratum.own_difficulty import OwnDifficulty
 from roles.stratum.replies import OrderedReplies, Place
+from roles.stratum.seat import Seat
 from roles.stratum.sent_jobs import SEEN_LIMIT, SentJob, SentJobs
 from roles.stratum.submissions import Outcome, Settle, Verdict
 from roles.stratum.tally import Tally, reason
@@ -83,8 +84,12 @@ class ShareDesk:
     ) -> None:
         self.jobs = SentJobs(remembered)
         self.own: OwnDifficulty | None = None
-        self.tally = tally or Tally()
-        self.pending = 0
+        self.seat: Seat | None = None
+        """Who takes plain shares at present, if that is somebody else."""
+        self.calmed: Callable[[], None] | None = None
+        """Called when a share was accepted and no other waits."""
+        self._tally = tally or Tally()
+        self._pending = 0
         self.bad_shares = 0
         """How many in a row have been refused here, the last one included."""
         self.bad_since = 0.0
@@ -102,6 +107,51 @@ class ShareDesk:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._find = kernel().find
+
+    @property
+    def tally(self) -> Tally:
+        """What became of the miner's shares."""
+        if self.seat is not None:
+            self.seat.catch_up()
+        return self._tally
+
+    @tally.setter
+    def tally(self, tally: Tally) -> None:
+        self._tally = tally
+
+    @property
+    def pending(self) -> int:
+        """Shares that wait for their verdict."""
+        return self._pending + (self.seat.pending if self.seat is not None else 0)
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether no share waits, and the last one was good."""
+        return not (self._pending or self.bad_shares or self._replies)
+
+    @property
+    def own_extranonce(self) -> tuple[bytes, int]:
+        """The miner's extranonce1, and the size of its extranonce2."""
+        return self._own
+
+    def reopen(self, id: bytes, share_hash: bytes, hashes: float, since: float) -> "OpenShare":
+        """A share that somebody else took waits here from now on."""
+        place = OpenShare(id, self, share_hash, hashes, since)
+        self._replies.add(place)
+        self._pending += 1
+        self._deadlines.add(since + self._verdict_s, place)
+        return place
+
+    def found_elsewhere(self, shares: int, when: float, hashes: float, best: bytes) -> None:
+        """Good shares that somebody else took, of so many hashes together; the last and the lowest one."""
+        self._tally.found(int.from_bytes(best, "little"), when)
+        if self.own is not None:
+            self.own.found_many(hashes, shares)
+
+    def accepted_elsewhere(self, work: float, squares: float, shares: int, when: float) -> None:
+        """So many of them were accepted at that time."""
+        self._tally.accepted += shares
+        self._tally.rate.add_many(work, squares, shares, when)
 
     def grant(self, extranonce1: bytes, layout: Layout) -> None:
         """Whose bytes the extranonce is, from now on."""
@@ -141,7 +191,7 @@ class ShareDesk:
                 self._replies.fill(place, reply(place.id, True))
                 return
             number, now = int.from_bytes(share.share_hash, "little"), self._loop.time()
-            self.tally.found(number, now)
+            self._tally.found(number, now)
             self._totals.found(number, now)
             if self.own is not None:
                 self.own.found(job.hashes)
@@ -155,7 +205,7 @@ class ShareDesk:
             return
         self.bad_shares = 0
         if not share.forward:
-            for tally in (self.tally, self._totals):
+            for tally in (self._tally, self._totals):
                 tally.local += 1
                 tally.rate.add(job.hashes, now)
             self._replies.fill(place, reply(place.id, True))
@@ -178,7 +228,7 @@ class ShareDesk:
             return False
         self.bad_shares = 0
         number = int.from_bytes(share_hash, "little")
-        self.tally.found(number, now)
+        self._tally.found(number, now)
         self._totals.found(number, now)
         if self.own is not None:
             self.own.found(job.hashes)
@@ -196,26 +246,28 @@ class ShareDesk:
         now: float,
     ) -> None:
         place.share_hash, place.hashes, place.since = share.share_hash, job.hashes, now
-        self.pending += 1
+        self._pending += 1
         self._deadlines.add(now + self._verdict_s, place)
         self._submitter.found(share, submit, job.work, place)
 
     def settle(self, share: OpenShare, verdict: Verdict) -> None:
         """The upstream's word on a share has come."""
-        self.pending -= 1
+        self._pending -= 1
         now = self._loop.time()
         outcome = verdict.outcome
         if outcome is not Outcome.LOST and self._totals.verdicts is not None:
             self._totals.verdicts.add(now - share.since)
         if outcome is Outcome.ACCEPTED:
-            self.tally.credit(share.hashes, now)
+            self._tally.credit(share.hashes, now)
             self._totals.credit(share.hashes, now)
             self.jobs.accepted(share.share_hash)
             self._replies.fill(share, _YES % share.id)
+            if self.calmed is not None and not self._pending:
+                self.calmed()
         elif outcome is Outcome.REFUSED:
             self._reject(share, rejection(verdict.code))
         else:
-            self.tally.unknown += 1
+            self._tally.unknown += 1
             self._totals.unknown += 1
             self.jobs.forget(share.share_hash)
             self.no_verdict(share)
@@ -223,12 +275,12 @@ class ShareDesk:
     def no_verdict(self, place: Place) -> None:
         """Tell the miner that nobody knows, unless it has its answer."""
         if place.line is None:
-            self.tally.unanswered += 1
+            self._tally.unanswered += 1
             self._totals.unanswered += 1
             self._replies.fill(place, error_reply(place.id, Rejection(*NO_VERDICT)))
 
     def _reject(self, place: Place, error: Rejection) -> None:
         why = reason(error)
-        self.tally.rejected[why] += 1
+        self._tally.rejected[why] += 1
         self._totals.rejected[why] += 1
         self._replies.fill(place, error_reply(place.id, error))

@@ -225,6 +225,11 @@ class UpstreamChannel:
             return self._carrier.extensions
         return self._kept.tie.extensions if self._kept is not None else frozenset()
 
+    @property
+    def carrier(self) -> Carrier | None:
+        """The connection that it is open on."""
+        return self._carrier
+
     def is_carried_by(self, carrier: Carrier) -> bool:
         """Whether the channel is open on this connection."""
         return self._carrier is carrier

@@ -75,6 +75,7 @@ async def service(daemon: Daemon[TranslatorSettings, MinerSide]) -> None:
         remembered=config.limits.remembered_figures,
         session_s=config.session_s,
         parked_sessions=config.limits.parked_sessions,
+        gather=config.gather_ms / 1e3,
     )
     daemon.metrics.register(ReceptionMetrics("hashpool_translator", translator))
     by_name = WorkerMetrics(

@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+from functools import partial
 
 from protocols.sv1.results import Subscription
 from protocols.translation.errors import SlicesExhausted
@@ -14,7 +15,9 @@ from roles.stratum.firmware import classify
 from roles.stratum.lodger import LodgingTerms
 from roles.stratum.miner_session import SessionLimits
 from roles.stratum.mining_client import MiningClient
+from roles.stratum.mining_session import MiningSession
 from roles.stratum.reception import SESSION_ID_BYTES, Reception
+from roles.translator.hub import Hub, hub_maker
 from roles.translator.miner import Miner
 
 _log = logging.getLogger(__name__)
@@ -40,6 +43,7 @@ class Translator(Reception[Miner]):
         remembered: int = 2_000,
         session_s: float = 180.0,
         parked_sessions: int = 1_000,
+        gather: float = 0.0,
     ) -> None:
         super().__init__(
             terms=terms,
@@ -53,6 +57,8 @@ class Translator(Reception[Miner]):
         self.drafts = Drafts(kernel().prover)
         self._client = client
         self._slices = Slices(secrets.randbits(32))
+        self._gather = gather
+        self._hub: Hub | None = None
 
     async def serve(self, connection: LineConnection, port_class: str | None = None) -> None:
         """Serve one connection to its end, on a port for any or for one class of firmware.
@@ -73,6 +79,19 @@ class Translator(Reception[Miner]):
         granted = Subscription(extranonce1, layout.extranonce2_size, secrets.token_hex(SESSION_ID_BYTES))
         miner = Miner(self._client, granted, layout, self._terms, self, port_class=port_class)
         await self._receive(connection, miner)
+
+    def seat(self, miner: Miner) -> None:
+        """Serve a miner at the hub of its upstream from now on, where it can be and there is any."""
+        channel = miner.channel
+        if channel is None or not isinstance(carrier := channel.carrier, MiningSession):
+            return
+        if self._hub is None or self._hub.carrier is not carrier:
+            self._hub = Hub(carrier, self.totals, self._limits.verdict_s, self._gather)
+        self._hub.sit(miner.session, channel)
+
+    def _begun(self, miner: Miner) -> None:
+        if hub_maker() is not None:
+            miner.session.desk.calmed = partial(self.seat, miner)
 
     def _vacated(self, miner: Miner) -> None:
         self._slices.give_back(miner.granted.extranonce1)

@@ -102,3 +102,13 @@ def test_a_line_that_comes_alone_is_what_it_would_be_among_others() -> None:
         assert splitter.lone(other) is None
     splitter.receive(b"x" * 9)
     assert splitter.lone(b"{}\n") is None
+
+
+def test_a_line_begins_where_all_before_it_has_ended_and_its_protocol_is_known() -> None:
+    splitter = LineSplitter(100)
+    told = [splitter.is_between_lines]
+    for piece in (b"{", b"}\n", b"{}\n{", b"}" * 200, b"\n"):
+        splitter.receive(piece)
+        told.append(splitter.is_between_lines)
+    assert told == [False, False, True, False, False, True]
+    assert splitter.limit == 100

@@ -46,11 +46,13 @@ class House:
         size = limits.pop("extranonce2_size", 8)
         start = limits.pop("start_difficulty", 0.002)
         keeping = {name: limits.pop(name) for name in ("session_s", "parked_sessions") if name in limits}
+        gather = limits.pop("gather", 0.0)
         self.translator = Translator(
             self.client,
             extranonce2_size=size,
             terms=LodgingTerms(start, open_s, hold),
             limits=SessionLimits(**{"verdict_s": VERDICT_S, **limits}),
+            gather=gather,
             **keeping,
         )
         self.registry.register(ReceptionMetrics("hashpool_translator", self.translator))

@@ -1,0 +1,86 @@
+/* Miners whose shares are plain, served together without a call of Python for each. */
+#ifndef HASHPOOL_HUB_H
+#define HASHPOOL_HUB_H
+
+#include "finder.h"
+
+enum { MOST_WAITING = 64, MOST_LOGGED = 8, SHARE_FIXED = 25, MOST_SHARE = 32 };
+
+typedef struct Hub Hub;
+typedef struct Seat Seat;
+
+/* A share that waits for its verdict: in the order of its seat, and in that of all. */
+typedef struct waiting {
+    struct waiting *next;
+    struct waiting *older, *younger;
+    Seat *seat;
+    PyObject *hash;
+    PyObject *frame; /* as it went up */
+    long long id;
+    double hashes, since;
+    uint32_t sequence;
+} waiting;
+
+/* Shares that were accepted at one time. */
+typedef struct {
+    double when, work, squares;
+    unsigned long shares;
+} credit;
+
+/* A miner that is served here; `hub` is NULL when it is no longer. */
+struct Seat {
+    PyObject_HEAD
+    Hub *hub;
+    PyObject *owner;
+    PyObject *unsent;                 /* called: how many bytes the event loop has yet to send */
+    PyObject *jobs, *seen, *older, *accepted; /* dictionaries of its SentJobs */
+    Py_ssize_t seen_limit;
+    finder_own own;
+    int fd;
+    uint32_t channel, next, most; /* shares that may wait */
+    Py_ssize_t line_limit;
+    double cost, when, each, soft; /* its CostAccount */
+    double heard;
+    waiting *first, *last;
+    unsigned pending;
+    /* What nobody was told yet. */
+    unsigned found;
+    double found_at, found_work;
+    uint8_t best[SHA256_SIZE];
+    unsigned logged;
+    credit log[MOST_LOGGED];
+};
+
+struct Hub {
+    PyObject_HEAD
+    int epoll, ends, clock; /* who has spoken, who has gone, when to look */
+    Finder *finder;
+    PyObject *headers; /* of a share frame, by the size of its extranonce */
+    PyObject *success; /* of the frame that accepts shares */
+    PyObject *channels; /* seats by channel */
+    Seat **places;      /* the same by socket */
+    int room;
+    waiting *oldest, *youngest;
+    uint8_t *buffer;
+    bool is_looking;
+};
+
+/* Hub.settle(frames, start, now). */
+PyObject *hub_settle(Hub *self, PyObject *const *args, Py_ssize_t count);
+
+/* Take a share out of both orders. */
+waiting *seat_shift(Seat *self);
+/* Nothing is read from or written to its socket any more, and no share waits. */
+void seat_quit(Seat *self);
+/* Hold the seat no longer; -1 with an exception set if that fails. */
+int hub_forget(Hub *self, Seat *seat);
+/* A new seat; NULL with an exception set. */
+Seat *seat_make(PyTypeObject *type, PyObject *const *args);
+/* Note that shares were accepted. */
+void seat_credit(Seat *self, double when, double work, double squares, unsigned long shares);
+
+void waiting_free(waiting *share);
+/* Whether a hash is below another, both little-endian numbers. */
+bool hash_below(const uint8_t *one, const uint8_t *other);
+
+#endif
