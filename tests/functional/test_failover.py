@@ -138,9 +138,9 @@ async def test_after_the_hold_without_any_pool_miners_are_released_and_come_back
     await (await miner.connect(port)).start()
     while not miner.answers["accepted"]:
         await miner.mine()
+    began = time.monotonic()
     for pool in two.pools():
         pool.kill()
-    began = time.monotonic()
     await miner.until(lambda: miner.is_gone)
     assert time.monotonic() - began >= HOLD_S - 0.1
     refused = Restless()
