@@ -147,9 +147,10 @@ class Database(ABC):
         """Open or create the store, bring its schema up to date and start its threads.
 
         ``migrations`` are (version, name, SQL) from version 1 without gaps, never changed once released.
-        ``log_pages`` is how long the log of a file becomes before its pages go to their places. With
-        ``runs_again`` writes may be run more than once in a file, as on a server, which saves most of them
-        work. Raises DatabaseInUse, DatabaseUnusable or SchemaMismatch.
+        ``log_pages`` is how long the log of a file becomes before its pages go to their places, and how many
+        pages (of 4 KiB) its writer keeps in memory. With ``runs_again`` writes may be run more than once in a
+        file, as on a server, which saves most of them work. Raises DatabaseInUse, DatabaseUnusable or
+        SchemaMismatch.
         """
         if isinstance(where, Path | str):
             from roles.runtime.storage.sqlite import SqliteDatabase

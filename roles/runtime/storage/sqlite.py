@@ -110,6 +110,8 @@ class SqliteDatabase(Database):
                 for pragma in _PRAGMAS:
                     writer.execute(pragma)
                 writer.execute(f"PRAGMA wal_autocheckpoint = {log_pages:d}")
+                # A batch that does not fit is written before its commit, and some of its pages once more.
+                writer.execute(f"PRAGMA cache_size = {log_pages:d}")
                 _migrate(writer, migrations, path)
                 reader = undo.enter_context(contextlib.closing(_connect(str(path))))
                 reader.execute(_PRAGMAS[0])

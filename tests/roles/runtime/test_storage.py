@@ -55,6 +55,15 @@ def orphan(connection: Connection) -> None:
     connection.execute("INSERT INTO replies (note) VALUES (999)")
 
 
+async def test_a_writer_keeps_as_many_pages_as_its_log_holds(tmp_path: Path) -> None:
+    def settings(connection: Connection) -> list[int]:
+        names = ("wal_autocheckpoint", "cache_size")
+        return [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
+
+    async with Database.open(tmp_path / "notes.sqlite", MIGRATIONS, log_pages=700) as database:
+        assert await database.write(settings) == [700, 700]
+
+
 async def test_a_write_returns_its_result_and_every_other_connection_sees_it_by_then(tmp_path: Path) -> None:
     async with Database.open(tmp_path / "a.sqlite", MIGRATIONS) as database:
         assert await database.write(add("one")) == 1
