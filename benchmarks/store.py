@@ -27,7 +27,7 @@ from benchmarks.desk import Desk, open_desk
 from benchmarks.issuer import ONE_SHIFT
 from benchmarks.machine import cpu_seconds, file_system, read_bytes, resident_kib
 from benchmarks.site import DaemonProcess, Site, open_site
-from benchmarks.store_years import NOW, fill, sample
+from benchmarks.store_years import NOW, fill, sample, stir
 from roles.mint import keyset_rows, ledger_rows
 from roles.mint.schema import MIGRATIONS
 from roles.mint.seed import SEED_SIZE, MintSeed
@@ -107,6 +107,7 @@ class Mint:
         with self.store.open("rb", buffering=0) as file:
             while file.read(STRETCH):
                 pass
+        stir(self.store)
 
     def forget(self) -> None:
         """Have the kernel forget what it has read of the store."""

@@ -29,11 +29,14 @@ SHIFTS: Final = 100
 NOW: Final = 1_750_000_000
 SAMPLES: Final = 4
 """Compacted quotes of each shift that can be looked at."""
+STIRRED: Final = 16
+"""Other rows of each archive that have been looked at."""
 SPENT: Final = 8
 """Tokens of a swap."""
 CACHE_KIB: Final = 400_000
 
 _SAMPLE: Final = "SELECT quote_id, share_hash FROM archive_@ WHERE share_hash > randomblob(32) LIMIT 1"
+_NAMED: Final = "SELECT place FROM archive_names_@ WHERE mark > randomblob(8) LIMIT 1"
 _PRAGMAS: Final = (
     # What fails here is filled anew.
     "PRAGMA journal_mode = OFF",
@@ -80,6 +83,20 @@ def sample(connection: Connection) -> list[str]:
             found.append(str(UUID(bytes=name)))
     random.shuffle(found)
     return found
+
+
+def stir(path: Path) -> None:
+    """Look at some rows of every archive, others than will be asked for: of a mint that serves, the upper
+    pages of all its tables are in memory, and hardly any of those with the rows.
+    """
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        numbers = [number for (number,) in connection.execute("SELECT archive_no FROM archive")]
+        eras = [era for (era,) in connection.execute("SELECT era FROM archive_era WHERE ended_at IS NULL")]
+        for _ in range(STIRRED):
+            for number in numbers:
+                connection.execute(_SAMPLE.replace("@", str(number))).fetchone()
+                for era in eras:
+                    connection.execute(_NAMED.replace("@", str(era))).fetchone()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,15 +196,14 @@ def _archive(connection: sqlite3.Connection, shift: int, size: int) -> None:
 
 
 def _names(connection: sqlite3.Connection, era: int, count: int) -> None:
-    """The names of an era; most have as many as the first."""
+    """The names of an era: those of the first, and no era has more."""
     if era == 1:
         _rows(connection, _NAMES, count, at_once=True)
         return
     first = connection.execute("SELECT quotes FROM archive_era WHERE era = 1").fetchone()["quotes"]
-    if first == count:
-        connection.execute(f"INSERT INTO archive_names_{era} SELECT * FROM archive_names_1")
-    else:
-        _rows(connection, _NAMES.replace("names_1", f"names_{era}"), count, at_once=True)
+    # Without a limit whole rows are copied as they stand.
+    limit = f" LIMIT {count}" if count < first else ""
+    connection.execute(f"INSERT INTO archive_names_{era} SELECT * FROM archive_names_1{limit}")
 
 
 def _eras(size: int) -> Iterator[tuple[int, int]]:
@@ -245,7 +261,7 @@ _ARCHIVE: Final = (
 )
 _NAMES: Final = (
     "INSERT INTO archive_names_1 (mark, archive_no, place)"
-    " SELECT CAST(hi.mark || lo.mark || zeroblob(4) AS BLOB), lo.k % 33, randomblob(8)"
+    f" SELECT CAST(hi.mark || lo.mark || zeroblob(4) AS BLOB), lo.k % {SHIFTS} + 1, zeroblob(8)"
 )
 _QUOTE: Final = (
     "INSERT INTO quote (quote_no, quote_id, method, unit, amount, amount_paid, amount_issued, updated_at,"

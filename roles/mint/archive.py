@@ -18,8 +18,10 @@ from roles.mint import accounts
 from roles.mint.quote import Quote
 from roles.runtime.storage import Connection, Row, define, discard, each
 
-ERA: Final = 1 << 25
-"""With so many quotes an era takes no further shifts."""
+ERA: Final = 1 << 27
+"""With so many quotes an era takes no further shifts. A look-up reads two pages of each era's directory, from
+the disk if need be.
+"""
 PLACE: Final = 8
 """First bytes of a hash, and last ones of an id, that the directory holds."""
 
