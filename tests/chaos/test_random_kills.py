@@ -18,7 +18,7 @@ from tests.functional.system import HEALTH_PORTS, HOME, System, answers
 pytest.importorskip("pbk", reason="needs py-bitcoinkernel, the node extra")
 
 IS_LONG: Final = bool(os.environ.get("HASHPOOL_TEST_LONG"))
-KILLS, SPAN_S = (500, 1200.0) if IS_LONG else (12, 24.0)
+KILLS, SPAN_S = (500, 1200.0) if IS_LONG else (20, 40.0)
 SEED: Final = int(os.environ.get("HASHPOOL_TEST_SEED") or 20_261_122)
 HASHES_PER_S: Final = 100_000
 
