@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 from benchmarks.closed_loop import Round, summary
@@ -114,13 +115,12 @@ def run(options: argparse.Namespace) -> dict[str, object]:
 
 async def measure(plan: Plan) -> dict[str, object]:
     """The figures of a mint that is started for it."""
-    primitives = curve_us()
-    limit = curve_limit_ms(primitives, len(DENOMINATIONS))
     async with open_site(plan.state) as site:
         mint = await site.start("mint", SETTINGS)
         ours = Contestant(await open_counter(mint.pid, site.address("mint", "http_address")))
         async with _peer(site, plan) as theirs:
-            figures, other = await _compare(plan, ours, theirs)
+            figures, other, primitives = await _compare(plan, ours, theirs)
+        limit = curve_limit_ms(primitives, len(DENOMINATIONS))
         flow = await measure_flow(site, mint, max(plan.clients), plan.shares)
         return {
             "clients": figures,
@@ -153,9 +153,11 @@ async def _peer(site: Site, plan: Plan) -> AsyncIterator[Contestant | None]:
 
 async def _compare(
     plan: Plan, ours: Contestant, theirs: Contestant | None
-) -> tuple[dict[str, dict[str, float]], dict[str, object]]:
+) -> tuple[dict[str, dict[str, float]], dict[str, object], dict[str, float]]:
+    """Our figures, those of others, and what the curve took meanwhile."""
     figures: dict[str, dict[str, float]] = {}
     others: dict[str, dict[str, float]] = {}
+    curve = [curve_us()]
     for clients in plan.clients:
         contestants = [each for each in (ours, theirs) if each is not None]
         for each in contestants:
@@ -164,13 +166,16 @@ async def _compare(
         while len(ours.rounds) < plan.rounds and (not ours.rounds or time.monotonic() < ends):
             for each in contestants:
                 each.rounds.append(await each.play(clients, plan.size(clients)))
+                # The machine's speed drifts: what the curve takes is measured where the swaps are.
+                curve.append(curve_us())
         figures[str(clients)] = ours.figures()
         if theirs is not None:
             others[str(clients)] = theirs.figures()
+    primitives = {name: round(median(each[name] for each in curve), 2) for name in curve[0]}
     if theirs is None:
-        return figures, {}
+        return figures, {}, primitives
     ratios = {clients: _ratios(figures[clients], others[clients]) for clients in figures}
-    return figures, {plan.peer: others, "ratios": ratios}
+    return figures, {plan.peer: others, "ratios": ratios}, primitives
 
 
 def _ratios(ours: Mapping[str, float], theirs: Mapping[str, float]) -> dict[str, float]:
