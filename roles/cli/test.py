@@ -20,6 +20,8 @@ def main(argv: list[str]) -> int:
     environment = os.environ | ({"HASHPOOL_TEST_LONG": "1"} if options.long else {})
     if options.pytest or extra:
         return run(["-n", options.workers, *extra, *options.pytest], environment)
+    # These wait for daemons more than they compute.
+    patient = str(int(options.workers) + 1) if options.workers.isdigit() else options.workers
     suites = [
         # Measured by their own tests alone: tracing them under all others takes twice the time of these.
         ["tests/protocols", "-n", options.workers,
@@ -27,7 +29,7 @@ def main(argv: list[str]) -> int:
         ["tests", "--ignore=tests/protocols", "--ignore=tests/functional", "--ignore=tests/chaos",
          "-n", options.workers],
         # In the order of their conftest: long modules first.
-        ["tests/functional", "tests/chaos", "-n", options.workers,
+        ["tests/functional", "tests/chaos", "-n", patient,
          "--dist", "loadfile", "--no-loadscope-reorder"],
     ]  # fmt: skip
     with installing():
