@@ -2,7 +2,7 @@ from collections.abc import Callable
 from types import ModuleType
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from protocols.bitcoin import base58
@@ -22,6 +22,9 @@ scripts = st.one_of(
 
 @pytest.mark.parametrize("network", list(Network))
 @given(scripts)
+@example(pay_to_public_key_hash(bytes(20)))
+@example(pay_to_script_hash(bytes(20)))
+@example(witness_program(1, bytes(32)))
 def test_the_script_of_an_address_has_that_address(network: Network, script: bytes) -> None:
     address = address_from_script(script, network)
     assert address is not None

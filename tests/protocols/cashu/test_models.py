@@ -2,7 +2,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from protocols.cashu.errors import CashuError, MalformedError
@@ -28,18 +28,23 @@ junk = st.recursive(
 
 @settings(max_examples=100, deadline=None)
 @given(st.builds(BlindedMessage, amounts, ids, points))
+@example(BlindedMessage(1, ID, bytes.fromhex(POINT)))
 def test_an_output_survives_the_wire(output: BlindedMessage) -> None:
     assert BlindedMessage.from_json(json.loads(json.dumps(output.to_json()))) == output
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.builds(BlindSignature, amounts, ids, points, st.none() | dleqs))
+@example(BlindSignature(1, ID, bytes.fromhex(POINT)))
+@example(BlindSignature(1, ID, bytes.fromhex(POINT), Dleq(bytes(32), bytes(32))))
 def test_a_signature_survives_the_wire(signature: BlindSignature) -> None:
     assert BlindSignature.from_json(json.loads(json.dumps(signature.to_json()))) == signature
 
 
 @settings(max_examples=100, deadline=None)
 @given(proofs)
+@example(Proof(1, ID, "secret", bytes.fromhex(POINT)))
+@example(Proof(1, ID, "secret", bytes.fromhex(POINT), "witness", Dleq(bytes(32), bytes(32), bytes(32))))
 def test_a_proof_survives_the_wire(proof: Proof) -> None:
     assert Proof.from_json(json.loads(json.dumps(proof.to_json()))) == proof
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import cbor2
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from protocols.cashu import token as tokens
@@ -88,6 +88,17 @@ def test_a_raw_token_is_written_and_read_as_in_the_specification(case: dict[str,
 
 @settings(max_examples=100, deadline=None)
 @given(some_tokens)
+@example(
+    Token(
+        "https://mint.example",
+        (
+            Proof(1, "00" * 8, "bare", POINT),
+            Proof(2, "00" * 8, "full", POINT, "witness", Dleq(bytes(32), bytes(32), bytes(32)), POINT),
+        ),
+        "sat",
+        "memo",
+    )
+)
 def test_a_token_survives_every_form(token: Token) -> None:
     assert tokens.decode(tokens.encode_v3(token)) == token
     assert tokens.decode("cashu:" + tokens.encode_v4(token)) == token

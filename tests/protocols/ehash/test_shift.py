@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from protocols.bitcoin.secp256k1 import public_key
@@ -19,6 +19,8 @@ ISSUER = public_key(bytes(31) + b"\x01")
 
 
 @given(st.integers(0, SHIFT_LIMIT - 1))
+@example(0)
+@example(SHIFT_LIMIT - 1)
 @settings(max_examples=50, deadline=None)
 def test_a_unit_survives_its_name(shift: int) -> None:
     unit = Unit(ISSUER, shift)

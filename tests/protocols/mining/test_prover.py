@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from protocols.bitcoin.hashing import sha256d
@@ -32,6 +32,8 @@ PREVIOUS = bytes(range(32))
     previous=HASH,
     fields=st.tuples(U32, U32, U32, U32),
 )
+@example(b"prefix", b"suffix", b"extranonce", (PREVIOUS, bytes(32)), PREVIOUS, (1, 2, 3, 4))
+@example(b"", b"", b"", (), PREVIOUS, (0, 0, 0, 0))
 def test_header_and_hash_are_those_of_the_parts(
     chosen: Chosen,
     prefix: bytes,
