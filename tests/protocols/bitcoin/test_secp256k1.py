@@ -3,7 +3,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from protocols.bitcoin import secp256k1 as curve
@@ -108,6 +108,7 @@ def test_points_that_cancel_out_have_no_sum() -> None:
 
 @few
 @given(secrets, secrets)
+@example(ONE, bytes(31) + b"\x02")
 def test_scalars_and_points_agree(a: bytes, b: bytes) -> None:
     point_a, point_b = curve.public_key(a), curve.public_key(b)
     assert curve.multiply(point_a, b) == curve.multiply_secret(point_b, a)

@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from protocols.cashu.denominations import blank_outputs, change_amounts
@@ -33,6 +33,7 @@ def test_whatever_comes_back_of_a_reserve_but_all_of_it_fits_into_its_blank_outp
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 1 << 60), st.integers(0, 70), st.integers(0, 63))
+@example(1000, 3, 0)
 def test_change_is_never_more_than_there_is_and_as_much_as_fits(
     amount: int, outputs: int, exponent: int
 ) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from protocols.bitcoin.secp256k1 import ORDER, public_key
@@ -34,6 +34,7 @@ def test_a_blinded_message_is_signed_as_in_the_specification(case: dict[str, str
 
 @settings(max_examples=40, deadline=None)
 @given(st.text(min_size=1, max_size=80), scalars, scalars)
+@example("secret", bytes(31) + b"\x02", bytes(31) + b"\x03")
 def test_what_is_blinded_signed_and_unblinded_verifies_with_the_mint_key(
     secret: str, r: bytes, k: bytes
 ) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from protocols.cashu import keyset
@@ -115,6 +115,8 @@ def test_no_json_makes_a_keyset_raise_anything_but_its_own_error(value: dict[str
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**64 - 1))
+@example(0)
+@example(2**64 - 1)
 def test_an_amount_splits_into_the_fewest_powers_of_two(amount: int) -> None:
     parts = split(amount)
     assert sum(parts) == amount

@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from protocols.bitcoin.hashing import sha256
@@ -69,6 +69,7 @@ def test_the_batch_signatures_of_the_specification_are_judged_as_its_corrections
     st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
     st.lists(st.integers(0, 2**64 - 1), max_size=3),
 )
+@example("quote", [1, 2])
 def test_both_forms_verify_and_neither_covers_another_quote(quote: str, amounts: list[int]) -> None:
     outputs = [BlindedMessage(amount, "00" * 8, MINT_KEY) for amount in amounts]
     for sign in (quote_signature.sign, quote_signature.sign_legacy):

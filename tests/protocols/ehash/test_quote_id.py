@@ -1,6 +1,6 @@
 import uuid
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from protocols.bitcoin.hashing import hmac_sha256, sha256
@@ -12,6 +12,7 @@ hashes = st.binary(min_size=32, max_size=32)
 
 
 @given(secrets, secrets, hashes)
+@example(bytes(31) + b"\x01", bytes(31) + b"\x02", bytes(32))
 @settings(max_examples=30, deadline=None)
 def test_holder_and_mint_compute_the_same_id(mint: bytes, holder: bytes, share_hash: bytes) -> None:
     at_mint = quote_id(shared_secret(mint, public_key(holder)), share_hash)

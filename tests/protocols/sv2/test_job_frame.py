@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from protocols.sv2.codec import encode
@@ -46,6 +46,7 @@ def test_a_job_of_more_than_64_kib_has_its_size_in_the_header() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(U32, U32, HASH, U32, U32)
+@example(1, 2, bytes(32), 3, 4)
 def test_a_tip_is_written_as_the_codec_writes_it(
     channel_id: int, job_id: int, previous: bytes, min_ntime: int, bits: int
 ) -> None:

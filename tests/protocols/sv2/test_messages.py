@@ -56,6 +56,8 @@ def test_a_published_payload_is_read_and_written_byte_for_byte(vector: dict[str,
     payload = bytes.fromhex(vector["encoded"])
     assert encode(expected) == Frame(0, False, vector["msg_type"], payload)
     assert TEMPLATE_DISTRIBUTION.decode(Frame(0, False, vector["msg_type"], payload)) == (expected, ())
+    worker = Tlv(0x0002, 1, b"worker")
+    assert TEMPLATE_DISTRIBUTION.decode(encode(expected, [worker])) == (expected, (worker,))
 
 
 def test_bytes_that_are_no_tlv_behind_a_message_are_refused() -> None:
@@ -286,11 +288,13 @@ def test_a_value_that_does_not_fit_its_field_is_an_encode_error(unfit: Message) 
         encode(unfit)
 
 
-def test_an_option_of_two_a_long_extranonce_and_a_greedy_count_are_malformed() -> None:
+def test_an_option_of_two_a_long_extranonce_a_short_one_and_a_greedy_count_are_malformed() -> None:
     with pytest.raises(MalformedMessage, match="at most 1"):
         MINING.decode(Frame(0, True, 0x15, bytes(8) + b"\x02" + bytes(50)))
     with pytest.raises(MalformedMessage, match="at most 32"):
         MINING.decode(Frame(0, True, 0x1B, bytes(24) + b"\x21" + bytes(33)))
+    with pytest.raises(MalformedMessage, match="too early"):
+        MINING.decode(Frame(0, True, 0x1B, bytes(24) + b"\x08" + bytes(7)))
     with pytest.raises(MalformedMessage, match="too early"):
         MINING.decode(Frame(0, False, 0x25, bytes(4) + b"\xff\xff" + bytes(4)))
 

@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from protocols.sv2.codec import encode
 from protocols.sv2.errors import EncodeError, MalformedMessage
 from protocols.sv2.mining import SubmitSharesExtended, SubmitSharesSuccess
-from protocols.sv2.share_frame import SHARE, SUCCESS, read_share, read_success, success, write_share
+from protocols.sv2.share_frame import (
+    SHARE,
+    SUCCESS,
+    read_share,
+    read_success,
+    share_frame,
+    success,
+    write_share,
+)
 
 U32 = st.integers(0, (1 << 32) - 1)
 SHARES = st.builds(SubmitSharesExtended, U32, U32, U32, U32, U32, U32, st.binary(max_size=32))
@@ -58,6 +66,7 @@ def test_a_share_is_written_as_the_catalogue_writes_it(share: SubmitSharesExtend
     channel, sequence, job, nonce, ntime, version = numbers
     written = write_share((channel, sequence, job, nonce, ntime, version), extranonce)
     assert written == (frame.header(), frame.payload)
+    assert share_frame(frame.payload) == written
 
 
 @pytest.mark.parametrize(("job", "extranonce"), [(1 << 32, b""), (1, bytes(33))])
