@@ -22,7 +22,7 @@ from shared_config.document import (
 from shared_config.errors import ConfigInvalid, Problem
 from shared_config.explain import explain
 from shared_config.settings import DaemonSettings, Finding, Settings, SharedSettings
-from shared_config.toml_lines import KeyPath, split_key
+from shared_config.toml_lines import KeyPath, key_path, split_key
 
 C = TypeVar("C", bound=DaemonSettings)
 S = TypeVar("S", bound=SharedSettings)
@@ -145,8 +145,7 @@ def _review(
 ) -> None:
     for finding in findings:
         target = shared if finding.shared else document
-        path = tuple(int(part) if part.isdecimal() else part for part in split_key(finding.key))
-        problem = target.problem(path, finding.reason, finding.hint)
+        problem = target.problem(key_path(finding.key), finding.reason, finding.hint)
         (wanted if finding.wanted else problems).append(problem)
 
 

@@ -54,6 +54,11 @@ def split_key(text: str) -> tuple[str, ...]:
     return tuple(parts)
 
 
+def key_path(text: str) -> KeyPath:
+    """The path of a dotted key in which a number means an element of an array; raises ValueError."""
+    return tuple(int(part) if part.isdecimal() else part for part in split_key(text))
+
+
 def _resolve(parts: tuple[str, ...], counts: dict[KeyPath, int]) -> KeyPath:
     """The path of a header: below an array of tables it means the last element."""
     path: KeyPath = ()

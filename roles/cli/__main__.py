@@ -4,7 +4,10 @@ import importlib
 import sys
 from typing import Final, NamedTuple, Protocol, cast
 
-EX_USAGE: Final = 64
+from roles.runtime import sysexits
+from roles.runtime.errors import OperatorError
+from shared_config.errors import ConfigInvalid
+
 INTERRUPTED: Final = 130
 
 
@@ -73,13 +76,19 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
         print(overview())
-        return 0 if arguments else EX_USAGE
+        return 0 if arguments else sysexits.USAGE
     name, rest = arguments[0], arguments[1:]
     if name not in COMMANDS and name not in DAEMONS:
         return unknown(name)
     module = COMMANDS[name].module if name in COMMANDS else f"roles.{name}.__main__"
     try:
         return cast("CommandModule", importlib.import_module(module)).main(rest)
+    except OperatorError as error:
+        print(f"hashpool {name}: {error}", file=sys.stderr)
+        return error.exit_code
+    except ConfigInvalid as error:
+        print("\n".join(f"hashpool {name}: {problem}" for problem in error.problems), file=sys.stderr)
+        return sysexits.CONFIG
     except KeyboardInterrupt:
         return INTERRUPTED
 
@@ -91,7 +100,7 @@ def unknown(name: str) -> int:
     near = difflib.get_close_matches(name, [*COMMANDS, *DAEMONS], n=1)
     meant = f"; did you mean {near[0]}?" if near else ""
     print(f"hashpool: no command {name!r}{meant}\n\n{overview()}", file=sys.stderr)
-    return EX_USAGE
+    return sysexits.USAGE
 
 
 if __name__ == "__main__":

@@ -15,18 +15,16 @@ from roles.cli.auditing.sides import SIDES, SideMissing, audit
 from roles.cli.auditing.summary import SummaryError
 from roles.cli.checkout import STATE_HELP
 from roles.cli.stores import WalletStore, open_store
+from roles.runtime import sysexits
+from roles.runtime.arguments import Arguments
 from roles.runtime.errors import OperatorError
 from roles.runtime.state import state_root
 from roles.wallet.errors import MintError
 
-EX_DATAERR = 65
-EX_NOINPUT = 66
-EX_UNAVAILABLE = 69
-
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """Read the arguments."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="hashpool audit",
         description=__doc__,
         epilog="Each side can be audited where the others cannot be seen: pool and mint exchange signed"
@@ -61,11 +59,13 @@ def main(argv: list[str]) -> int:
     try:
         findings = run(options, state)
     except SideMissing as error:
-        return failed(f"{error}\n  name another one with --state, or run hashpool up first", EX_NOINPUT)
+        return failed(
+            f"{error}\n  name another one with --state, or run hashpool up first", sysexits.NO_INPUT
+        )
     except SummaryError as error:
-        return failed(str(error), EX_DATAERR)
+        return failed(str(error), sysexits.DATA)
     except MintError as error:
-        return failed(str(error), EX_UNAVAILABLE)
+        return failed(str(error), sysexits.UNAVAILABLE)
     except OperatorError as error:
         return failed(str(error), error.exit_code)
     tell(findings, as_json=options.json)

@@ -10,6 +10,9 @@ from typing import Final, Protocol, cast
 
 import orjson
 
+from roles.runtime import sysexits
+from roles.runtime.arguments import Arguments
+
 BENCHMARKS: Final[dict[str, str]] = {
     "shares": "what a share costs the pool",
     "processes": "what a share costs a pool of several processes, against one",
@@ -21,10 +24,6 @@ BENCHMARKS: Final[dict[str, str]] = {
     "vardiff": "how soon shares come at the wanted rate, simulated, by our law and by others",
     "tokens": "how long a share takes to become a token, at a given rate",
 }
-
-
-EX_UNAVAILABLE: Final = 69
-EX_SOFTWARE: Final = 70
 
 
 class Benchmark(Protocol):
@@ -39,8 +38,8 @@ def main(argv: list[str]) -> int:
     """Run a benchmark and print what it found."""
     if importlib.util.find_spec("benchmarks") is None:
         print("hashpool bench: the benchmarks are in the checkout, not in the package", file=sys.stderr)
-        return EX_UNAVAILABLE
-    parser = argparse.ArgumentParser(prog="hashpool bench", description=__doc__)
+        return sysexits.UNAVAILABLE
+    parser = Arguments(prog="hashpool bench", description=__doc__)
     names = parser.add_subparsers(dest="name", required=True, metavar="NAME")
     modules: dict[str, Benchmark] = {}
     for name, purpose in BENCHMARKS.items():
@@ -61,7 +60,7 @@ def main(argv: list[str]) -> int:
         figures = modules[options.name].run(options)
     except BenchmarkFailed as error:
         print(f"hashpool bench: {error}", file=sys.stderr)
-        return EX_SOFTWARE
+        return sysexits.SOFTWARE
     figures["load"] = load.told()
     if options.json:
         print(orjson.dumps(figures).decode())

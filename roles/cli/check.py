@@ -1,6 +1,5 @@
 """`hashpool check`: every configuration file of a tree, all problems at once."""
 
-import argparse
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any
 from protocols.bitcoin.networks import Network
 from roles.cli.checkout import home
 from roles.runtime import sysexits
+from roles.runtime.arguments import Arguments
 from shared_config.address import Address
 from shared_config.errors import ConfigInvalid, Problem
 from shared_config.loader import Loaded, load
@@ -77,7 +77,7 @@ def strangers(tree: Path) -> Iterator[Problem]:
 
 def main(argv: list[str]) -> int:
     """Check a tree and return 0 if every daemon of it could start, else EX_CONFIG."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="hashpool check", description="Check every configuration file of a tree, all problems at once."
     )
     parser.add_argument("tree", nargs="?", type=Path, default=home() / "config", help="by default config")

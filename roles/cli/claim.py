@@ -6,6 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from roles.runtime.errors import StateUnusable
+
 
 class AlreadyRunning(Exception):
     """Another `up` holds the state; `pid` is its process, where it could be read."""
@@ -20,12 +22,21 @@ class AlreadyRunning(Exception):
 
 
 class Claim:
-    """An exclusive lock on `up.lock` in the state directory, held until it is left; raises AlreadyRunning."""
+    """An exclusive lock on `up.lock` in the state directory, which is made, held until it is left.
+
+    Raises StateUnusable when it is made, AlreadyRunning when it is entered.
+    """
 
     def __init__(self, state: Path) -> None:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._state = state
-        self._descriptor = os.open(state / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            state.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._descriptor = os.open(state / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StateUnusable(
+                f"the state directory {state} cannot be used: {error.strerror}",
+                hint="name another one with --state",
+            ) from error
 
     def __enter__(self) -> Self:
         try:

@@ -11,6 +11,7 @@ from typing import Final
 from roles.cli.checkout import STATE_HELP
 from roles.cli.claim import AlreadyRunning, Claim
 from roles.runtime import sysexits
+from roles.runtime.arguments import Arguments
 from roles.runtime.state import state_root
 
 PARTS: Final = {
@@ -31,7 +32,7 @@ KEPT: Final = frozenset({".key", ".words"})
 
 def main(argv: list[str]) -> int:
     """Delete after asking; returns 0, or an exit code when the system is running or nobody agreed."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="hashpool clean",
         description="Throw away a part of the development system's state; keys and seeds stay.",
         epilog="\n".join(f"{part}: {purpose}" for part, purpose in PURPOSES.items()),
@@ -42,6 +43,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--state", metavar="DIR", help=STATE_HELP)
     given = parser.parse_args(argv)
     state = state_root(given.state)
+    if not state.exists():
+        print(f"nothing of {given.part} in {state}: there is no such directory")
+        return sysexits.OK
     try:
         with Claim(state):
             return clean(state, given.part, ask=not given.yes)

@@ -1,6 +1,5 @@
 """`hashpool db STORE [SQL]`: look into a store, read-only, also beside the daemon that writes it."""
 
-import argparse
 import os
 import shutil
 import sys
@@ -13,6 +12,7 @@ from roles.cli.checkout import STATE_HELP
 from roles.credit.issuer_key import LEDGER_NAME
 from roles.mint.store import find_store
 from roles.runtime import sysexits
+from roles.runtime.arguments import Arguments
 from roles.runtime.errors import DatabaseUnusable, SecretUnusable
 from roles.runtime.state import state_root
 from roles.runtime.storage import Connection, DatabaseError, Server, open_readonly
@@ -28,7 +28,7 @@ STORES: Final[dict[str, Callable[[Path], Path]]] = {
 
 def main(argv: list[str]) -> int:
     """Run a query, or open sqlite3's shell, or print the schema where there is no such shell."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="hashpool db",
         description="Look into a store, read-only, also beside the daemon that writes it."
         " `hashpool db move` brings the mint's to PostgreSQL.",

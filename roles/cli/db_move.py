@@ -1,6 +1,5 @@
 """`hashpool db move DSN_FILE`: the mint's store from SQLite to PostgreSQL, while the mint is stopped."""
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from roles.cli.checkout import STATE_HELP
 from roles.mint.schema import MIGRATIONS
 from roles.mint.store import MOVED_NAME, STORE_NAME, point
 from roles.runtime import sysexits
+from roles.runtime.arguments import Arguments
 from roles.runtime.errors import OperatorError
 from roles.runtime.state import state_root
 from roles.runtime.storage import Server
@@ -15,7 +15,7 @@ from roles.runtime.storage import Server
 
 def main(argv: list[str]) -> int:
     """Move, check, and put the old file out of the way."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="hashpool db move",
         description="Bring the mint's store from SQLite to an empty PostgreSQL database, while the mint is"
         " stopped. All rows go in one transaction and are checked by counts and sums.",

@@ -2,14 +2,16 @@
 
 import re
 import sys
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from roles.cli.supervisor import Member
+from shared_config.document import Document
+from shared_config.errors import ConfigInvalid, Problem
 from shared_config.roster import directory, package
+from shared_config.toml_lines import key_path
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,11 @@ class PublicHalves:
 
 
 class Fleet:
-    """A tree of configuration files with a port offset and a state directory laid over it."""
+    """A tree of configuration files with a port offset and a state directory laid over it.
+
+    Raises ConfigInvalid, also in its methods: for a file that cannot be read, and for the few values that are
+    needed before the daemons themselves read their files.
+    """
 
     def __init__(
         self, tree: Path, state: Path, offset: int, keys: PublicHalves, profile: Profile = SV2
@@ -120,8 +126,8 @@ class Fleet:
         self._state = state
         self._offset = offset
         self._profile = profile
-        self._own = {role: read_toml(tree / f"{role}.toml") for role in profile.needs}
-        self._shared = {side: read_toml(tree / "shared" / f"{side}.toml") for side in SHARED_ADDRESSES}
+        self._own = documents({role: tree / f"{role}.toml" for role in profile.needs})
+        self._shared = documents({side: tree / "shared" / f"{side}.toml" for side in SHARED_ADDRESSES})
         self._keys = keys
 
     def members(self) -> list[Member]:
@@ -134,11 +140,11 @@ class Fleet:
 
     def address(self, role: str, key: str) -> str:
         """Return an address of a daemon's own file, moved by the port offset."""
-        return shifted(str(find(self._own[role], key)), self._offset)
+        return shifted(text_at(self._own[role], key), self._offset)
 
     def shared_address(self, side: str, key: str) -> str:
         """Return an address of a shared file, moved by the port offset."""
-        return shifted(str(find(self._shared[side], key)), self._offset)
+        return shifted(text_at(self._shared[side], key), self._offset)
 
     def _member(self, role: str) -> Member:
         side = SIDES[role]
@@ -155,9 +161,13 @@ class Fleet:
     def _settings(self, role: str, side: str) -> Iterator[tuple[str, str]]:
         profile, keys = self._profile, self._keys
         if self._offset:
+            # What a file leaves out is off, or missed by the daemon that reads it.
             for key in (*ADDRESSES[role], *PEERS.get(role, ())):
-                yield key, self.address(role, key)
-            yield from ((f"shared.{key}", self.shared_address(side, key)) for key in SHARED_ADDRESSES[side])
+                if self._own[role].holds(key_path(key)):
+                    yield key, self.address(role, key)
+            for key in SHARED_ADDRESSES[side]:
+                if self._shared[side].holds(key_path(key)):
+                    yield f"shared.{key}", self.shared_address(side, key)
         if role == "cpu_miner" and profile is not SV2:
             yield "address", self.address(profile.server, "listen_address")
         known = (
@@ -175,7 +185,7 @@ class Fleet:
         """The issuer of the system as the mint's file names it."""
         if self._profile is SV1:
             return f'{{identity = "{self._keys.sv1_issuer}", reward = "payments"}}'
-        script = self._own["mint"]["issuers"][0]["reward_script"]
+        script = text_at(self._own["mint"], "issuers.0.reward_script")
         return f'{{identity = "{self._keys.issuer}", reward_script = "{script}"}}'
 
 
@@ -185,22 +195,35 @@ def state_of(role: str, state: Path) -> Path:
 
 
 def health_address(tree: Path, role: str, offset: int) -> str:
-    """Return a daemon's health address, from its file and the port offset."""
-    return shifted(str(find(read_toml(tree / f"{role}.toml"), "health_address")), offset)
+    """Return a daemon's health address, from its file and the port offset; raises ConfigInvalid."""
+    return shifted(text_at(Document.read(tree / f"{role}.toml"), "health_address"), offset)
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file as it is; the daemons check what it says."""
-    with path.open("rb") as file:
-        return tomllib.load(file)
+def documents(paths: Mapping[str, Path]) -> dict[str, Document]:
+    """Read files as they are; the daemons check what they say.
+
+    Raises ConfigInvalid, with a problem for each that cannot be read.
+    """
+    read: dict[str, Document] = {}
+    problems: list[Problem] = []
+    for name, path in paths.items():
+        try:
+            read[name] = Document.read(path)
+        except ConfigInvalid as error:
+            problems += error.problems
+    if problems:
+        raise ConfigInvalid(problems)
+    return read
 
 
-def find(table: Mapping[str, Any], dotted: str) -> Any:
-    """Return the value of a dotted key; a number stands for an element of an array."""
-    found: Any = table
-    for part in dotted.split("."):
-        found = found[int(part)] if isinstance(found, list) else found[part]
-    return found
+def text_at(document: Document, key: str) -> str:
+    """Return the text at a dotted key, whose numbers stand for elements of arrays; raises ConfigInvalid."""
+    path = key_path(key)
+    value = document.value(path) if document.holds(path) else None
+    if not isinstance(value, str):
+        reason = "is missing" if value is None else "must be text in quotes"
+        raise ConfigInvalid([document.problem(path, reason)])
+    return value
 
 
 def shifted(address: str, offset: int) -> str:

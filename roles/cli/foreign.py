@@ -5,7 +5,6 @@ never imported: its packages and ours do not go together. cashu-ts runs on the N
 nutshell in a virtual environment of its own.
 """
 
-import argparse
 import contextlib
 import fcntl
 import hashlib
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from roles.cli.checkout import home
+from roles.runtime.arguments import Arguments
 
 LOCKS: Final = Path("tests") / "clients"
 _DONE: Final = "installed"
@@ -81,7 +81,7 @@ INSTALLERS: Final[dict[str, Callable[[], Path]]] = {"cashu-ts": cashu_ts, "nutsh
 
 def main(argv: list[str] | None = None) -> int:
     """Install what is named, everything by default; returns 1 when something is missing."""
-    parser = argparse.ArgumentParser(prog="python -m roles.cli.foreign", description=__doc__)
+    parser = Arguments(prog="python -m roles.cli.foreign", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*INSTALLERS, []], metavar="NAME")
     failed = False
     for name in parser.parse_args(argv).names or INSTALLERS:

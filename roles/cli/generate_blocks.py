@@ -1,6 +1,5 @@
 """`hashpool generate-blocks [COUNT]`: have the regtest node make blocks that pay the pool's script."""
 
-import argparse
 import asyncio
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from roles.cli.fleet import shifted
 from roles.node_client.client import NodeClient
 from roles.node_client.errors import NodeError
 from roles.runtime import sysexits
+from roles.runtime.arguments import Arguments
 from shared_config.errors import ConfigInvalid
 from shared_config.loader import load
 from shared_config.pool import PoolSettings
@@ -22,7 +22,7 @@ MAX_BLOCKS = 10_000
 
 def main(argv: list[str]) -> int:
     """Print the new height; returns 0, or an exit code when the node or the configuration does not agree."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="hashpool generate-blocks", description="Have the regtest node make blocks that pay the pool."
     )
     parser.add_argument("count", nargs="?", type=int, default=1)
@@ -38,6 +38,10 @@ def main(argv: list[str]) -> int:
     state = development_state(given.state, given.port_offset)
     try:
         loaded = load(PoolSettings, tree / "pool.toml", PoolSide, tree / "shared" / "pool.toml")
+        if loaded.config.coinbase_reward_script is None:
+            raise ConfigInvalid(
+                problem for problem in loaded.wanted if problem.key == "coinbase_reward_script"
+            )
         height = asyncio.run(generate(loaded.config, loaded.shared, state, given.count, given.port_offset))
     except ConfigInvalid as error:
         print(error, file=sys.stderr)

@@ -1,6 +1,5 @@
 """`hashpool kernel`: build the native kernel on the spot, or tell which kernel daemons run."""
 
-import argparse
 import importlib.util
 import os
 import shutil
@@ -13,6 +12,7 @@ from typing import Final
 
 from roles.cli.checkout import home
 from roles.runtime import kernel, sysexits
+from roles.runtime.arguments import Arguments
 from roles.runtime.errors import OperatorError
 
 STRICT: Final = "-Werror -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual"
@@ -22,7 +22,7 @@ PROBE: Final = "from roles.cli.kernel import describe; print(describe())"
 
 def main(argv: list[str]) -> int:
     """Run one of the sub-commands."""
-    parser = argparse.ArgumentParser(prog="hashpool kernel", description=__doc__)
+    parser = Arguments(prog="hashpool kernel", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     building = commands.add_parser("build", help="compile native/ into this installation; needs a C compiler")
     building.add_argument(

@@ -1,6 +1,5 @@
 """`hashpool keys`: make the daemons' keys, and show their public halves as the peers' files want them."""
 
-import argparse
 import os
 import secrets
 import sys
@@ -17,6 +16,7 @@ from roles.cli.checkout import STATE_HELP
 from roles.cli.fleet import SV2, Profile, PublicHalves
 from roles.credit import issuer_key
 from roles.runtime import authority
+from roles.runtime.arguments import Arguments
 from roles.runtime.errors import OperatorError
 from roles.runtime.secret import SecretFile
 from roles.runtime.state import role_state, state_root
@@ -143,7 +143,7 @@ def missing(state: Path, role: str) -> list[Path]:
 
 def main(argv: list[str]) -> int:
     """Make or show keys; returns 0, or the exit code of what went wrong."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="hashpool keys",
         description="Make the daemons' keys, and show which public key goes where.",
         epilog="Secrets never leave the state directory: back it up, and the proxy's seed.words first.",

@@ -1,12 +1,12 @@
 """`hashpool lint`: formatting, lint, types and import contracts, all of them even after a failure."""
 
-import argparse
 import subprocess
 import sys
 from pathlib import Path
 from typing import Final
 
 from roles.cli.checkout import home
+from roles.runtime.arguments import Arguments
 
 CHECKS: Final[tuple[tuple[str, ...], ...]] = (
     ("ruff", "format", "--check", "."),
@@ -18,7 +18,7 @@ CHECKS: Final[tuple[tuple[str, ...], ...]] = (
 
 def main(argv: list[str]) -> int:
     """Run every check and return 0 only if all of them passed."""
-    argparse.ArgumentParser(prog="hashpool lint", description=__doc__).parse_args(argv)
+    Arguments(prog="hashpool lint", description=__doc__).parse_args(argv)
     scripts = Path(sys.executable).parent
     failed = []
     for check in CHECKS:

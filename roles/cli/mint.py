@@ -16,6 +16,7 @@ from rich.table import Table
 
 from roles.cli.checkout import STATE_HELP, development_state
 from roles.runtime import sysexits
+from roles.runtime.arguments import Arguments
 from roles.runtime.errors import OperatorError
 from roles.runtime.local_socket import ask
 
@@ -40,7 +41,7 @@ _PIPE_WIDTH: Final = 200
 
 def main(argv: list[str]) -> int:
     """Do what is asked for, or be the daemon; returns 0, or the exit code of what went wrong."""
-    if not argv or (argv[0] not in ACTIONS and argv[0] not in {"-h", "--help"}):
+    if not argv or (argv[0].startswith("-") and argv[0] not in {"-h", "--help"}):
         from roles.mint.__main__ import main as daemon
 
         return daemon(argv)
@@ -61,10 +62,10 @@ def main(argv: list[str]) -> int:
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """Read the arguments."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="hashpool mint", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    shared = argparse.ArgumentParser(add_help=False)
+    shared = Arguments(add_help=False)
     shared.add_argument("--state", metavar="DIR", help=STATE_HELP)
     shared.add_argument("--port-offset", type=int, default=0, metavar="N", help="that of the `up` it is of")
     shared.add_argument("--json", action="store_true", help="print one object on one line")

@@ -1,6 +1,5 @@
 """`hashpool set-min-diff N`: write minimum_difficulty, in bits, into the pool side's shared file."""
 
-import argparse
 import re
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from roles.cli import whereabouts
 from roles.cli.checkout import STATE_HELP, home
 from roles.cli.stores import PoolStore, open_store
 from roles.runtime import sysexits
+from roles.runtime.arguments import Arguments
 from roles.runtime.errors import OperatorError
 from roles.runtime.state import state_root
 from shared_config.errors import ConfigInvalid
@@ -22,7 +22,7 @@ MAX_BITS = 63
 
 def main(argv: list[str]) -> int:
     """Change the file in place, its comments kept; returns 0, or EX_CONFIG when the file is not sound."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="hashpool set-min-diff",
         description="Set what one ehash is worth: 2^N hashes. It counts from the pool's next start, and there"
         " from the next shift.",

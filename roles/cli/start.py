@@ -1,19 +1,17 @@
 """`hashpool start ROLE`: one daemon of the development system alone, with the settings that `up` gives it."""
 
-import argparse
 import os
-import sys
 from pathlib import Path
 
 from roles.cli.checkout import STATE_HELP, development_state, home
 from roles.cli.fleet import PROFILES, SV1, SV2, Fleet
 from roles.cli.keys import public_halves
-from roles.runtime.errors import OperatorError
+from roles.runtime.arguments import Arguments
 
 
 def main(argv: list[str]) -> int:
-    """Become the daemon; returns an exit code only when that is not possible."""
-    parser = argparse.ArgumentParser(prog="hashpool start", description=__doc__)
+    """Become the daemon; raises OperatorError and ConfigInvalid when that is not possible."""
+    parser = Arguments(prog="hashpool start", description=__doc__)
     parser.add_argument("role", choices=tuple(dict.fromkeys((*SV2.needs, *SV1.needs))))
     parser.add_argument(
         "--profile", choices=tuple(PROFILES), help="the system that it is of, where it may be of both"
@@ -28,13 +26,8 @@ def main(argv: list[str]) -> int:
     if given.role not in profile.needs:
         parser.error(f"{given.role} is no daemon of {profile.name}")
     state = development_state(given.state, given.port_offset, profile.name)
-    try:
-        fleet = Fleet(
-            given.config.absolute(), state, given.port_offset, public_halves(state, profile), profile
-        )
-    except OperatorError as error:
-        print(f"hashpool start: {error}", file=sys.stderr)
-        return error.exit_code
+    keys = public_halves(state, profile)
+    fleet = Fleet(given.config.absolute(), state, given.port_offset, keys, profile)
     (member,) = (member for member in fleet.members() if member.role == given.role)
     os.chdir(home())
     os.execv(member.command[0], member.command)  # noqa: S606

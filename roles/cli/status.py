@@ -1,6 +1,5 @@
 """`hashpool status`: what is up, from the daemons' health addresses."""
 
-import argparse
 import asyncio
 import sys
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from roles.cli.checkout import home
 from roles.cli.fleet import PROFILES, SV2, health_address
+from roles.runtime.arguments import Arguments
 
 TIMEOUT_S = 2.0
 
@@ -67,7 +67,7 @@ def table(answers: list[Answer]) -> Table:
 
 def main(argv: list[str]) -> int:
     """Print what is up; returns 0 only if every daemon is ready."""
-    parser = argparse.ArgumentParser(prog="hashpool status", description=__doc__)
+    parser = Arguments(prog="hashpool status", description=__doc__)
     parser.add_argument("--port-offset", type=int, default=0, metavar="N", help="that of the `up` asked for")
     parser.add_argument(
         "--config", type=Path, default=home() / "config", metavar="DIR", help="configuration files"

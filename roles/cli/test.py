@@ -1,6 +1,5 @@
 """`hashpool test`: the tests of a newcomer and of CI, with the coverage gate of protocols/."""
 
-import argparse
 import contextlib
 import os
 import subprocess
@@ -8,11 +7,12 @@ import sys
 from collections.abc import Iterator
 
 from roles.cli.checkout import home
+from roles.runtime.arguments import Arguments
 
 
 def main(argv: list[str]) -> int:
     """Run the tests; arguments after `--` go to pytest as they are."""
-    parser = argparse.ArgumentParser(prog="hashpool test", description=__doc__)
+    parser = Arguments(prog="hashpool test", description=__doc__)
     parser.add_argument("--long", action="store_true", help="run every count in full")
     parser.add_argument("--workers", default="2", help="test processes side by side (default 2)")
     parser.add_argument("pytest", nargs="*", help="paths or options for pytest instead of everything")

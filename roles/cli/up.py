@@ -1,6 +1,5 @@
 """`hashpool up`: the whole system on an own regtest chain, until it is told to stop."""
 
-import argparse
 import asyncio
 import contextlib
 import os
@@ -25,13 +24,13 @@ from roles.cli.panel import Signpost
 from roles.cli.run_report import OUTLOOKS, Baseline, facts, outcome, report, settled
 from roles.cli.supervisor import StartFailed, State, Supervisor
 from roles.cli.terminal import REFRESH_S, LogFiles, Terminal
+from roles.runtime import sysexits
+from roles.runtime.arguments import Arguments
 
 SETTLE_S: Final = 8.0
 SETTLE_POLL_S: Final = 0.1
 READY_LIMIT_S: Final = 120.0
 """So long a run with an end waits for its daemons; without one, `up` goes on trying."""
-EX_UNAVAILABLE: Final = 69
-EX_CANTCREAT: Final = 73
 MINER: Final = "cpu_miner"
 
 
@@ -49,7 +48,7 @@ class Options:
 
 def parse(argv: list[str]) -> Options:
     """Read the arguments."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="hashpool up",
         description="Run the whole system on an own regtest chain until Ctrl-C. What the miner has earned"
         " goes to the wallet before the end; a second Ctrl-C ends at once, and loses nothing durable either.",
@@ -88,7 +87,10 @@ def parse(argv: list[str]) -> Options:
 
 
 def main(argv: list[str]) -> int:
-    """Run the system and return 0 if all went well and the audit at its end, if any, is ok."""
+    """Run the system and return 0 if all went well and the audit at its end, if any, is ok.
+
+    Raises OperatorError and ConfigInvalid before anything is started.
+    """
     started = time.monotonic()
     options = parse(argv)
     try:
@@ -96,7 +98,7 @@ def main(argv: list[str]) -> int:
             return asyncio.run(Run(options, started).run())
     except AlreadyRunning as error:
         print(f"hashpool up: {error}", file=sys.stderr)
-        return EX_CANTCREAT
+        return sysexits.CANT_CREATE
 
 
 class Run:
@@ -145,7 +147,7 @@ class Run:
         self._terminal.close()
         for refusal in refusals.exceptions if refusals else ():
             print(f"hashpool up: {refusal}", file=sys.stderr)
-        return EX_UNAVAILABLE
+        return sysexits.UNAVAILABLE
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

@@ -159,7 +159,9 @@ def receive(state: Path, options: argparse.Namespace) -> dict[str, Any]:
     text = read_text(options.token, "token: ")
     texts = [text] if text.lstrip().startswith("{") else text.split()
     if not texts:
-        raise OperatorError("there is no token", hint="a token begins with cashuA or cashuB", exit_code=65)
+        raise OperatorError(
+            "there is no token", hint="a token begins with cashuA or cashuB", exit_code=sysexits.DATA
+        )
     told = []
     for text in texts:
         wanted = {"order": "receive", "token": text, "secret": secret, "preimage": options.preimage}

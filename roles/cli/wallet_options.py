@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from roles.cli.checkout import STATE_HELP
+from roles.runtime.arguments import Arguments
 
 PURPOSES: Final = {
     "balance": "what is held, by unit",
@@ -39,7 +40,7 @@ _OF_MINT: Final = ("send", "request", "receive", "mint", "melt", "consolidate", 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """Read the arguments."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="hashpool wallet",
         description="A wallet of ehash, and of what else its mint has: the proxy's, or your own.",
     )

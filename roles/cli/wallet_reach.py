@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from roles.cli import whereabouts
 from roles.cli.checkout import home
-from roles.cli.fleet import read_toml
+from roles.cli.fleet import text_at
 from roles.runtime import sysexits
 from roles.runtime.errors import DaemonSilent, DatabaseInUse, OperatorError
 from roles.runtime.local_socket import ask
@@ -25,6 +25,7 @@ from roles.wallet.mint_client import MintClient, open_session
 from roles.wallet.seed import ENTROPY_SIZE, SEED_FILE, seed_from_words, words_from_entropy
 from roles.wallet.wallet import STORE_NAME, Wallet, open_store, open_wallet
 from roles.wallet.window import SOCKET_NAME
+from shared_config.document import Document
 
 OWN: Final = "wallet"
 """The sub-directory of the state for a person's own wallet."""
@@ -40,9 +41,9 @@ def role_of(options: argparse.Namespace, state: Path) -> str:
 
 
 def mint_of(options: argparse.Namespace) -> str:
-    """The mint that is meant."""
-    named = getattr(options, "mint", None)
-    return str(named or read_toml(home() / "config" / "shared" / "miner.toml")["mint"]["url"])
+    """The mint that is meant; raises ConfigInvalid when none is named, and the checkout's files name none."""
+    named: str | None = getattr(options, "mint", None)
+    return named or text_at(Document.read(home() / "config" / "shared" / "miner.toml"), "mint.url")
 
 
 def order(state: Path, options: argparse.Namespace, wanted: dict[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, disabl
 
 from roles.runtime import crash, log, sysexits
 from roles.runtime.api import Api
+from roles.runtime.arguments import Arguments
 from roles.runtime.errors import OperatorError
 from roles.runtime.health import HealthServer
 from roles.runtime.kernel import BUILD, Kernel, kernel
@@ -158,7 +159,7 @@ def assist(daemon: Daemon[C, S], service: Callable[[Daemon[C, S]], Awaitable[Non
 
 def _arguments(spec: DaemonSpec[C, S], argv: list[str] | None) -> argparse.Namespace:
     configs = (checkout() or Path()) / "config"
-    parser = argparse.ArgumentParser(prog=f"hashpool-{spec.name}", description=spec.config.__doc__)
+    parser = Arguments(prog=f"hashpool-{spec.name}", description=spec.config.__doc__)
     parser.add_argument(
         "-c",
         "--config",

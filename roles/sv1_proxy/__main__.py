@@ -3,12 +3,12 @@
 The key ``instance`` of that file says which of the two it is.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from roles.runtime import sysexits
+from roles.runtime.arguments import Arguments
 from roles.runtime.daemon import run
 from shared_config.document import Document
 from shared_config.errors import ConfigInvalid, Problem
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def chosen(argv: Sequence[str]) -> str:
     """Which instance the arguments' file is of; raises ConfigInvalid for a file that does not say."""
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="hashpool-sv1_proxy",
         description="Ehash for any SV1 pool: the instance of the pool's side, or that of the miner's side.",
         epilog="With -c FILE, --help tells the other arguments.",

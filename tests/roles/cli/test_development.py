@@ -72,6 +72,11 @@ def test_cleaning_deletes_its_part_and_never_a_key_or_seed(tmp_path: Path, part:
     assert set(before) - set(files(tmp_path)) == gone
 
 
+def test_cleaning_what_is_not_there_makes_nothing(tmp_path: Path) -> None:
+    assert clean.main(["logs", "--yes", "--state", str(tmp_path / "none")]) == sysexits.OK
+    assert files(tmp_path) == []
+
+
 def test_cleaning_asks_and_takes_silence_for_no(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fill(tmp_path)
     before = files(tmp_path)

@@ -33,7 +33,7 @@ def test_a_file_that_does_not_say_which_instance_it_is_for_is_refused(
 def test_without_a_file_neither_instance_is_guessed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([])
-    assert ended.value.code == 2
+    assert ended.value.code == sysexits.USAGE
     with pytest.raises(SystemExit) as helped:
         main(["--help"])
     assert helped.value.code == 0
