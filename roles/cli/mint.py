@@ -37,6 +37,10 @@ _TIMEOUT_S: Final = 60.0
 _LONG_S: Final = 3600.0
 """Counting or copying all rows takes a minute for some tens of millions."""
 _PIPE_WIDTH: Final = 200
+_UNCHANGED: Final = {
+    "pause": "it is paused already",
+    "resume": "it was not paused; hashpool mint status tells what is",
+}
 
 
 def main(argv: list[str]) -> int:
@@ -194,13 +198,16 @@ def scope(options: argparse.Namespace) -> str:
 def show(action: str, told: dict[str, Any]) -> None:
     """Print an answer for people."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    if told == {"changed": False}:
+        console.print(f"nothing to do: {_UNCHANGED.get(action, 'it is so already')}")
+        return
     SHOWN.get(action, _show_facts)(console, told)
 
 
 def _show_facts(console: Console, told: dict[str, Any]) -> None:
     """Whatever it is, a line for each."""
     if told.keys() == {"changed"}:
-        console.print("done" if told["changed"] else "nothing to do: it is so already")
+        console.print("done")
         return
     for name, value in told.items():
         console.print(f"{name.replace('_', ' ')}: {_text(name, value)}", markup=False)

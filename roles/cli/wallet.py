@@ -36,6 +36,9 @@ from roles.wallet.restore import Restored, check_empty, restore
 from roles.wallet.seed import SEED_FILE, seed_from_words
 from roles.wallet.wallet import STORE_NAME, open_store, open_wallet
 
+_TOKEN_STARTS: Final = ("cashua", "cashub", "cashu:", "{")
+_LONGEST_SHOWN: Final = 100
+
 
 def main(argv: list[str]) -> int:
     """Do what is asked for; returns 0, or the exit code of what went wrong."""
@@ -262,13 +265,18 @@ def read_text(source: str, prompt: str, *, silent: bool = False) -> str:
         if not sys.stdin.isatty():
             return sys.stdin.read()
         return getpass.getpass(prompt) if silent else input(prompt)
-    if not silent and source.strip()[:6].lower() in {"cashua", "cashub", "cashu:"}:
+    if not silent and source.strip()[:6].lower().startswith(_TOKEN_STARTS):
         return source
     try:
         return Path(source).read_text()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise OperatorError(f"{source} cannot be read: {reason}", exit_code=sysexits.NO_INPUT) from error
+        # A token with something before it is long, and money: no screen or script needs all of it.
+        named = source if len(source) <= _LONGEST_SHOWN else f"{source[:20]}…"
+        hint = "" if silent else "a token begins with cashuA or cashuB, its JSON with {"
+        raise OperatorError(
+            f"{named} cannot be read: {reason}", hint=hint, exit_code=sysexits.NO_INPUT
+        ) from error
 
 
 ACTIONS: Final[dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]]] = {

@@ -106,7 +106,10 @@ class Management:
                 await self._check_scope(order.scope)
                 return DoneTold(changed=await bench.halts.stop(order.scope, order.reason))
             case Resume():
-                return DoneTold(changed=await bench.halts.release(order.scope, order.reason))
+                released = await bench.halts.release(order.scope, order.reason)
+                if not released:
+                    await self._check_scope(order.scope)
+                return DoneTold(changed=released)
             case LookAtQuote():
                 return await self._look(order.quote)
             case ResolveMelt():
@@ -147,7 +150,7 @@ class Management:
         )
 
     async def _check_scope(self, scope: str) -> None:
-        """A name that is nobody's would stop nothing, and seem to."""
+        """A name that is nobody's would stop nothing, or let nothing go on, and seem to."""
         kind, _, name = scope.partition(":")
         bench = self._bench
         if kind == "method" and name not in bench.methods:

@@ -292,10 +292,11 @@ async def test_without_lightning_there_is_no_melt_to_end(desk: Desk) -> None:
         await desk("resolve", quote="any", outcome="paid", reason="x")
 
 
-async def test_nothing_that_is_not_there_can_be_paused(desk: Desk) -> None:
+@pytest.mark.parametrize("order", ["pause", "resume"])
+async def test_nothing_that_is_not_there_can_be_paused_or_go_on(desk: Desk, order: str) -> None:
     for scope in ("unit:eur", "method:bolt12"):
         with pytest.raises(PauseRefused, match="there is no"):
-            await desk("pause", scope=scope, reason="a slip of the finger")
+            await desk(order, scope=scope, reason="a slip of the finger")
     assert (await desk("status"))["halts"] == []
 
 
