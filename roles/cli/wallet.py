@@ -207,7 +207,7 @@ def consolidate(state: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 def claim(state: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Claim, and tell what the wallet holds then; raises OperatorError and WalletError."""
-    told = claim_into(state, options, mint_of(options))
+    told = claim_into(state, options, mint_of(state, options))
     return {**told, **look(state, options)}
 
 
@@ -229,7 +229,7 @@ def restore_into(state: Path, options: argparse.Namespace) -> dict[str, Any]:
     words = read_text(options.words, "seed words: ", silent=True)
     seed = seed_from_words(words)
     directory = role_state(state, role_of(options, state))
-    mint = mint_of(options)
+    mint = mint_of(state, options)
     kept = SecretFile(directory / SEED_FILE)
     known = kept.load()
     if known is not None and seed_from_words(known) != seed:

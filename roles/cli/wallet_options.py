@@ -53,7 +53,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
             action.add_argument("--own", action="store_true", help="your own wallet, not the proxy's")
         if name in _OF_MINT:
             action.add_argument(
-                "--mint", metavar="URL", help="the mint; by default that of shared/miner.toml"
+                "--mint",
+                metavar="URL",
+                help="the mint; by default the wallet's own; of a new wallet config/shared/miner.toml's",
             )
     choices = actions.choices
     for name in ("list", "history"):

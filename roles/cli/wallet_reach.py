@@ -20,8 +20,10 @@ from roles.runtime.errors import DaemonSilent, DatabaseInUse, OperatorError
 from roles.runtime.local_socket import ask
 from roles.runtime.secret import SecretFile
 from roles.runtime.state import role_state
+from roles.runtime.storage import open_readonly
 from roles.wallet.desk import Desk
 from roles.wallet.mint_client import MintClient, open_session
+from roles.wallet.mint_link import known_mint
 from roles.wallet.seed import ENTROPY_SIZE, SEED_FILE, seed_from_words, words_from_entropy
 from roles.wallet.wallet import STORE_NAME, Wallet, open_store, open_wallet
 from roles.wallet.window import SOCKET_NAME
@@ -40,10 +42,20 @@ def role_of(options: argparse.Namespace, state: Path) -> str:
     return OWN if getattr(options, "own", True) else whereabouts.wallet(state)
 
 
-def mint_of(options: argparse.Namespace) -> str:
-    """The mint that is meant; raises ConfigInvalid when none is named, and the checkout's files name none."""
+def mint_of(state: Path, options: argparse.Namespace) -> str:
+    """The mint that is meant: the one that is named, else the one that the wallet knows, else the checkout's.
+
+    Raises OperatorError, and ConfigInvalid when the checkout's files name none.
+    """
     named: str | None = getattr(options, "mint", None)
-    return named or text_at(Document.read(home() / "config" / "shared" / "miner.toml"), "mint.url")
+    if named:
+        return named
+    store = state / role_of(options, state) / STORE_NAME
+    if store.exists():
+        with open_readonly(store) as connection:
+            if known := known_mint(connection):
+                return known
+    return text_at(Document.read(home() / "config" / "shared" / "miner.toml"), "mint.url")
 
 
 def order(state: Path, options: argparse.Namespace, wanted: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +71,7 @@ def order(state: Path, options: argparse.Namespace, wanted: dict[str, Any]) -> d
         with contextlib.suppress(DaemonSilent):
             return _asked(state / role, wanted)
     try:
-        return asyncio.run(_carried_out(state, role, mint_of(options), wanted))
+        return asyncio.run(_carried_out(state, role, mint_of(state, options), wanted))
     except DatabaseInUse:
         if role == OWN:
             raise

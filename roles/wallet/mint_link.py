@@ -65,6 +65,15 @@ class MintLink:
         self._up = False
 
 
+def known_mint(connection: Connection) -> str | None:
+    """The URL of the mint that a wallet's store had to do with last; None while there was none."""
+    row = connection.execute("SELECT url FROM mint ORDER BY seen_ms DESC LIMIT 1").fetchone()
+    row = (
+        row or connection.execute("SELECT mint_url AS url FROM keyset ORDER BY rowid DESC LIMIT 1").fetchone()
+    )
+    return None if row is None else str(row["url"])
+
+
 def _store(connection: Connection, url: str, info: MintInfo, now_ms: int) -> None:
     connection.execute(
         "INSERT INTO mint VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET public_key = excluded.public_key,"

@@ -75,6 +75,16 @@ async def test_a_token_is_alone_on_stdout_so_that_it_can_be_piped(run: Run, stor
     assert "5 hash·02020202·0 in 1 token handed out" in out
 
 
+async def test_a_wallet_goes_to_its_own_mint_unless_another_is_named(
+    run: Run, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["send", "5", "--state", str(tmp_path)]
+    assert await asyncio.to_thread(main, argv) == 0
+    assert capsys.readouterr().out.startswith("cashuB")
+    assert await asyncio.to_thread(main, [*argv, "--mint", "http://127.0.0.1:1"]) == 75
+    assert "the mint at http://127.0.0.1:1 does not answer" in capsys.readouterr().err
+
+
 async def test_an_own_wallet_receives_what_the_proxys_has_sent(run: Run, store: Path, tmp_path: Path) -> None:
     code, out, err = await run("send", "5", "--memo", "for [bold]you", "--json")
     assert code == 0, err
