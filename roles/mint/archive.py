@@ -7,11 +7,11 @@ in those shifts alone that had shares on the same block (`archive_tip`), so that
 cost nothing however much is archived.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
-from uuid import UUID
 
 from protocols.ehash.shift import METHOD
 from roles.mint import accounts
@@ -24,6 +24,8 @@ the disk if need be.
 """
 PLACE: Final = 8
 """First bytes of a hash, and last ones of an id, that the directory holds."""
+
+_UUID: Final = re.compile(r"[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}", re.ASCII)
 
 _TABLE: Final = """
 CREATE TABLE archive_@ (
@@ -43,10 +45,16 @@ CREATE TABLE archive_names_@ (
 """
 _PUT: Final = "INSERT INTO archive_@ (share_hash, quote_id, seq, amount) VALUES (?, ?, ?, ?)"
 _PUT_NAME: Final = "INSERT INTO archive_names_@ (mark, archive_no, place) VALUES (?, ?, ?)"
-_NAMED: Final = (
-    "SELECT archive_no, place, count(*) OVER () AS number FROM archive_names_@ WHERE mark = ? LIMIT 1"
+_ALL_NAMED: Final = (
+    "SELECT names.archive_no, names.place, archive.updated_at, shift.unit,"
+    " (SELECT count(*) FROM archive_names_@ AS same WHERE same.mark = names.mark) AS number"
+    " FROM archive_names_@ AS names"
+    " JOIN archive ON archive.archive_no = names.archive_no AND archive.ended_at IS NULL"
+    " JOIN ledger ON ledger.ledger_no = archive.ledger_no"
+    " JOIN shift ON shift.issuer_no = ledger.issuer_no AND shift.shift = archive.shift"
+    " WHERE names.mark = ?"
 )
-_ALL_NAMED: Final = "SELECT archive_no, place FROM archive_names_@ WHERE mark = ?"
+_NAMED: Final = f"{_ALL_NAMED} LIMIT 1"
 _AT_PLACE: Final = "SELECT * FROM archive_@ WHERE share_hash BETWEEN ? AND ?"
 _OF_HASH: Final = "SELECT quote_id, seq FROM archive_@ WHERE share_hash = ?"
 _EVERY: Final = "SELECT share_hash, quote_id, seq, amount FROM archive_@ ORDER BY seq"
@@ -132,7 +140,7 @@ def note_tips(connection: Connection, archive: Archive, previous: Iterable[bytes
 
 def by_ids(connection: Connection, quote_ids: Sequence[str]) -> dict[str, Quote]:
     """Those of the quotes that are archived."""
-    wanted = {known.bytes: quote_id for quote_id in quote_ids if (known := _uuid(quote_id)) is not None}
+    wanted = {name: quote_id for quote_id in quote_ids if (name := _name(quote_id)) is not None}
     found: dict[str, Quote] = {}
     if not wanted:
         return found
@@ -143,7 +151,7 @@ def by_ids(connection: Connection, quote_ids: Sequence[str]) -> dict[str, Quote]
         for name, hit in zip(names, hits, strict=True):
             quote = None if hit is None else _named(connection, row["era"], name, hit)
             if quote is not None:
-                found[wanted[name]] = quote
+                found[wanted[name]] = _quote(wanted[name], *quote)
     return found
 
 
@@ -232,32 +240,24 @@ def _open_era(connection: Connection) -> int:
     return int(era)
 
 
-def _named(connection: Connection, era: int, name: bytes, hit: Row) -> Quote | None:
+def _named(connection: Connection, era: int, name: bytes, hit: Row) -> tuple[Row, Row] | None:
+    """The row of a quote with that of its archive."""
     # Two ids with the same mark are to be expected once in thousands of eras.
     hits = (
         [hit] if hit["number"] == 1 else connection.execute(_at(_ALL_NAMED, era), (_mark(name),)).fetchall()
     )
     for each_hit in hits:
-        row = connection.execute(
-            "SELECT archive.*, shift.unit FROM archive"
-            " JOIN ledger ON ledger.ledger_no = archive.ledger_no"
-            " JOIN shift ON shift.issuer_no = ledger.issuer_no AND shift.shift = archive.shift"
-            " WHERE archive_no = ? AND archive.ended_at IS NULL",
-            (each_hit["archive_no"],),
-        ).fetchone()
-        if row is None:
-            continue
         place = bytes(each_hit["place"])
         ends = place + bytes(32 - PLACE), place + b"\xff" * (32 - PLACE)
-        for quote in connection.execute(_at(_AT_PLACE, row["archive_no"]), ends).fetchall():
+        for quote in connection.execute(_at(_AT_PLACE, each_hit["archive_no"]), ends).fetchall():
             if quote["quote_id"] == name:
-                return _quote(quote, row)
+                return quote, each_hit
     return None
 
 
-def _quote(row: Row, archive: Row) -> Quote:
+def _quote(quote_id: str, row: Row, archive: Row) -> Quote:
     return Quote(
-        quote_id=str(UUID(bytes=bytes(row["quote_id"]))),
+        quote_id=quote_id,
         method=METHOD,
         unit=archive["unit"],
         request=bytes(row["share_hash"]).hex(),
@@ -276,13 +276,9 @@ def _archive(row: Row) -> Archive:
     )
 
 
-def _uuid(quote_id: str) -> UUID | None:
-    try:
-        name = UUID(quote_id)
-    except ValueError:
-        return None
-    # An id has one form only.
-    return name if str(name) == quote_id else None
+def _name(quote_id: str) -> bytes | None:
+    """The 16 bytes of a UUID; None for what is none, or not in the one form that ids have."""
+    return bytes.fromhex(quote_id.replace("-", "")) if _UUID.fullmatch(quote_id) else None
 
 
 def _mark(name: bytes) -> bytes:

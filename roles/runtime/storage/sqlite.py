@@ -116,6 +116,8 @@ class SqliteDatabase(Database):
                 reader = undo.enter_context(contextlib.closing(_connect(str(path))))
                 reader.execute(_PRAGMAS[0])
                 reader.execute("PRAGMA query_only = ON")
+                # Upper pages of large indexes; until the writer commits, leaves are all that is read anew.
+                reader.execute(f"PRAGMA cache_size = {log_pages:d}")
             except (OSError, sqlite3.DatabaseError) as error:
                 raise _unusable(path, error) from error
             meter = Meter(metrics or CollectorRegistry())
