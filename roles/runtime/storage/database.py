@@ -148,9 +148,9 @@ class Database(ABC):
 
         ``migrations`` are (version, name, SQL) from version 1 without gaps, never changed once released.
         ``log_pages`` is how long the log of a file becomes before its pages go to their places, and how many
-        pages (of 4 KiB) its writer and its reader keep in memory. With ``runs_again`` writes may be run more than once in a
-        file, as on a server, which saves most of them work. Raises DatabaseInUse, DatabaseUnusable or
-        SchemaMismatch.
+        pages (of 4 KiB) its writer and its reader keep in memory. With ``runs_again`` writes may be run more
+        than once in a file, as on a server, which saves most of them work. Raises DatabaseInUse,
+        DatabaseUnusable or SchemaMismatch.
         """
         if isinstance(where, Path | str):
             from roles.runtime.storage.sqlite import SqliteDatabase
