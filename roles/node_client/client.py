@@ -16,6 +16,7 @@ from roles.node_client.answers import BlockInfo, ChainInfo, NodeTemplate
 from roles.node_client.credentials import Credentials, credentials_of
 from roles.node_client.errors import NodeError, NodeMalformed, NodeRefused, NodeTimeout
 from roles.node_client.jsonrpc import Call
+from roles.runtime.reason import why
 from shared_config.pool_side import BitcoinSettings
 
 LONG_POLL_S = 300.0
@@ -163,7 +164,7 @@ class NodeClient:
             return await self._exchange(self._session, headers, body)
         except (aiohttp.ClientError, OSError) as error:
             if last or not isinstance(error, aiohttp.ServerDisconnectedError):
-                raise jsonrpc.unreachable(self._url, _why(error)) from error
+                raise jsonrpc.unreachable(self._url, why(error)) from error
         # The node has just closed a connection that was kept; every call of ours may be repeated.
         return await self._attempt(body, fresh=False, last=True)
 
@@ -182,9 +183,3 @@ class NodeClient:
                     raise NodeMalformed(f"an answer of the node is larger than {MAX_ANSWER} bytes")
                 chunks.append(chunk)
             return response.status, b"".join(chunks)
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.strerror:
-        return error.os_error.strerror
-    return str(error) or type(error).__name__

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from roles.runtime.errors import ConnectFailed
 from roles.runtime.keep_alive import keep_alive
 from roles.runtime.peer_stream import PeerStream, StreamOwner
+from roles.runtime.reason import why
 from roles.runtime.tls_client import TlsClient, tls_reason
 from shared_config.address import Address
 
@@ -63,7 +64,7 @@ async def dial(
         text = f"TLS with {address} failed: {tls_reason(error)}"
         raise ConnectFailed(text, code="tls-failed") from error
     except OSError as error:
-        raise ConnectFailed(f"cannot reach {address}: {_reason(error)}", code="unreachable") from error
+        raise ConnectFailed(f"cannot reach {address}: {why(error)}", code="unreachable") from error
     except asyncio.CancelledError:
         stream.abort("no longer wanted", code="closed")
         raise
@@ -83,13 +84,6 @@ async def _hand_over(sock: socket.socket, stream: PeerStream[Any], tls: TlsClien
         await loop.create_connection(
             lambda: stream, sock=sock, ssl=tls.context, server_hostname=tls.server_name
         )
-
-
-def _reason(error: OSError) -> str:
-    """The system's own words; asyncio puts in others, and the resolver counts its errors apart."""
-    if error.errno is None or isinstance(error, socket.gaierror):
-        return error.strerror or str(error)
-    return os.strerror(error.errno)
 
 
 async def reach(address: Address) -> socket.socket:

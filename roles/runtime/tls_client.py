@@ -43,7 +43,7 @@ def tls_client(
     except (OSError, ssl.SSLError) as error:
         raise TlsUnusable(
             f"{authority} holds no certificates that can be read: {tls_reason(error)}",
-            hint="certificate_authority names a PEM file",
+            hint="tls_ca_file names a PEM file",
         ) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if fingerprint is not None:
@@ -57,5 +57,6 @@ def tls_reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     if isinstance(error, ssl.SSLError):
-        return error.reason or str(error)
+        # One that was not made by OpenSSL has no reason.
+        return getattr(error, "reason", None) or str(error)
     return error.strerror or str(error)

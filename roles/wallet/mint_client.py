@@ -12,6 +12,7 @@ from protocols.cashu.fields import as_array, as_object
 from protocols.cashu.keyset import Keyset
 from protocols.cashu.models import BlindedMessage, BlindSignature
 from roles.runtime import crash
+from roles.runtime.reason import why
 from roles.wallet.errors import MintDishonest, MintRefused, MintUnreachable
 from roles.wallet.mint_api import (
     METHOD,
@@ -230,8 +231,7 @@ class MintClient:
                         raise MintDishonest(f"the mint's answer to {path} is above {ANSWER_LIMIT} bytes")
                 return response.status, _seconds(response.headers.get("Retry-After")), bytes(answer)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            reason = str(error) or type(error).__name__
-            raise MintUnreachable(f"the mint at {self.url} does not answer: {reason}") from error
+            raise MintUnreachable(f"the mint at {self.url} does not answer: {why(error)}") from error
 
 
 def open_session() -> aiohttp.ClientSession:

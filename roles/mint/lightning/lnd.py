@@ -18,6 +18,7 @@ from protocols.lightning.errors import InvoiceError
 from protocols.lightning.invoice import Invoice, decode
 from roles.mint.lightning.backend import Fate, NewInvoice
 from roles.mint.lightning.errors import BackendUnavailable, InvoiceRefused
+from roles.runtime.reason import why
 
 ALREADY_EXISTS: Final = 6
 INVALID: Final = 3
@@ -282,7 +283,8 @@ def _refused_or_away(error: LndError) -> InvoiceRefused | BackendUnavailable:
 
 
 def _reason(error: Exception) -> str:
-    return type(error).__name__
+    # The texts of other errors may hold what was sent.
+    return why(error) if isinstance(error, OSError) else type(error).__name__
 
 
 def _trust(certificate: str | None) -> ssl.SSLContext:
