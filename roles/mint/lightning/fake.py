@@ -2,9 +2,9 @@
 
 It "pays" any invoice that parses, of whatever network and age. No money moves. The description of an
 invoice may say how paying it goes, as words behind `fake:`: `failed`; `pending 2.5` (seconds, then paid),
-which `failed` may follow; `lost` (paid, but the node does not answer). What it has paid is kept in a file,
-because a real node remembers, too, when the mint has been killed. While there is a file of that name which
-ends in `.away`, it does not answer.
+which `failed` may follow; `lost` (paid, but the node does not answer). One of its own that says `unpaid`
+waits for somebody to pay it. What it has paid is kept in a file, because a real node remembers, too, when
+the mint has been killed. While there is a file of that name which ends in `.away`, it does not answer.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ class FakeBackend:
             raise BackendUnavailable("the fake node was told to be away")
 
     async def create_invoice(self, amount_msat: int, description: str, expiry_s: int) -> NewInvoice:
-        """An invoice that pays itself after `pays_after_s`."""
+        """An invoice that pays itself after `pays_after_s`, unless its description says otherwise."""
         await self.probe()
         preimage = self._entropy(32)
         payment_hash = sha256(preimage)
@@ -86,7 +86,7 @@ class FakeBackend:
             features=_FEATURES,
         )
         timer = None
-        if self._settings.self_paying:
+        if self._settings.self_paying and "unpaid" not in _words(invoice):
             loop = asyncio.get_running_loop()
             timer = loop.call_later(self._settings.pays_after_s, self.receive, payment_hash)
         self._unpaid[payment_hash] = timer
@@ -110,7 +110,7 @@ class FakeBackend:
         await self.probe()
         if not self._settings.self_paying:
             return payment_hash not in self._unpaid
-        if self._settings.pays_when_asked:
+        if self._settings.pays_when_asked and self._unpaid.get(payment_hash) is not None:
             self._forget(payment_hash)
         return payment_hash not in self._unpaid
 

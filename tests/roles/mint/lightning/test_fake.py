@@ -45,6 +45,14 @@ async def test_an_invoice_pays_itself_early_when_somebody_asks(tmp_path: Path) -
     await patient.close()
 
 
+async def test_an_invoice_that_says_unpaid_waits_for_a_payer(tmp_path: Path) -> None:
+    node = open_fake(tmp_path, FakeLightning(pays_after_s=0))
+    waiting = await node.create_invoice(5_000, "fake: unpaid", 60)
+    assert not await node.is_paid(waiting.payment_hash)
+    node.receive(waiting.payment_hash)
+    assert await node.is_paid(waiting.payment_hash)
+
+
 async def test_a_cancelled_invoice_pays_itself_no_more(tmp_path: Path) -> None:
     node = open_fake(tmp_path, FakeLightning(pays_after_s=0))
     made = await node.create_invoice(5_000, "", 60)
