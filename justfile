@@ -16,7 +16,7 @@ test *arguments:
 lint:
     ./hashpool lint
 
-# run one benchmark: shares, connections, mint, edge or tokens
+# run one benchmark (bench --help: which there are)
 bench name *arguments:
     ./hashpool bench {{ name }} {{ arguments }}
 

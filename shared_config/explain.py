@@ -107,6 +107,8 @@ def _nearest(
         for key in known_keys(other):
             if name in {key, key.rpartition(".")[2], *key.split(".")[:1]}:
                 return f"{_owner(key, name)} belongs into {file}" if file else f"did you mean {key}?"
+    # Half a name, such as floor for floor_hashes, is too short to be near.
+    near = near or [sibling for sibling in siblings if sibling.startswith(name) and len(name) > 2][:1]
     return f"did you mean {key_text((*path[:-1], near[0]))}?" if near else ""
 
 

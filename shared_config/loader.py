@@ -6,7 +6,7 @@ directory.
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -62,7 +62,8 @@ def load(
     """
     problems: list[Problem] = []
     document = _read(path, problems)
-    shared_document = _read(shared_path, problems)
+    beside = f"what all daemons of the {shared_model.side} side share; -g names another file"
+    shared_document = _read(shared_path, problems, beside)
     if document is None or shared_document is None:
         raise ConfigInvalid(problems)
     for text in overrides:
@@ -81,11 +82,11 @@ def load(
     return Loaded(config, shared, document, shared_document, tuple(wanted))
 
 
-def _read(path: Path, problems: list[Problem]) -> Document | None:
+def _read(path: Path, problems: list[Problem], hint: str = "") -> Document | None:
     try:
         return Document.read(path)
     except ConfigInvalid as error:
-        problems += error.problems
+        problems += error.problems if path.exists() else (replace(one, hint=hint) for one in error.problems)
         return None
 
 

@@ -50,7 +50,9 @@ def check(tree: Path) -> Findings:
             found.regtest = found.regtest or loaded.shared.network is Network.REGTEST
     found.problems += strangers(tree)
     if not found.checked and not found.problems:
-        found.problems.append(Problem(str(tree), None, "", None, "holds no configuration of a daemon"))
+        hint = "name the directory that it is in" if tree.is_file() else ""
+        reason = "is no directory" if tree.is_file() else "holds no configuration of a daemon"
+        found.problems.append(Problem(str(tree), None, "", None, reason, hint))
     return found
 
 

@@ -95,6 +95,12 @@ def test_an_unknown_key_of_a_table_is_compared_with_that_table(tree: Tree) -> No
     ]
 
 
+def test_half_a_key_names_the_whole_one(tree: Tree) -> None:
+    assert tree.problems("pool", "vardiff.floor=3") == [
+        "--set over pool.toml: vardiff.floor = 3: unknown key (did you mean vardiff.floor_hashes?)"
+    ]
+
+
 def test_a_key_in_the_wrong_table_or_file_is_sent_where_it_belongs(tree: Tree) -> None:
     tree.append("pool.toml", "floor_hashes = 1\n[ehash]\nminimum_difficulty = 8")
     assert tree.problems("pool") == [
@@ -260,6 +266,16 @@ def test_what_is_no_toml_is_placed_by_line_and_column(tree: Tree) -> None:
     problems = tree.problems("pool")
     assert problems[0].startswith("pool.toml:14: is not TOML: Invalid value, at column 5")
     assert problems[1].startswith("shared/pool.toml:26: is not TOML")
+
+
+def test_a_shared_file_that_is_not_there_is_explained(tree: Tree) -> None:
+    (tree.root / "shared" / "pool.toml").unlink()
+    assert tree.problems("pool") == [
+        (
+            "shared/pool.toml: cannot be read: No such file or directory"
+            " (what all daemons of the pool side share; -g names another file)"
+        )
+    ]
 
 
 def test_files_that_cannot_be_read_are_named(tree: Tree) -> None:

@@ -90,3 +90,8 @@ def test_a_tree_of_one_side_alone_is_fine_and_wants_its_keys(
 
 def test_an_empty_tree_is_a_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "holds no configuration" in lines(tmp_path, capsys, sysexits.CONFIG)[0]
+
+
+def test_a_file_instead_of_its_directory_is_told(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = lines(tree / "pool.toml", capsys, sysexits.CONFIG)[0]
+    assert told.endswith("pool.toml: is no directory (name the directory that it is in)")
