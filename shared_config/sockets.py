@@ -10,8 +10,12 @@ class SocketLimits(Settings):
 
     sockets: int = Field(default=1_000, ge=0, le=1_000_000)
     """At once, of all wallets; 0 for no websocket at all."""
-    sockets_per_address: int = Field(default=16, ge=1, le=1_000_000)
-    """Of one address (the /64 of an IPv6 one)."""
+    sockets_per_address: int = Field(default=200, ge=1, le=1_000_000)
+    """Of one address (the /64 of an IPv6 one). Some wallets open one for each thing they wait for, and leave
+    it open.
+    """
+    spare_s: float = Field(default=5.0, ge=0, le=86_400)
+    """How long a socket without a subscription is safe from giving its place to a new one."""
     subscriptions: int = Field(default=1_000, ge=1, le=100_000)
     """Of one socket."""
     filters: int = Field(default=1_000, ge=1, le=100_000)

@@ -35,7 +35,7 @@ class SocketDesk:
         self._board = board
         self._limits = limits
         self._client = client
-        self._open: dict[web.WebSocketResponse, SocketSession] = {}
+        self._open: dict[web.WebSocketResponse, tuple[str, SocketSession]] = {}
         self._by_address: Tally[str] = Tally()
         self._pace = HttpPace(limits.objects_per_s, limits.objects_at_once)
         self._closing = False
@@ -74,7 +74,7 @@ class SocketDesk:
             room=lambda: limits.all_objects - self._objects(),
             told=lambda kind: self._notices.labels(kind).inc(),
         )
-        self._open[socket] = session
+        self._open[socket] = address, session
         self._by_address[address] += 1
         try:
             await socket.prepare(request)
@@ -117,13 +117,34 @@ class SocketDesk:
             raise HttpRefusal(404, "this mint offers no websocket")
         if not web.WebSocketResponse().can_prepare(request).ok:
             raise HttpRefusal(426, "this is a websocket", headers={"Upgrade": "websocket"})
-        if self._closing or len(self._open) >= self._limits.sockets:
-            self._refused.labels("sockets").inc()
-            raise HttpRefusal(503, "too many websockets are open", headers={"Retry-After": "60"})
+        if self._closing:
+            raise self._full("sockets")
         if self._by_address[address] >= self._limits.sockets_per_address:
-            self._refused.labels("sockets_per_address").inc()
-            text = "too many websockets are open from this address"
-            raise HttpRefusal(429, text, headers={"Retry-After": "60"})
+            if not self._make_room(address):
+                raise self._full("sockets_per_address")
+        elif len(self._open) >= self._limits.sockets and not self._make_room(None):
+            raise self._full("sockets")
+
+    def _full(self, bound: str) -> HttpRefusal:
+        self._refused.labels(bound).inc()
+        text, status = "too many websockets are open", 503
+        if bound == "sockets_per_address":
+            text, status = f"{text} from this address", 429
+        return HttpRefusal(status, text, headers={"Retry-After": "60"})
+
+    def _make_room(self, address: str | None) -> bool:
+        """Have the socket end that has been idle for longest, of an address if there is one."""
+        latest = time.monotonic() - self._limits.spare_s
+        idle = [
+            (session.idle_since, session)
+            for where, session in self._open.values()
+            if session.idle_since is not None and session.idle_since <= latest and address in {None, where}
+        ]
+        if not idle:
+            return False
+        _, session = min(idle, key=lambda each: each[0])
+        session.give_way()
+        return True
 
     def _objects(self) -> int:
-        return sum(session.objects for session in self._open.values())
+        return sum(session.objects for _, session in self._open.values())

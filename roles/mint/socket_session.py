@@ -5,6 +5,7 @@ present state waits. The loop that reads the wallet's messages answers each befo
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import zip_longest
 from typing import Final
@@ -50,6 +51,13 @@ class SocketSession:
         self._waiting: dict[Subject, State] = {}
         self._wake = asyncio.Event()
         self._sending = asyncio.Lock()
+        self._idle_since: float | None = time.monotonic()
+        self._gives_way = False
+
+    @property
+    def idle_since(self) -> float | None:
+        """Since when it has had no subscription, on the monotonic clock; None if it has or is ending."""
+        return None if self._gives_way else self._idle_since
 
     @property
     def objects(self) -> int:
@@ -59,6 +67,11 @@ class SocketSession:
     def hear(self, subject: Subject, state: State) -> None:
         """See `Listener`."""
         self._waiting[subject] = state
+        self._wake.set()
+
+    def give_way(self) -> None:
+        """End soon: somebody else needs the place."""
+        self._gives_way = True
         self._wake.set()
 
     async def serve(self) -> str:
@@ -125,6 +138,7 @@ class SocketSession:
     def _subscribe(self, request: Subscribe) -> None:
         subjects = tuple(Subject(request.kind, name) for name in request.filters)
         self._subscriptions[request.sub_id] = subjects
+        self._idle_since = None
         for subject in subjects:
             self._listening.setdefault(subject, {})[request.sub_id] = None
         self._board.listen(subjects, self)
@@ -141,10 +155,14 @@ class SocketSession:
                 del self._listening[subject]
                 left.append(subject)
         self._board.leave(left, self)
+        if not self._subscriptions:
+            self._idle_since = time.monotonic()
 
     async def _tell(self) -> str:
         while True:
             await self._wake.wait()
+            if self._gives_way:
+                return "gave-way"
             self._wake.clear()
             waiting, self._waiting = self._waiting, {}
             for text in self._notices(waiting.items()):

@@ -266,6 +266,32 @@ async def test_an_address_opens_so_many_sockets_and_a_mint_so_many(open_line: Op
     assert line.house.metric("sockets_refused_total", bound="sockets_per_address") == 1
 
 
+async def test_a_socket_that_waits_for_nothing_makes_room_and_one_that_listens_stays(
+    open_line: Open,
+) -> None:
+    line = await open_line(sockets_per_address=2, spare_s=0)
+    listening, idle = await line.wallet(), await line.wallet()
+    await listening.subscribe(QUOTE, "a")
+    await idle.subscribe(QUOTE, "a")
+    assert "result" in await idle.ask("unsubscribe", subId="s")
+    third = await line.wallet()
+    assert (await idle.socket.receive(timeout=30)).type is aiohttp.WSMsgType.CLOSE
+    await third.subscribe(QUOTE, "a")
+    await _until(lambda: line.house.metric("sockets") == 2)
+    assert line.house.metric("sockets_ended_total", reason="gave-way") == 1
+    with pytest.raises(aiohttp.WSServerHandshakeError):
+        await line.wallet()
+    await listening.is_silent()
+
+
+async def test_the_longest_idle_socket_of_anybody_makes_room_in_a_full_mint(open_line: Open) -> None:
+    line = await open_line(sockets=2, spare_s=0)
+    oldest, newer = await line.wallet(), await line.wallet()
+    await line.wallet()
+    assert (await oldest.socket.receive(timeout=30)).type is aiohttp.WSMsgType.CLOSE
+    await newer.is_silent()
+
+
 async def test_a_mint_that_is_full_or_offers_no_websocket_says_so(house: House) -> None:
     for limits, status in ((SocketLimits(sockets=0), 404), (SocketLimits(sockets=1), 503)):
         server = HttpServer(HttpBounds(), house.registry.__class__())
