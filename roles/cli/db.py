@@ -70,12 +70,19 @@ def main(argv: list[str]) -> int:
 
 
 def query(store: Connection, sql: str) -> int:
-    """Print the rows of a query, tab-separated under their names, byte strings as hex."""
+    """Print the rows of a query, tab-separated under their names, each on a line of its own."""
     cursor = store.execute(sql)
     print("\t".join(column[0] for column in cursor.description or ()))
     for row in cursor:
-        print("\t".join(value.hex() if isinstance(value, bytes) else str(value) for value in row))
+        print("\t".join(map(shown, row)))
     return sysexits.OK
+
+
+def shown(value: object) -> str:
+    """A value as text: byte strings as hex, and of names that strangers gave nothing that moves a cursor."""
+    if isinstance(value, bytes):
+        return value.hex()
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(value))
 
 
 def schema(store: Connection) -> int:

@@ -38,7 +38,6 @@ class LogFiles:
     """One append-only file per daemon, in the `logs` directory of the state."""
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory = directory
         self._files: dict[str, TextIO] = {}
         self.failure = ""
@@ -48,6 +47,7 @@ class LogFiles:
         """Append a line to the role's file."""
         try:
             if role not in self._files:
+                self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
                 path = self._directory / f"{role}.log"
                 self._files[role] = path.open("a", encoding="utf-8", buffering=1)
             self._files[role].write(line + "\n")

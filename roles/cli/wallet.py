@@ -33,7 +33,7 @@ from roles.wallet.desk import balance
 from roles.wallet.errors import StoreNotEmptyError, WalletError
 from roles.wallet.mint_client import MintClient, open_session
 from roles.wallet.restore import Restored, check_empty, restore
-from roles.wallet.seed import SEED_FILE, seed_from_words
+from roles.wallet.seed import SEED_FILE, seed_from_file, seed_from_words
 from roles.wallet.wallet import STORE_NAME, open_store, open_wallet
 
 _TOKEN_STARTS: Final = ("cashua", "cashub", "cashu:", "{")
@@ -220,7 +220,7 @@ def backup(state: Path, options: argparse.Namespace) -> dict[str, Any]:
     words = file.load()
     if words is None:
         raise OperatorError(f"there are no seed words at {file.path}", exit_code=sysexits.NO_INPUT)
-    seed_from_words(words)
+    seed_from_file(words, file.path)
     return {"words": " ".join(words.split()), "file": str(file.path)}
 
 
@@ -232,7 +232,7 @@ def restore_into(state: Path, options: argparse.Namespace) -> dict[str, Any]:
     mint = mint_of(state, options)
     kept = SecretFile(directory / SEED_FILE)
     known = kept.load()
-    if known is not None and seed_from_words(known) != seed:
+    if known is not None and seed_from_file(known, kept.path) != seed:
         raise StoreNotEmptyError(
             f"{directory} belongs to another seed",
             hint="restore into another state directory with --state DIR",

@@ -24,7 +24,7 @@ from roles.runtime.storage import open_readonly
 from roles.wallet.desk import Desk
 from roles.wallet.mint_client import MintClient, open_session
 from roles.wallet.mint_link import known_mint
-from roles.wallet.seed import ENTROPY_SIZE, SEED_FILE, seed_from_words, words_from_entropy
+from roles.wallet.seed import ENTROPY_SIZE, SEED_FILE, seed_from_file, words_from_entropy
 from roles.wallet.wallet import STORE_NAME, Wallet, open_store, open_wallet
 from roles.wallet.window import SOCKET_NAME
 from shared_config.document import Document
@@ -113,7 +113,7 @@ async def opened(state: Path, role: str, mint: str) -> AsyncIterator[Wallet]:
         yield open_wallet(
             database,
             MintClient(mint, session, waits=PATIENCE),
-            seed_from_words(words),
+            seed_from_file(words, file.path),
             metrics=CollectorRegistry(),
             clock_ms=lambda: time.time_ns() // 1_000_000,
         )

@@ -13,10 +13,9 @@ from roles.runtime.daemon import Daemon
 from roles.runtime.errors import SecretUnusable
 from roles.runtime.secret import SecretFile
 from roles.wallet.desk import Desk
-from roles.wallet.errors import SeedError
 from roles.wallet.http_api import WalletApi
 from roles.wallet.mint_client import MintClient, open_session
-from roles.wallet.seed import ENTROPY_SIZE, SEED_FILE, seed_from_words, words_from_entropy
+from roles.wallet.seed import ENTROPY_SIZE, SEED_FILE, seed_from_file, words_from_entropy
 from roles.wallet.wallet import STORE_NAME, Settings, Wallet, open_store, open_wallet
 from roles.wallet.window import Window
 from shared_config.proxy import WalletSettings
@@ -65,12 +64,7 @@ async def _open(
 ) -> Wallet:
     file = SecretFile(daemon.state / SEED_FILE, store=daemon.state / STORE_NAME)
     words = file.load_or_create(lambda: words_from_entropy(secrets.token_bytes(ENTROPY_SIZE)))
-    try:
-        seed = await asyncio.to_thread(seed_from_words, words)
-    except SeedError as error:
-        raise SecretUnusable(
-            f"{daemon.state / SEED_FILE}: {error}", hint="restore it from a backup"
-        ) from error
+    seed = await asyncio.to_thread(seed_from_file, words, file.path)
     database = await stack.enter_async_context(open_store(daemon.state, daemon.metrics))
     session = await stack.enter_async_context(open_session())
     if is_needed:

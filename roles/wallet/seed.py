@@ -1,7 +1,10 @@
 """The wallet's seed: twelve BIP39 words, from which every token and every quote key can be found again."""
 
+from pathlib import Path
+
 from mnemonic import Mnemonic
 
+from roles.runtime.errors import SecretUnusable
 from roles.wallet.errors import SeedError
 
 SEED_FILE = "seed.words"
@@ -27,3 +30,11 @@ def seed_from_words(words: str) -> bytes:
     if not valid:
         raise SeedError("these words are no BIP39 phrase", hint=_HINT)
     return bytes(Mnemonic.to_seed(phrase))
+
+
+def seed_from_file(words: str, path: Path) -> bytes:
+    """As `seed_from_words`, of the phrase that a file holds; raises SecretUnusable, which names the file."""
+    try:
+        return seed_from_words(words)
+    except SeedError as error:
+        raise SecretUnusable(f"{path}: {error}", hint="restore it from a backup") from error

@@ -24,7 +24,7 @@ from roles.cli.stores import MintStore, PoolStore, WalletStore, open_store
 from roles.runtime import sysexits
 from roles.runtime.errors import OperatorError
 from roles.runtime.secret import SecretFile
-from roles.wallet.seed import SEED_FILE
+from roles.wallet.seed import SEED_FILE, seed_from_file
 
 SIDES: Final = ("pool", "mint", "wallet")
 
@@ -82,6 +82,7 @@ def seed_words(directory: Path) -> str:
             hint="the wallet's tokens are checked against them; give them back from their backup",
             exit_code=sysexits.NO_INPUT,
         )
+    seed_from_file(words, path)
     return words
 
 

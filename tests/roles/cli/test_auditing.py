@@ -278,6 +278,15 @@ def test_a_wallet_without_its_seed_words_is_refused_with_the_cure(tmp_path: Path
     assert "backup" in caught.value.hint
 
 
+def test_damaged_seed_words_are_told_with_their_file_and_without_a_word(tmp_path: Path) -> None:
+    file = tmp_path / "seed.words"
+    file.write_text("abandon all hope")
+    file.chmod(0o600)
+    with pytest.raises(OperatorError, match=f"{file}: these words are no BIP39 phrase") as caught:
+        seed_words(tmp_path)
+    assert "abandon" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("account", "ok"),
     [

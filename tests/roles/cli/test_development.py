@@ -110,6 +110,14 @@ def test_a_store_is_looked_into_read_only(tmp_path: Path, capsys: pytest.Capture
     assert "readonly" in capsys.readouterr().err
 
 
+def test_names_that_strangers_gave_move_no_cursor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mint").mkdir()
+    Database.open(tmp_path / "mint" / "mint.sqlite", []).close()
+    query = "SELECT char(27) || '[2J' AS name, 'two' || char(9, 10) || 'words' AS memo"
+    assert db.main(["mint", query, "--state", str(tmp_path)]) == sysexits.OK
+    assert capsys.readouterr().out == "name\tmemo\n\\x1b[2J\ttwo\\t\\nwords\n"
+
+
 def test_a_store_that_is_not_there_yet_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert db.main(["wallet", "--state", str(tmp_path)]) == sysexits.NO_INPUT
     assert "made when the system first runs" in capsys.readouterr().err

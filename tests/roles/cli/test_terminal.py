@@ -152,6 +152,18 @@ def test_a_full_disk_costs_log_files_and_no_more(tmp_path: Path, monkeypatch: py
     assert (tmp_path / "pool.log").read_text() == "three\n"
 
 
+def test_a_directory_that_cannot_be_made_costs_log_files_and_no_more(tmp_path: Path) -> None:
+    (tmp_path / "logs").touch()
+    made = console(terminal=False)
+    terminal = Terminal(ROLES, LogFiles(tmp_path / "logs"), SIGNPOST, console=made)
+    terminal.say("pool", "one")
+    terminal.close()
+    assert [line.split(" │ ")[1] for line in shown(made).splitlines()] == [
+        f"log lines are not kept: {tmp_path / 'logs'}: File exists",
+        "one",
+    ]
+
+
 def test_what_is_typed_does_not_tear_the_summary(monkeypatch: pytest.MonkeyPatch) -> None:
     controller, terminal = pty.openpty()
     with open(terminal, "rb", buffering=0) as stdin:
