@@ -2,8 +2,6 @@
 
 from protocols.bitcoin.errors import NonCanonicalError, TrailingError, TruncatedError
 
-COMPACT_SIZE_LIMIT = 1 << 64
-
 
 def compact_size(value: int) -> bytes:
     """CompactSize of `value` (0 to 2^64 - 1): 1, 3, 5 or 9 bytes; raises OverflowError outside that range."""

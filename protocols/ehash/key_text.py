@@ -15,7 +15,6 @@ from protocols.ehash.errors import KeyTextError
 
 KEY_VERSION = 0x48
 KEY_SIZE = 33
-TEXT_SIZE = 52
 HEX_SIZE = 2 * KEY_SIZE
 OPTION = "k="
 

@@ -10,7 +10,7 @@ from typing import Final
 from roles.cli.supervisor import Member
 from shared_config.document import Document
 from shared_config.errors import ConfigInvalid, Problem
-from shared_config.roster import directory, package
+from shared_config.roster import package
 from shared_config.toml_lines import key_path
 
 
@@ -58,9 +58,6 @@ SV1: Final = Profile(
     server="sv1_proxy_miner",
 )
 PROFILES: Final = {profile.name: profile for profile in (SV2, SV1)}
-NEEDS: Final = SV2.needs
-"""Every daemon of the development system, with those that must be ready before it is started."""
-
 SIDES: Final = {
     "regtest_node": "pool",
     "mint": "pool",
@@ -187,11 +184,6 @@ class Fleet:
             return f'{{identity = "{self._keys.sv1_issuer}", reward = "payments"}}'
         script = text_at(self._own["mint"], "issuers.0.reward_script")
         return f'{{identity = "{self._keys.issuer}", reward_script = "{script}"}}'
-
-
-def state_of(role: str, state: Path) -> Path:
-    """Return the directory of a daemon inside the one that all share."""
-    return state / directory(role)
 
 
 def health_address(tree: Path, role: str, offset: int) -> str:

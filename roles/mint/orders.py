@@ -174,11 +174,6 @@ class KeysetTold(Told):
     issued: int
     redeemed: int
 
-    @property
-    def outstanding(self) -> int:
-        """What holders have."""
-        return self.issued - self.redeemed
-
 
 class StatusTold(Told):
     """How the mint is: what it lacks, what is stopped, how much it has of everything."""

@@ -155,11 +155,6 @@ class ServedLines(LineConnection):
         self._tls: TlsLayer | None = None
         self._recall: Callable[[], None] | None = None
 
-    @property
-    def is_encrypted(self) -> bool:
-        """Whether the peer speaks TLS."""
-        return self._tls is not None
-
     def close(self, text: str = "closed by us", *, code: str = "closed") -> None:
         """End the connection after what was sent, or after three seconds; harmless when it has ended."""
         if self._tls is not None and self.is_open:

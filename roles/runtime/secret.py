@@ -54,18 +54,10 @@ class SecretFile:
             ) from error
         return self._text(self.path, private=True)
 
-    def load_bytes(self, size: int) -> bytes | None:
-        """Like `load`, for a secret kept as hex of ``size`` bytes."""
-        text = self.load()
-        return None if text is None else self._bytes(text, size)
-
     def load_or_create_bytes(self, size: int, make: Callable[[], bytes]) -> bytes:
         """Like `load_or_create`, for a secret kept as hex of ``size`` bytes."""
-        return self._bytes(self.load_or_create(lambda: make().hex()), size)
-
-    def _bytes(self, text: str, size: int) -> bytes:
         try:
-            secret = bytes.fromhex(text)
+            secret = bytes.fromhex(self.load_or_create(lambda: make().hex()))
         except ValueError:
             secret = b""
         if len(secret) != size:

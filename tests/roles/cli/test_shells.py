@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from roles.cli.__main__ import COMMANDS
-from roles.cli.fleet import NEEDS, health_address
+from roles.cli.fleet import SV2, health_address
 
 ROOT = Path(__file__).parents[3]
 JUSTFILE = (ROOT / "justfile").read_text()
@@ -74,7 +74,7 @@ def test_just_understands_the_recipes(recipe: str, call: str) -> None:
 
 def test_the_processes_of_devenv_are_those_of_up_in_the_same_order_of_readiness() -> None:
     found = {name: tuple(re.findall(r'"(\w+)"', needs)) for name, _, _, needs in PROCESS.findall(DEVENV)}
-    assert found == NEEDS
+    assert found == SV2.needs
     assert all(name == role for name, role, _, _ in PROCESS.findall(DEVENV))
 
 
