@@ -17,6 +17,7 @@ class CpuMinerSettings(DaemonSettings):
 
     protocol: Literal["sv1", "sv2"] = "sv1"
     address: PeerAddress
+    """The server that it mines at."""
     authority_key: AuthorityKey | None = None
     """Of the SV2 server."""
     channel: Literal["extended", "standard"] = "extended"
@@ -26,6 +27,7 @@ class CpuMinerSettings(DaemonSettings):
     password: str = Field(default="x", max_length=200)
     """For SV1 servers; a proxy takes ``k=<key>`` from it."""
     processes: int = Field(default=1, ge=1, le=256)
+    """So many compute hashes side by side."""
     hashes_per_s: int = Field(default=200_000, ge=1, le=10**12)
     """All processes together."""
 

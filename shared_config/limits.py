@@ -9,12 +9,15 @@ class ConnectionLimits(Settings):
     """Bounds on the connections of a listener."""
 
     connections: int = Field(default=10_000, ge=1, le=1_000_000)
+    """All together."""
     connections_per_host: int = Field(default=1_000, ge=1, le=1_000_000)
+    """Of one address."""
     connections_per_subnet: int = Field(default=4_000, ge=1, le=1_000_000)
     """A /24 of IPv4 or a /64 of IPv6."""
     handshake_s: float = Field(default=10.0, ge=0.1, le=120)
     """From the connection to the end of its set-up."""
     handshakes_at_once: int = Field(default=64, ge=1, le=10_000)
+    """Beyond, whoever has been at it for a second makes room."""
     send_buffer_bytes: int = Field(default=1 << 20, ge=1 << 16, le=1 << 28)
     """A peer that lets more pile up is cut off."""
     send_stall_s: float = Field(default=30.0, ge=0.1, le=600)
@@ -25,6 +28,7 @@ class MiningLimits(ConnectionLimits):
     """Bounds on the connections of miners."""
 
     channels_per_connection: int = Field(default=16_384, ge=1, le=65_535)
+    """Further ones are refused."""
     idle_s: float = Field(default=300.0, ge=0.1, le=86_400)
     """How long a connection may stay without a channel."""
     shares_per_s: int = Field(default=5_000, ge=1, le=1_000_000)

@@ -14,6 +14,7 @@ class PoolPeerSettings(Settings):
 
     address: PeerAddress
     authority_key: AuthorityKey | None = None
+    """By which the proxy knows it, from its operator."""
 
 
 class UpstreamSettings(PoolPeerSettings):
@@ -41,6 +42,7 @@ class ProxyPeerSettings(Settings):
 
     address: PeerAddress
     authority_key: AuthorityKey | None = None
+    """By which translators know it; it may be left out on one machine."""
 
 
 class MinerSide(SharedSettings):

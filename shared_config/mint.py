@@ -29,11 +29,14 @@ class InfoSettings(Settings):
     name: str = Field(default="hashpool mint", min_length=1, max_length=100)
     description: str = Field(default="ehash for mining shares", max_length=500)
     description_long: str | None = Field(default=None, max_length=5_000)
+    """For whoever wants to know more."""
     contact_email: str | None = Field(default=None, max_length=200)
+    """One way to reach the operator; `contact` has any."""
     contact: tuple[ContactSettings, ...] = Field(default=(), strict=False, max_length=20)
     motd: str | None = Field(default=None, max_length=1_000)
     """News that wallets show their owners."""
     icon_url: HttpUrl | None = None
+    """A picture that wallets show beside the name."""
     tos_url: HttpUrl | None = None
     """The terms of service."""
     urls: tuple[HttpUrl, ...] = Field(default=(), strict=False, max_length=20)
@@ -44,8 +47,11 @@ class HttpLimits(Settings):
     """Bounds on the HTTP API."""
 
     connections: int = Field(default=2_000, ge=1, le=1_000_000)
+    """Further ones are closed at once."""
     body_bytes: int = Field(default=1 << 20, ge=1 << 12, le=1 << 26)
+    """Larger requests are answered with 413."""
     request_s: float = Field(default=15.0, ge=0.1, le=300)
+    """What takes longer is answered with 503."""
     outputs: int = Field(default=1_000, ge=1, le=10_000)
     """Blinded messages, proofs or look-ups of one request."""
     quotes: int = Field(default=100, ge=1, le=1_000)
@@ -84,6 +90,7 @@ class IssuerSettings(Settings):
     """A pool whose credits become quotes here."""
 
     identity: PublicKey | None = None
+    """Its key, 33 bytes as hex, as `hashpool keys show` tells it."""
     reward_script: str | None = Field(default=None, max_length=500)
     """Where its block rewards go: an address or an output descriptor."""
     reward: Literal["payments"] | None = None
@@ -111,7 +118,9 @@ class MintSettings(DaemonSettings):
     http_address: ListenAddress
     issuance_address: ListenAddress
     share_lookup: Literal["signed", "public"] = "signed"
+    """Quotes are found by share hash by whoever signs with their key, or by everybody."""
     certificate_validity_s: int = Field(default=86_400, ge=60, le=31_536_000)
+    """Lifetime of the certificate that handshakes show; it is renewed after half of it."""
     info: InfoSettings = InfoSettings()
     http: HttpLimits = HttpLimits()
     watchdog: WatchdogSettings = WatchdogSettings()

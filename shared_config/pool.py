@@ -18,6 +18,7 @@ class VardiffSettings(Settings):
     """How a channel's target follows its hashrate."""
 
     shares_per_minute: float = Field(default=6.0, ge=0.1, le=6_000)
+    """Of a channel; the difficulty follows a miner's hash rate to it."""
     floor_hashes: int = Field(default=1 << 16, ge=1, le=1 << 80)
     """The least work of a share: expected hashes."""
 
@@ -26,7 +27,9 @@ class AcknowledgementSettings(Settings):
     """When accepted shares are acknowledged: at so many, or so long after the commit, whichever is first."""
 
     shares: int = Field(default=10, ge=1, le=1_000)
+    """As soon as so many durable shares wait they are acknowledged."""
     delay_ms: int = Field(default=50, ge=0, le=5_000)
+    """Fewer are acknowledged after so long."""
 
 
 class PoolLimits(MiningLimits):
@@ -72,9 +75,11 @@ class PoolSettings(DaemonSettings):
     coinbase_reward_script: str | None = Field(default=None, max_length=500)
     """An address or an output descriptor."""
     coinbase_tag: CoinbaseTag = "hashpool"
+    """What the coinbase says beside its height, for everybody to read."""
     users: tuple[str, ...] | None = Field(default=None, strict=False, max_length=100_000)
     """Only these user identities (what precedes the worker's name) are served; everybody when absent."""
     certificate_validity_s: int = Field(default=86_400, ge=60, le=31_536_000)
+    """Lifetime of the certificate that handshakes show; it is renewed after half of it."""
     resume_s: float = Field(default=120.0, ge=0, le=3_600)
     """How long a channel that was lost can be resumed, with its work, also by a pool that was restarted."""
     vardiff: VardiffSettings = VardiffSettings()

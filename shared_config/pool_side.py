@@ -19,10 +19,15 @@ class BitcoinSettings(Settings):
     obsolete: ClassVar = {"rpc_password": _SAY_FILE, "rpcpassword": _SAY_FILE, "rpcuser": "write rpc_user"}
 
     rpc_url: HttpUrl
+    """The node's JSON-RPC."""
     rpc_cookie_file: FilePath | None = None
+    """What the node writes at its start; a relative path is in the state directory."""
     rpc_user: str | None = Field(default=None, min_length=1, max_length=100)
+    """Instead of the cookie, with `rpc_password_file`."""
     rpc_password_file: FilePath | None = None
+    """A file of mode 0600, or the systemd credential bitcoin_rpc_password."""
     rpc_timeout_s: float = Field(default=15.0, ge=0.1, le=600)
+    """How long an answer may take; long polls and blocks are given more."""
 
 
 class EhashSettings(Settings):
@@ -33,7 +38,9 @@ class EhashSettings(Settings):
     minimum_difficulty: int = Field(ge=0, le=63)
     """Bits: one ehash is 2^minimum_difficulty hashes."""
     valuation: Literal["target", "achieved"] = "target"
+    """A share is worth the work of its target, or what its hash achieved, which is a lottery."""
     keyless: Literal["accept", "refuse"] = "accept"
+    """Whether channels that name no locking key are served; their shares earn nobody anything."""
 
 
 class RegtestSettings(Settings):
@@ -49,8 +56,11 @@ class MintPeerSettings(Settings):
     """Where the mint is, for wallets and for issuers."""
 
     url: HttpUrl
+    """As wallets reach it."""
     issuance_address: PeerAddress
+    """As issuers reach it."""
     authority_key: AuthorityKey | None = None
+    """By which issuers know it; none hands credits to a mint without."""
 
 
 class TemplateProviderPeerSettings(Settings):
@@ -58,6 +68,7 @@ class TemplateProviderPeerSettings(Settings):
 
     address: PeerAddress
     authority_key: AuthorityKey | None = None
+    """By which the pool knows it; it may be left out on one machine."""
 
 
 class PoolSide(SharedSettings):

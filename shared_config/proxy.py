@@ -23,6 +23,7 @@ class WalletSettings(Settings):
     recovery_s: float = Field(default=30.0, ge=1, le=86_400)
     """How often quotes that the pool did not tell of are looked for by key."""
     request_s: float = Field(default=15.0, ge=0.5, le=300)
+    """How long an answer of the mint may take."""
     worker_metrics: int = Field(default=100, ge=0, le=10_000)
     """How many workers have metrics of their own, those that earned most; the others' are summed up."""
 
@@ -45,6 +46,7 @@ class EdgeLimits(MiningLimits):
 
     # A translator whose miners are away for the night has no channel.
     idle_s: float = Field(default=86_400.0, ge=0.1, le=864_000)
+    """A connection without channels that says nothing for so long is cut off."""
     open_requests: int = Field(default=1_024, ge=1, le=65_535)
     """Of one connection, that wait for the pool's answer; more are refused."""
     metric_names: int = Field(default=100, ge=0, le=10_000)
@@ -76,6 +78,7 @@ class ProxySettings(DaemonSettings):
     identities: int = Field(default=10_000, ge=1, le=1_000_000)
     """Most user identities that get a key of their own; beyond, channels are refused."""
     certificate_validity_s: int = Field(default=86_400, ge=60, le=31_536_000)
+    """Lifetime of the certificate that handshakes show; it is renewed after half of it."""
     opening_s: float = Field(default=5.0, ge=0.1, le=60)
     """How long a miner's request for a channel waits for the pool's answer."""
     failback_s: SecondsOrForever = 120.0

@@ -22,12 +22,15 @@ class RegtestNodeSettings(DaemonSettings):
     body_s: float = Field(default=30.0, ge=1, le=600)
     """How long a request may take to arrive."""
     connections: int = Field(default=256, ge=1, le=10_000)
+    """Of RPC clients."""
     long_polls: int = Field(default=64, ge=1, le=10_000)
+    """Calls of getblocktemplate that wait at once."""
     work_queue: int = Field(default=64, ge=1, le=10_000)
     """Requests under way, long polls apart; more are answered with 503."""
     checkpoint_blocks: int = Field(default=1_000, ge=1, le=1_000_000)
     """Blocks after which the chain's indexes are written; a crash costs the time to take so many again."""
     mempool_transactions: int = Field(default=5_000, ge=0, le=1_000_000)
+    """Further ones are refused."""
 
     def review(self, shared: PoolSide) -> Iterator[Finding]:
         """It serves regtest only."""

@@ -52,7 +52,9 @@ class LogSettings(Settings):
     """How a daemon logs."""
 
     format: Literal["logfmt", "json"] = "logfmt"
+    """Of the lines on stderr."""
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is said."""
 
 
 class DaemonSettings(Settings):
@@ -63,6 +65,7 @@ class DaemonSettings(Settings):
     """Keys that name a secret's file, and the systemd credential that stands for it when they are absent."""
 
     health_address: ListenAddress
+    """Where /health, /ready, /metrics and the JSON API are; nobody is asked for a password there."""
     drain_s: float = Field(default=10.0, ge=0, le=300)
     """How long a daemon that was told to stop may take to finish what it has begun."""
     log: LogSettings = LogSettings()

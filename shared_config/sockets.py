@@ -25,6 +25,7 @@ class SocketLimits(Settings):
     all_objects: int = Field(default=200_000, ge=1, le=100_000_000)
     """The same of all sockets; each takes about a kilobyte of memory."""
     message_bytes: int = Field(default=1 << 18, ge=1 << 10, le=1 << 24)
+    """A longer message ends the socket."""
     objects_per_s: float = Field(default=500.0, gt=0, le=1_000_000)
     """Quotes and proofs of one address that are subscribed to; a message counts as one more. Beyond, its
     messages wait.

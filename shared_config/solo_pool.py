@@ -32,7 +32,9 @@ class SoloPoolSettings(DaemonSettings):
     without it such miners are turned away.
     """
     coinbase_tag: CoinbaseTag = "hashpool solo"
+    """What the coinbase says beside its height, for everybody to read."""
     extranonce2_size: Literal[4, 8] = 8
+    """Bytes that miners roll."""
     firmware: FirmwareClass | None = None
     """What every miner is taken for; without it, the name that it gives tells."""
     start_difficulty: float | None = Field(default=None, gt=0, le=1e15)

@@ -31,6 +31,7 @@ class LineLimits(ConnectionLimits):
     """Bounds on SV1 connections."""
 
     line_bytes: int = Field(default=8_192, ge=1_024, le=1 << 20)
+    """A longer line is passed over and answered with an error."""
     shares_per_s: int = Field(default=100, ge=1, le=1_000_000)
     """And other requests of one connection, over ten seconds; beyond, it is not read from for a while."""
     cost: CostSettings = CostSettings()

@@ -17,7 +17,9 @@ class JobLogSettings(Settings):
     """What is kept of the pool's jobs, to prove later what was mined; nothing is kept beyond either bound."""
 
     days: float = Field(default=400.0, gt=0, le=36_500)
+    """Older jobs and verdicts are forgotten."""
     megabytes: int = Field(default=4_096, ge=1, le=1 << 24)
+    """Beyond, the oldest are forgotten."""
 
 
 class CreditingLimits(LineLimits):

@@ -91,6 +91,7 @@ class UpstreamTimes(Settings):
     """How long we wait for pools, in seconds."""
 
     connect_s: float = Field(default=10.0, ge=0.1, le=120)
+    """How long a pool may take to be connected with."""
     setup_s: float = Field(default=15.0, ge=0.5, le=120)
     """From the connection to the first work."""
     head_start_s: float = Field(default=3.0, ge=0, le=120)

@@ -19,6 +19,7 @@ class TemplateProviderSettings(DaemonSettings):
 
     listen_address: ListenAddress
     certificate_validity_s: int = Field(default=86_400, ge=60, le=31_536_000)
+    """Lifetime of the certificate that handshakes show; it is renewed after half of it."""
     fee_check_s: float = Field(default=10.0, ge=0.5, le=600)
     """How often the same tip's template is looked at for better fees."""
     fee_gain_sat: int = Field(default=1_000, ge=0, le=100_000_000)
