@@ -54,6 +54,15 @@ def parse_unit(text: str) -> Unit:
     return Unit(issuer, int(match[2]))
 
 
+def is_ehash(unit: str) -> bool:
+    """Whether a unit is that of a shift."""
+    try:
+        parse_unit(unit)
+    except UnitError:
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class ShiftRule:
     """How much work fills a shift.

@@ -9,8 +9,7 @@ without any unit of money shows the newest ehash under `/v1`, too: whoever comes
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from protocols.ehash.errors import UnitError
-from protocols.ehash.shift import parse_unit
+from protocols.ehash.shift import is_ehash
 from roles.mint.keysets import KeysetBook, MintKeyset
 
 PREFIXES = ("", "/hash", "/hash/{unit}")
@@ -67,12 +66,3 @@ class Views:
         sight.newest = [keyset for unit in chosen for keyset in sight.units[unit]]
         self._sight = sight
         return sight
-
-
-def is_ehash(unit: str) -> bool:
-    """Whether a unit is that of a shift."""
-    try:
-        parse_unit(unit)
-    except UnitError:
-        return False
-    return True

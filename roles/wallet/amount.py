@@ -36,15 +36,6 @@ def parse_unit_name(value: object) -> str:
     return value.lower()
 
 
-def is_ehash(unit: str) -> bool:
-    """Whether a unit is that of a shift."""
-    try:
-        parse_unit(unit)
-    except UnitError:
-        return False
-    return True
-
-
 def age(unit: str) -> tuple[str, int]:
     """By which units of shifts are ordered, the oldest of each issuer first."""
     try:

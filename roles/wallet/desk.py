@@ -13,9 +13,10 @@ from protocols.cashu.lock import Lock
 from protocols.cashu.payment import PaymentRequest
 from protocols.ehash.errors import KeyTextError
 from protocols.ehash.key_text import decode_key
+from protocols.ehash.shift import is_ehash
 from roles.runtime.storage import Connection
 from roles.wallet import invoice, purse, requesting
-from roles.wallet.amount import EHASH, SAT, is_ehash, parse_amount, parse_unit_name
+from roles.wallet.amount import EHASH, SAT, parse_amount, parse_unit_name
 from roles.wallet.errors import MintError, MintUnreachable, MintWaitsError, RequestError
 from roles.wallet.handout import Handout
 from roles.wallet.locking import Draw, drawing

@@ -5,9 +5,8 @@ import json
 from collections.abc import Collection, Iterable
 
 from protocols.cashu.keyset import Keyset, short_id
-from protocols.ehash.shift import Unit, parse_unit
+from protocols.ehash.shift import Unit, is_ehash, parse_unit
 from roles.runtime.storage import Connection, Database, Row
-from roles.wallet.amount import is_ehash
 from roles.wallet.errors import MintDishonest, MintRefused, MintUnreachable, NoKeysetError
 from roles.wallet.mint_api import KeysetHead
 from roles.wallet.mint_client import MintClient

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from protocols.cashu.keyset import Keyset
+from protocols.ehash.shift import is_ehash
 from roles.runtime import crash
 from roles.runtime.storage import Connection
 from roles.wallet import handout, history, purse, selection
-from roles.wallet.amount import EHASH, age, is_ehash
+from roles.wallet.amount import EHASH, age
 from roles.wallet.consolidation import Consolidation
 from roles.wallet.errors import MintRefused, NotEnoughError
 from roles.wallet.exchange import Exchange, Wanted

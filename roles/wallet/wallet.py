@@ -10,11 +10,11 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from protocols.ehash.amount import AMOUNT_LIMIT
+from protocols.ehash.shift import is_ehash
 from roles.runtime import crash
 from roles.runtime.errors import StorageError
 from roles.runtime.storage import Connection, Database
 from roles.wallet import identity, purse, quote, readout
-from roles.wallet.amount import is_ehash
 from roles.wallet.consolidation import Consolidation
 from roles.wallet.discovery import Discovery
 from roles.wallet.exchanging import Exchanger

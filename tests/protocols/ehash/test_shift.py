@@ -12,6 +12,7 @@ from protocols.ehash.shift import (
     Progress,
     ShiftRule,
     Unit,
+    is_ehash,
     parse_unit,
 )
 
@@ -25,6 +26,7 @@ ISSUER = public_key(bytes(31) + b"\x01")
 def test_a_unit_survives_its_name(shift: int) -> None:
     unit = Unit(ISSUER, shift)
     assert parse_unit(unit.name) == unit
+    assert is_ehash(unit.name)
     assert unit.name == unit.name.lower()
 
 
@@ -55,6 +57,7 @@ def test_a_unit_is_named_after_the_whole_key_and_shown_by_its_beginning() -> Non
 def test_other_text_names_no_unit(text: str) -> None:
     with pytest.raises(UnitError):
         parse_unit(text)
+    assert not is_ehash(text)
 
 
 def test_every_amount_below_the_limit_splits_into_the_denominations() -> None:
