@@ -3,6 +3,7 @@ else.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from protocols.cashu.errors import MalformedError
 
@@ -78,11 +79,17 @@ def as_point(value: object, what: str) -> bytes:
 
 def as_keyset_id(value: object, what: str = "keyset id") -> str:
     """A keyset id in lower case: 16 hex digits (version 1, or short) or 66, or MalformedError."""
-    if isinstance(value, str) and len(value) in {16, 66}:
-        try:
-            found = bytes.fromhex(value)
-        except ValueError:
-            found = b""
-        if len(found) == len(value) // 2:
-            return value.lower()
+    if isinstance(value, str) and len(value) in {16, 66} and (found := _lower_hex(value)):
+        return found
     raise MalformedError(f"{what} is not 16 or 66 hex digits")
+
+
+@lru_cache(maxsize=256)
+def _lower_hex(value: str) -> str:
+    """The same hex digits in lower case, empty for what are none: all tokens of a request name the same."""
+    try:
+        found = bytes.fromhex(value)
+    except ValueError:
+        return ""
+    # White space would be passed over.
+    return value.lower() if len(found) == len(value) // 2 else ""

@@ -45,6 +45,8 @@ def check_inputs(
     """
     parsed = [ConditionSecret.parse(proof.secret) for proof in inputs]
     conditions = [None if secret is None else Condition.parse(secret) for secret in parsed]
+    if all(condition is None for condition in conditions):
+        return
     checker = _Checker(now)
     if any(condition is not None and condition.sig_all for condition in conditions):
         lock = {None if secret is None else (secret.kind, secret.data, secret.tags) for secret in parsed}

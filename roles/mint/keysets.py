@@ -54,9 +54,10 @@ class KeyRing:
         self._lock = Lock()
         self._derived: OrderedDict[tuple[str, int], _Derived] = OrderedDict()
 
-    def key(self, unit: str, index: int, exponent: int) -> SigningKey:
-        """The key for 2^exponent of the keyset `index` of a unit."""
-        return self._keyset(unit, index).key(exponent)
+    def keys(self, unit: str, index: int, exponents: Iterable[int]) -> list[SigningKey]:
+        """The keys for 2^exponent of the keyset `index` of a unit."""
+        derived = self._keyset(unit, index)
+        return [derived.key(exponent) for exponent in exponents]
 
     def public_keys(self, unit: str, index: int, denominations: int) -> dict[int, bytes]:
         """Amount to public key, ascending."""
@@ -103,8 +104,16 @@ class MintKeyset:
 
     def key(self, amount: int) -> SigningKey:
         """The key for an amount, derived where it is not at hand; raises AmountOutOfLimitsError."""
-        self.check_amount(amount)
-        return self.ring.key(self.unit, self.index, amount.bit_length() - 1)
+        (found,) = self.keys([amount])
+        return found
+
+    def keys(self, amounts: Iterable[int]) -> list[SigningKey]:
+        """The same for several amounts, at less than the cost of asking for each."""
+        exponents = []
+        for amount in amounts:
+            self.check_amount(amount)
+            exponents.append(amount.bit_length() - 1)
+        return self.ring.keys(self.unit, self.index, exponents)
 
     def public_keys(self) -> dict[int, bytes]:
         """Amount to public key, ascending; derives them all where they are not at hand."""

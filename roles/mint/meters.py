@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from protocols.ehash.shift import METHOD
 from roles.mint.request import SwapRequest
 from roles.mint.rules import Portion
+from roles.runtime.tally import Tally
 
 _log = logging.getLogger(__name__)
 
@@ -25,8 +26,8 @@ class Meters:
         )
         self.quotes = Counter("hashpool_mint_quotes", "Quotes created and paid.", registry=registry)
         self.paid = Counter("hashpool_mint_paid_ehash", "Ehash of quotes paid.", registry=registry)
-        self.issued = Counter("hashpool_mint_issued_ehash", "Ehash minted from quotes.", registry=registry)
-        self.swaps = Counter("hashpool_mint_swapped_ehash", "Ehash spent and issued anew.", registry=registry)
+        self.issued = Tally("hashpool_mint_issued_ehash", "Ehash minted from quotes.", registry=registry)
+        self.swaps = Tally("hashpool_mint_swapped_ehash", "Ehash spent and issued anew.", registry=registry)
         self.refused = Counter(
             "hashpool_mint_credits_refused", "Credits refused or held, by code.", ["code"], registry=registry
         )

@@ -7,6 +7,7 @@ request is.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from struct import Struct
 
 from protocols.bitcoin.hashing import sha256
 from protocols.cashu.errors import (
@@ -197,10 +198,10 @@ def _output_parts(outputs: Sequence[BlindedMessage]) -> list[bytes]:
     ]
 
 
-def _integer(value: int) -> bytes:
-    return value.to_bytes(8, "big")
+_integer = Struct(">Q").pack
+_length = Struct(">I").pack
 
 
 def digest_of(parts: Sequence[bytes]) -> bytes:
     """32 bytes that name these parts, and no others."""
-    return sha256(b"".join(len(part).to_bytes(4, "big") + part for part in parts))
+    return sha256(b"".join([piece for part in parts for piece in (_length(len(part)), part)]))

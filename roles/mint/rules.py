@@ -38,7 +38,7 @@ class Portion:
 def check_swap(request: SwapRequest, book: KeysetBook, now: int) -> None:
     """Everything about a swap but signatures and spent proofs; `now` in Unix seconds."""
     fees = check_inputs(request.inputs, book, now)
-    units = {book.get(proof.keyset_id).unit for proof in request.inputs}
+    units = {book.get(keyset_id).unit for keyset_id in {proof.keyset_id for proof in request.inputs}}
     unit = check_outputs(request.outputs, book, now)
     if len(units) > 1:
         raise SeveralUnitsError("the inputs are of several units")
@@ -51,25 +51,19 @@ def check_swap(request: SwapRequest, book: KeysetBook, now: int) -> None:
 
 def check_inputs(inputs: Sequence[Proof], book: KeysetBook, now: int) -> int:
     """Known, live keysets and amounts, no secret twice; gives the fee."""
-    for proof in inputs:
-        keyset = book.get(proof.keyset_id)
-        keyset.check_amount(proof.amount)
-        check_expiry(keyset, now)
+    keysets = _keysets(inputs, book, now)
     if len({proof.secret for proof in inputs}) != len(inputs):
         raise DuplicateInputsError("an input is there twice")
-    return input_fee(book.get(proof.keyset_id).input_fee_ppk for proof in inputs)
+    return input_fee(keysets[proof.keyset_id].input_fee_ppk for proof in inputs)
 
 
 def check_outputs(outputs: Sequence[BlindedMessage], book: KeysetBook, now: int) -> str:
     """Known, active keysets and amounts, no blinded message twice, one unit; gives the unit."""
-    units = set()
-    for output in outputs:
-        keyset = book.get(output.keyset_id)
-        keyset.check_amount(output.amount)
-        check_expiry(keyset, now)
+    keysets = _keysets(outputs, book, now).values()
+    for keyset in keysets:
         if not keyset.active:
             raise KeysetInactiveError(f"keyset {keyset.keyset_id} signs no more")
-        units.add(keyset.unit)
+    units = {keyset.unit for keyset in keysets}
     if len({output.blinded for output in outputs}) != len(outputs):
         raise DuplicateOutputsError("an output is there twice")
     if len(units) != 1:
@@ -113,6 +107,18 @@ def sums_by_keyset(items: Iterable[Proof | BlindedMessage]) -> dict[str, int]:
     for item in items:
         sums[item.keyset_id] = sums.get(item.keyset_id, 0) + item.amount
     return sums
+
+
+def _keysets(items: Iterable[Proof | BlindedMessage], book: KeysetBook, now: int) -> dict[str, MintKeyset]:
+    """The keysets that items are of, all alive and with keys for their amounts."""
+    found: dict[str, MintKeyset] = {}
+    for item in items:
+        keyset = found.get(item.keyset_id)
+        if keyset is None:
+            keyset = found[item.keyset_id] = book.get(item.keyset_id)
+            check_expiry(keyset, now)
+        keyset.check_amount(item.amount)
+    return found
 
 
 def _portion(quote: Quote, asked: int | None, now: int) -> Portion:

@@ -12,7 +12,7 @@ from protocols.cashu.errors import MalformedError, ProofNotVerifiedError
 from protocols.cashu.models import BlindedMessage, BlindSignature, Dleq, Proof
 from protocols.cashu.signer import Signed
 from roles.mint.errors import OverloadedError
-from roles.mint.keysets import KeysetBook
+from roles.mint.keysets import KeysetBook, SigningKey
 from roles.runtime.crew import Crew
 from roles.runtime.kernel import kernel
 
@@ -53,7 +53,7 @@ class Signatory:
 
 def sign(outputs: Sequence[BlindedMessage], book: KeysetBook) -> list[BlindSignature]:
     """Blind signatures with DLEQ proofs, the same ones whenever they are asked for; raises CashuErrors."""
-    keys = [book.get(output.keyset_id).key(output.amount) for output in outputs]
+    keys = _keys(outputs, book)
     jobs = [(key.private, key.whole, output.blinded) for key, output in zip(keys, outputs, strict=True)]
     return [
         _signature(output, signed) for output, signed in zip(outputs, kernel().signer.sign(jobs), strict=True)
@@ -62,7 +62,7 @@ def sign(outputs: Sequence[BlindedMessage], book: KeysetBook) -> list[BlindSigna
 
 def verify(inputs: Sequence[Proof], book: KeysetBook) -> list[bytes]:
     """The Ys of the inputs if the mint signed them all; raises ProofNotVerifiedError."""
-    keys = [book.get(proof.keyset_id).key(proof.amount) for proof in inputs]
+    keys = _keys(inputs, book)
     jobs = [
         (key.private, proof.secret.encode(), proof.signature) for key, proof in zip(keys, inputs, strict=True)
     ]
@@ -70,6 +70,15 @@ def verify(inputs: Sequence[Proof], book: KeysetBook) -> list[bytes]:
     if len(points) != len(inputs):
         raise ProofNotVerifiedError("an input was not signed by this mint")
     return points
+
+
+def _keys(items: Sequence[Proof | BlindedMessage], book: KeysetBook) -> list[SigningKey]:
+    """The key of each, in that order."""
+    amounts: dict[str, list[int]] = {}
+    for item in items:
+        amounts.setdefault(item.keyset_id, []).append(item.amount)
+    keys = {keyset_id: iter(book.get(keyset_id).keys(each)) for keyset_id, each in amounts.items()}
+    return [next(keys[item.keyset_id]) for item in items]
 
 
 def _signature(output: BlindedMessage, signed: Signed | None) -> BlindSignature:

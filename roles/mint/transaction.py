@@ -7,8 +7,7 @@ Every write locks rows in one order, because processes that share the store woul
 request, quotes by id, spent by Y, promises by B_, and the counters of keysets, which everybody needs, last.
 """
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import NoReturn
@@ -66,8 +65,9 @@ def store_swap(
     if begun is None:
         return False
     request_no = begun.request_no
+    numbers = _numbers(book, request.inputs)
     rows = [
-        (point, book.get(proof.keyset_id).number, proof.amount, proof.witness, request_no)
+        (point, numbers[proof.keyset_id], proof.amount, proof.witness, request_no)
         for point, proof in zip(points, request.inputs, strict=True)
     ]
     rows.sort(key=itemgetter(0))
@@ -195,10 +195,11 @@ def _keep(
     book: KeysetBook,
     begun: _Begun,
 ) -> None:
+    numbers = _numbers(book, signatures)
     rows = [
         (
             output.blinded,
-            book.get(signature.keyset_id).number,
+            numbers[signature.keyset_id],
             signature.amount,
             signature.signature,
             signature.dleq.e if signature.dleq else None,
@@ -221,20 +222,26 @@ def _keep(
             raise OutputsPendingError("an output is kept for the change of a pending payment")
 
 
+def _numbers(book: KeysetBook, items: Iterable[Proof | BlindSignature]) -> dict[str, int]:
+    """The rows of the keysets that items are of."""
+    return {keyset_id: book.get(keyset_id).number for keyset_id in {item.keyset_id for item in items}}
+
+
 def _count(
     connection: Connection, book: KeysetBook, *, redeemed: Sequence[Proof], issued: Sequence[BlindedMessage]
 ) -> None:
     """Let the counters of keysets say so, too; raises CountersBrokenError and AmountOutOfLimitsError."""
-    back = Counter({book.get(keyset_id).number: n for keyset_id, n in sums_by_keyset(redeemed).items()})
-    out = Counter({book.get(keyset_id).number: n for keyset_id, n in sums_by_keyset(issued).items()})
+    back = {book.get(keyset_id).number: n for keyset_id, n in sums_by_keyset(redeemed).items()}
+    out = {book.get(keyset_id).number: n for keyset_id, n in sums_by_keyset(issued).items()}
     for number in sorted(back.keys() | out.keys()):
+        taken, given = back.get(number, 0), out.get(number, 0)
         cursor = connection.execute(
             "UPDATE keyset SET redeemed = redeemed + :back, issued = issued + :out"
             " WHERE keyset_no = :number AND redeemed + pending <= issued - :back AND issued <= :limit - :out",
-            {"back": back[number], "out": out[number], "number": number, "limit": KEYSET_LIMIT},
+            {"back": taken, "out": given, "number": number, "limit": KEYSET_LIMIT},
         )
         if cursor.rowcount != 1:
-            raise _broken(connection, number, back[number])
+            raise _broken(connection, number, taken)
 
 
 def _broken(connection: Connection, number: int, back: int) -> Exception:

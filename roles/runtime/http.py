@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from roles.runtime.errors import HttpRefusal, StorageError
 from roles.runtime.http_pace import NO_BOUND, UNNAMED, ForwardedFor, HttpPace, Network, Operation, Pace
@@ -23,6 +23,7 @@ from roles.runtime.http_paths import PathTable
 from roles.runtime.http_plain import PlainConnection
 from roles.runtime.http_reply import JsonReply, json_reply, lines
 from roles.runtime.listen import bound, listen
+from roles.runtime.tally import Heap, Spreads
 from roles.runtime.time_bound import TimeBound
 from shared_config.address import Address
 
@@ -77,14 +78,14 @@ class _Meter:
     """What is measured of an HTTP API."""
 
     registry: CollectorRegistry
-    seconds: Histogram = field(init=False)
+    seconds: Spreads = field(init=False)
     connections: Gauge = field(init=False)
     turned_away: Counter = field(init=False)
     too_fast: Counter = field(init=False)
     addresses: Gauge = field(init=False)
-    operations: Histogram = field(init=False)
+    operations: Spreads = field(init=False)
     errors: Counter = field(init=False)
-    _timed: dict[tuple[str, str, str, int], tuple[Histogram, Histogram]] = field(default_factory=dict)
+    _timed: dict[tuple[str, str, str, int], tuple[Heap, Heap]] = field(default_factory=dict)
     """What was looked up once: by operation, route, method and status, of which there are few."""
 
     def observe(
@@ -97,11 +98,11 @@ class _Meter:
         if timed is None:
             seconds = self.seconds.labels(*key[1:3], str(status))
             timed = self._timed[key] = (self.operations.labels(operation), seconds)
-        for histogram in timed:
-            histogram.observe(took)
+        for heap in timed:
+            heap.observe(took)
 
     def __post_init__(self) -> None:
-        self.seconds = Histogram(
+        self.seconds = Spreads(
             "hashpool_http_request_seconds",
             "From the head of a request to the end of its handler.",
             ["route", "method", "status"],
@@ -118,7 +119,7 @@ class _Meter:
             ["pace"],
             registry=self.registry,
         )
-        self.operations = Histogram(
+        self.operations = Spreads(
             "hashpool_http_operation_seconds",
             "As hashpool_http_request_seconds, by what the request is for.",
             ["operation"],

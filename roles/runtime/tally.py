@@ -81,18 +81,15 @@ class Counts(Collector):
         yield family
 
 
-class Spread(Collector):
-    """A histogram, read when the metrics are; counted on one thread. `buckets` are upper bounds that grow."""
+class Heap:
+    """Amounts by the buckets that they fall into, whose upper bounds grow, and their sum."""
 
-    def __init__(
-        self, name: str, documentation: str, *, buckets: Sequence[float], registry: CollectorRegistry
-    ) -> None:
-        self._name = name
-        self._documentation = documentation
-        self._bounds = [float(bound) for bound in buckets]
-        self._counts = [0] * (len(buckets) + 1)
+    __slots__ = ("_bounds", "_counts", "_sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
-        registry.register(self)
 
     def observe(self, amount: float) -> None:
         """Count one."""
@@ -107,8 +104,58 @@ class Spread(Collector):
             total += amount
         self._sum = total
 
+    def told(self) -> tuple[list[tuple[str, float]], float]:
+        """How many are at most as large as each bound, by its text, and the sum of all."""
+        names = [*map(str, self._bounds), "+Inf"]
+        counts = [float(count) for count in accumulate(self._counts)]
+        return list(zip(names, counts, strict=True)), self._sum
+
+
+class Spread(Heap, Collector):
+    """A histogram, read when the metrics are; counted on one thread. `buckets` are upper bounds that grow."""
+
+    def __init__(
+        self, name: str, documentation: str, *, buckets: Sequence[float], registry: CollectorRegistry
+    ) -> None:
+        super().__init__([float(bound) for bound in buckets])
+        self._name = name
+        self._documentation = documentation
+        registry.register(self)
+
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """What is told when the metrics are read."""
-        names = [*map(str, self._bounds), "+Inf"]
-        buckets = [(name, float(count)) for name, count in zip(names, accumulate(self._counts), strict=True)]
-        yield HistogramMetricFamily(self._name, self._documentation, buckets, self._sum)
+        yield HistogramMetricFamily(self._name, self._documentation, *self.told())
+
+
+class Spreads(Collector):
+    """Several of them, told apart by the values of labels; counted on one thread."""
+
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        names: Sequence[str],
+        *,
+        buckets: Sequence[float],
+        registry: CollectorRegistry,
+    ) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._names = tuple(names)
+        self._bounds = [float(bound) for bound in buckets]
+        self._heaps: dict[tuple[str, ...], Heap] = {}
+        registry.register(self)
+
+    def labels(self, *values: str) -> Heap:
+        """The one with these values, in the order of the labels' names."""
+        found = self._heaps.get(values)
+        if found is None:
+            found = self._heaps[values] = Heap(self._bounds)
+        return found
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """What is told when the metrics are read."""
+        family = HistogramMetricFamily(self._name, self._documentation, labels=self._names)
+        for values, heap in self._heaps.items():
+            family.add_metric(values, *heap.told())
+        yield family

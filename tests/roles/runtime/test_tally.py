@@ -1,7 +1,7 @@
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
-from roles.runtime.tally import Counts, Level, Spread, Tally
+from roles.runtime.tally import Counts, Level, Spread, Spreads, Tally
 
 
 def test_a_tally_is_told_as_a_counter() -> None:
@@ -49,3 +49,17 @@ def test_a_spread_is_told_as_a_histogram(amounts: list[float]) -> None:
         histogram.observe(amount)
     told = generate_latest(theirs).decode().splitlines()
     assert generate_latest(ours).decode().splitlines() == [line for line in told if "_created" not in line]
+
+
+def test_spreads_are_told_as_a_histogram_with_labels() -> None:
+    ours, theirs = CollectorRegistry(), CollectorRegistry()
+    buckets = (0.5, 1, 30)
+    spreads = Spreads("hashpool_seconds", "Seconds.", ["kind"], buckets=buckets, registry=ours)
+    histogram = Histogram("hashpool_seconds", "Seconds.", ["kind"], buckets=buckets, registry=theirs)
+    for each in (spreads, histogram):
+        each.labels("apple").observe(0.75)
+        each.labels("pear").observe(31)
+        each.labels("apple").observe(2)
+    told = generate_latest(theirs).decode().splitlines()
+    assert generate_latest(ours).decode().splitlines() == [line for line in told if "_created" not in line]
+    assert ours.get_sample_value("hashpool_seconds_count", {"kind": "apple"}) == 2
