@@ -13,7 +13,8 @@ from roles.node_client.client import NodeClient
 from roles.runtime import line_connection
 from roles.runtime.ban_list import examine_bans, open_bans, watch_over
 from roles.runtime.daemon import Daemon
-from roles.runtime.peer_server import SERVER_LIMITS, ServerLimits, ServerMetrics
+from roles.runtime.line_connection import ServedLines
+from roles.runtime.peer_server import SERVER_LIMITS, PeerServer, ServerLimits, ServerMetrics
 from roles.runtime.peer_stream import StreamLimits
 from roles.solo_pool.api import Overview
 from roles.solo_pool.metrics import SoloPoolMetrics
@@ -54,15 +55,15 @@ MINER_SETTINGS = (
 
 _log = logging.getLogger(__name__)
 
+SoloDaemon = Daemon[SoloPoolSettings, PoolSide]
 
-async def service(daemon: Daemon[SoloPoolSettings, PoolSide]) -> None:
+
+async def service(daemon: SoloDaemon) -> None:
     """Serve until the daemon stops, then wait for the node's verdict on blocks under way."""
     config, shared = daemon.config, daemon.shared
     daemon.readiness.declare(LISTENER)
     meters = NodeMeters(daemon.metrics, "solo_pool")
     default = script_from_text(config.reward_script, shared.network) if config.reward_script else None
-    layout = Layout(config.extranonce2_size)
-    bans = open_bans(daemon, daemon.metrics)
     async with NodeClient.of(shared.node, daemon.state.parent) as node:
         source = Source(
             node, shared.network, Pace(config.fee_check_s), readiness=daemon.readiness, meters=meters
@@ -72,55 +73,8 @@ async def service(daemon: Daemon[SoloPoolSettings, PoolSide]) -> None:
             if is_taken(verdict):
                 source.poke()
 
-        def is_away() -> bool:
-            since, node_away_s = source.down_since, daemon.config.node_away_s
-            away_s = 0.0 if since is None else time.monotonic() - since
-            return node_away_s is not None and away_s >= node_away_s
-
         submitter = Submitter(node, meters, judged)
-        pool = SoloPool(
-            Workshop(
-                config.coinbase_tag,
-                layout,
-                block_hashes=shared.regtest.block_difficulty if shared.regtest else None,
-                fee_gain=config.fee_gain_sat,
-            ),
-            Rewards(shared.network, default),
-            submitter,
-            layout=layout,
-            terms=_terms(config),
-            limits=_session_limits(config),
-            bans=bans,
-            is_away=is_away,
-            remembered=config.limits.remembered_figures,
-            firmware=config.firmware,
-        )
-        daemon.metrics.register(SoloPoolMetrics(pool))
-        by_name = WorkerMetrics(
-            "hashpool_solo_pool", pool.workers, time.monotonic, config.limits.metric_names
-        )
-        daemon.metrics.register(by_name)
-        Overview(pool, daemon.readiness, daemon.show_peer, node=shared.node.rpc_url).serve(daemon.api)
-        server = line_connection.serve(
-            config.listen_address,
-            pool.serve,
-            setting="listen_address",
-            metrics=ServerMetrics(daemon.metrics, "sv1"),
-            line_limit=config.limits.line_bytes,
-            server_limits=ServerLimits.of(config.limits),
-            stream_limits=StreamLimits.of(config.limits),
-        )
-
-        def take_over(config: SoloPoolSettings, _shared: PoolSide) -> None:
-            server.limits = ServerLimits.of(config.limits)
-            pool.bind(_terms(config), _session_limits(config))
-
-        watch_over(bans, [server])
-        bans.changed.append(pool.cut_barred)
-        daemon.reloads.on([*SERVER_LIMITS, *MINER_SETTINGS], take_over)
-        daemon.reloads.on(
-            ["limits.metric_names"], lambda it, _: setattr(by_name, "most", it.limits.metric_names)
-        )
+        pool, server = _open(daemon, source, submitter, default)
         size = len(TxOut(0, default).serialize()) if default else 0
         constraints = Constraints(max(LONGEST_OUTPUT, size), 1)
         try:
@@ -141,6 +95,75 @@ async def service(daemon: Daemon[SoloPoolSettings, PoolSide]) -> None:
                     task.cancel()
         finally:
             await submitter.close()
+
+
+def _open(
+    daemon: SoloDaemon, source: Source, submitter: Submitter, default: bytes | None
+) -> tuple[SoloPool, PeerServer[ServedLines]]:
+    """The pool and its listener; `default` is the script of miners that name no address."""
+    config, shared = daemon.config, daemon.shared
+    layout = Layout(config.extranonce2_size)
+    bans = open_bans(daemon, daemon.metrics)
+
+    def is_away() -> bool:
+        since, node_away_s = source.down_since, daemon.config.node_away_s
+        away_s = 0.0 if since is None else time.monotonic() - since
+        return node_away_s is not None and away_s >= node_away_s
+
+    pool = SoloPool(
+        Workshop(
+            config.coinbase_tag,
+            layout,
+            block_hashes=shared.regtest.block_difficulty if shared.regtest else None,
+            fee_gain=config.fee_gain_sat,
+        ),
+        Rewards(shared.network, default),
+        submitter,
+        layout=layout,
+        terms=_terms(config),
+        limits=_session_limits(config),
+        bans=bans,
+        is_away=is_away,
+        remembered=config.limits.remembered_figures,
+        firmware=config.firmware,
+    )
+    server = line_connection.serve(
+        config.listen_address,
+        pool.serve,
+        setting="listen_address",
+        metrics=ServerMetrics(daemon.metrics, "sv1"),
+        line_limit=config.limits.line_bytes,
+        server_limits=ServerLimits.of(config.limits),
+        stream_limits=StreamLimits.of(config.limits),
+    )
+    watch_over(bans, [server])
+    bans.changed.append(pool.cut_barred)
+    _show(daemon, pool)
+    _reload(daemon, pool, server)
+    return pool, server
+
+
+def _show(daemon: SoloDaemon, pool: SoloPool) -> None:
+    """What people see: metrics, also by name, and the JSON API."""
+    daemon.metrics.register(SoloPoolMetrics(pool))
+    most = daemon.config.limits.metric_names
+    by_name = WorkerMetrics("hashpool_solo_pool", pool.workers, time.monotonic, most)
+    daemon.metrics.register(by_name)
+    daemon.reloads.on(["limits.metric_names"], lambda it, _: setattr(by_name, "most", it.limits.metric_names))
+    url = daemon.shared.node.rpc_url
+    Overview(pool, daemon.readiness, daemon.show_peer, node=url).serve(daemon.api)
+
+
+def _reload(daemon: SoloDaemon, pool: SoloPool, server: PeerServer[ServedLines]) -> None:
+    """What SIGHUP changes."""
+
+    def take_over(config: SoloPoolSettings, _shared: PoolSide) -> None:
+        server.limits = ServerLimits.of(config.limits)
+        pool.bind(_terms(config), _session_limits(config))
+
+    daemon.reloads.on([*SERVER_LIMITS, *MINER_SETTINGS], take_over)
+    # It is looked up each time.
+    daemon.reloads.on(["node_away_s"], lambda *_: None)
 
 
 async def _follow(source: Source, pool: SoloPool, constraints: Constraints) -> None:
