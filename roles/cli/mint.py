@@ -78,9 +78,27 @@ def parse(argv: list[str]) -> argparse.Namespace:
         name: actions.add_parser(name, help=text, description=text, parents=[shared])
         for name, text in ACTIONS.items()
     }
-    keysets = commands["keysets"]
+    keysets, quote = commands["keysets"], commands["quote"]
     keysets.add_argument("unit", nargs="?", metavar="UNIT", help="of this unit alone")
-    rotate = commands["rotate"]
+    _add_rotate(commands["rotate"])
+    for name in ("pause", "resume"):
+        which = commands[name].add_mutually_exclusive_group()
+        which.add_argument("--method", metavar="NAME", help="this method alone")
+        which.add_argument("--unit", metavar="NAME", help="this unit alone")
+        commands[name].add_argument("--reason", default="by hand", metavar="TEXT", help="kept in the journal")
+    _add_quote(quote)
+    commands["backup"].add_argument("file", type=Path, metavar="FILE", help="one that is not there yet")
+    _add_watchdog(commands["watchdog"])
+    for action in (keysets, commands["journal"]):
+        action.add_argument("--limit", type=int, default=20, metavar="N", help="how many (20)")
+    options = parser.parse_args(argv)
+    changes = options.action == "quote" and (options.paid is not None or options.settle or options.fail)
+    if changes and options.reason is None:
+        quote.error("a change needs a --reason, which the journal keeps")
+    return options
+
+
+def _add_rotate(rotate: argparse.ArgumentParser) -> None:
     rotate.add_argument("unit", metavar="UNIT")
     rotate.add_argument(
         "--fee", type=int, metavar="PPK", help="fee of an input in thousandths, by default what it is now"
@@ -91,12 +109,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
         metavar="WHEN",
         help="when its tokens end: Unix seconds, or a date such as 2030-12-31",
     )
-    for name in ("pause", "resume"):
-        which = commands[name].add_mutually_exclusive_group()
-        which.add_argument("--method", metavar="NAME", help="this method alone")
-        which.add_argument("--unit", metavar="NAME", help="this unit alone")
-        commands[name].add_argument("--reason", default="by hand", metavar="TEXT", help="kept in the journal")
-    quote = commands["quote"]
+
+
+def _add_quote(quote: argparse.ArgumentParser) -> None:
     quote.add_argument("quote", metavar="ID")
     quote.add_argument(
         "--paid", type=int, metavar="AMOUNT", help="what was paid for it, where the mint does not know"
@@ -112,8 +127,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "--without-node", action="store_true", help="do not ask the Lightning node, which is gone for good"
     )
     quote.add_argument("--reason", metavar="TEXT", help="why; kept in the journal")
-    commands["backup"].add_argument("file", type=Path, metavar="FILE", help="one that is not there yet")
-    watchdog = commands["watchdog"]
+
+
+def _add_watchdog(watchdog: argparse.ArgumentParser) -> None:
     watchdog.add_argument(
         "what",
         nargs="?",
@@ -124,13 +140,6 @@ def parse(argv: list[str]) -> argparse.Namespace:
     watchdog.add_argument(
         "--reason", default="by hand", metavar="TEXT", help="for clear, kept in the journal"
     )
-    for name in ("keysets", "journal"):
-        commands[name].add_argument("--limit", type=int, default=20, metavar="N", help="how many (20)")
-    options = parser.parse_args(argv)
-    changes = options.action == "quote" and (options.paid is not None or options.settle or options.fail)
-    if changes and options.reason is None:
-        quote.error("a change needs a --reason, which the journal keeps")
-    return options
 
 
 def moment(text: str) -> int:

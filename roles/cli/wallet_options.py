@@ -58,54 +58,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
                 help="the mint; by default the wallet's own; of a new wallet config/shared/miner.toml's",
             )
     choices = actions.choices
-    for name in ("list", "history"):
-        choices[name].add_argument("--limit", type=_count, default=50, metavar="N", help="so many (50)")
-    choices["list"].add_argument(
-        "--sent", action="store_true", help="tokens that were handed out, and whether somebody took them"
-    )
-    choices["history"].add_argument("--before", type=_count, metavar="NUMBER", help="older than this event")
-    choices["history"].add_argument("--unit", metavar="UNIT", help="of this unit alone")
+    _add_look(choices["list"], choices["history"])
     _add_send(choices["send"])
-    request = choices["request"]
-    request.add_argument("amount", nargs="?", metavar="AMOUNT", help="by default whoever pays chooses it")
-    request.add_argument(
-        "--unit", default="sat", metavar="UNIT", help="sat, ehash (the newest shift) or a unit"
-    )
-    request.add_argument("--memo", metavar="TEXT", help="a line that says what for")
-    request.add_argument("--lock", metavar="NAME", help="lock it to the wallet's key of this name")
-    request.add_argument("--qr", action="store_true", help="show the request as a QR code")
-    receive = choices["receive"]
-    receive.add_argument(
-        "token",
-        nargs="?",
-        default="-",
-        metavar="TOKEN",
-        help="its text, or a file; - or nothing: stdin",
-    )
-    receive.add_argument("--preimage", metavar="HEX", help="what opens a token that is locked to a hash")
-    mint = choices["mint"]
-    mint.add_argument(
-        "amount", nargs="?", metavar="AMOUNT", help="sats; without: the tokens of invoices that were paid"
-    )
-    mint.add_argument("--memo", metavar="TEXT", help="a line that the invoice shows to whoever pays")
-    mint.add_argument("--qr", action="store_true", help="show the invoice as a QR code")
-    mint.add_argument(
-        "--no-wait",
-        action="store_true",
-        help="do not wait for the payment; later commands see to it",
-    )
-    melt = choices["melt"]
-    melt.add_argument("invoice", metavar="INVOICE", help="what a Lightning wallet shows: lnbc…")
-    melt.add_argument("--max-fee", type=_number, metavar="SATS", help="most to be set aside for the way")
-    melt.add_argument("--yes", action="store_true", help="do not ask before it is paid")
-    consolidate = choices["consolidate"]
-    consolidate.add_argument("--unit", metavar="UNIT", help="of this unit alone")
-    consolidate.add_argument(
-        "--inputs", type=_count, default=50, metavar="N", help="most tokens of one request (50)"
-    )
-    consolidate.add_argument(
-        "--pause", type=float, default=3.0, metavar="S", help="seconds between requests, on average (3)"
-    )
+    _add_request(choices["request"])
+    _add_receive(choices["receive"])
+    _add_lightning(choices["mint"], choices["melt"])
+    _add_consolidate(choices["consolidate"])
     choices["restore"].add_argument(
         "--words", default="-", metavar="FILE", help="a file that holds the seed words; - or nothing: stdin"
     )
@@ -117,6 +75,63 @@ def parse(argv: list[str]) -> argparse.Namespace:
             "--secret", metavar="FILE", help="a file that holds a private key, none of the wallet's; -: stdin"
         )
     return parser.parse_args(argv)
+
+
+def _add_look(tokens: argparse.ArgumentParser, history: argparse.ArgumentParser) -> None:
+    for action in (tokens, history):
+        action.add_argument("--limit", type=_count, default=50, metavar="N", help="so many (50)")
+    tokens.add_argument(
+        "--sent", action="store_true", help="tokens that were handed out, and whether somebody took them"
+    )
+    history.add_argument("--before", type=_count, metavar="NUMBER", help="older than this event")
+    history.add_argument("--unit", metavar="UNIT", help="of this unit alone")
+
+
+def _add_request(request: argparse.ArgumentParser) -> None:
+    request.add_argument("amount", nargs="?", metavar="AMOUNT", help="by default whoever pays chooses it")
+    request.add_argument(
+        "--unit", default="sat", metavar="UNIT", help="sat, ehash (the newest shift) or a unit"
+    )
+    request.add_argument("--memo", metavar="TEXT", help="a line that says what for")
+    request.add_argument("--lock", metavar="NAME", help="lock it to the wallet's key of this name")
+    request.add_argument("--qr", action="store_true", help="show the request as a QR code")
+
+
+def _add_receive(receive: argparse.ArgumentParser) -> None:
+    receive.add_argument(
+        "token",
+        nargs="?",
+        default="-",
+        metavar="TOKEN",
+        help="its text, or a file; - or nothing: stdin",
+    )
+    receive.add_argument("--preimage", metavar="HEX", help="what opens a token that is locked to a hash")
+
+
+def _add_lightning(mint: argparse.ArgumentParser, melt: argparse.ArgumentParser) -> None:
+    mint.add_argument(
+        "amount", nargs="?", metavar="AMOUNT", help="sats; without: the tokens of invoices that were paid"
+    )
+    mint.add_argument("--memo", metavar="TEXT", help="a line that the invoice shows to whoever pays")
+    mint.add_argument("--qr", action="store_true", help="show the invoice as a QR code")
+    mint.add_argument(
+        "--no-wait",
+        action="store_true",
+        help="do not wait for the payment; later commands see to it",
+    )
+    melt.add_argument("invoice", metavar="INVOICE", help="what a Lightning wallet shows: lnbc…")
+    melt.add_argument("--max-fee", type=_number, metavar="SATS", help="most to be set aside for the way")
+    melt.add_argument("--yes", action="store_true", help="do not ask before it is paid")
+
+
+def _add_consolidate(consolidate: argparse.ArgumentParser) -> None:
+    consolidate.add_argument("--unit", metavar="UNIT", help="of this unit alone")
+    consolidate.add_argument(
+        "--inputs", type=_count, default=50, metavar="N", help="most tokens of one request (50)"
+    )
+    consolidate.add_argument(
+        "--pause", type=float, default=3.0, metavar="S", help="seconds between requests, on average (3)"
+    )
 
 
 def _add_send(send: argparse.ArgumentParser) -> None:
