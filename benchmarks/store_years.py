@@ -68,7 +68,9 @@ def fill(path: Path, issuer: bytes, scale: float, told: Callable[[str], object] 
 def sample(connection: Connection) -> list[str]:
     """Ids of compacted quotes here and there, made known to the directory."""
     found = []
-    rows = connection.execute("SELECT archive_no, era FROM archive WHERE quotes > 0 ORDER BY archive_no")
+    rows = connection.execute(
+        "SELECT archive_no, era FROM archive WHERE quotes > 0 AND ended_at IS NULL ORDER BY archive_no"
+    )
     for row in rows.fetchall():
         for _ in range(SAMPLES):
             quote = connection.execute(_SAMPLE.replace("@", str(row["archive_no"]))).fetchone()
@@ -90,7 +92,10 @@ def stir(path: Path) -> None:
     pages of all its tables are in memory, and hardly any of those with the rows.
     """
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        numbers = [number for (number,) in connection.execute("SELECT archive_no FROM archive")]
+        numbers = [
+            number
+            for (number,) in connection.execute("SELECT archive_no FROM archive WHERE ended_at IS NULL")
+        ]
         eras = [era for (era,) in connection.execute("SELECT era FROM archive_era WHERE ended_at IS NULL")]
         for _ in range(STIRRED):
             for number in numbers:

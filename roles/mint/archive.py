@@ -24,6 +24,8 @@ the disk if need be.
 """
 PLACE: Final = 8
 """First bytes of a hash, and last ones of an id, that the directory holds."""
+AT_ONCE: Final = 2_000
+"""Rows that are removed at a time."""
 
 _UUID: Final = re.compile(r"[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}", re.ASCII)
 
@@ -218,15 +220,15 @@ def has_leftovers(connection: Connection, cutoff: int) -> bool:
     return any(connection.execute(sql, (cutoff,)).fetchone() is not None for sql in (_LEFT, _LEFT_NAMES))
 
 
-def empty(connection: Connection, cutoff: int) -> None:
-    """Remove a part of what ended before `cutoff` (Unix seconds)."""
+def empty(connection: Connection, cutoff: int, rows: int = AT_ONCE) -> None:
+    """Remove a part of what ended before `cutoff` (Unix seconds), about so many rows."""
     row = connection.execute(_LEFT, (cutoff,)).fetchone()
     if row is not None:
-        if discard(connection, f"archive_{row['archive_no']}", "share_hash"):
+        if discard(connection, f"archive_{row['archive_no']}", "share_hash", rows):
             connection.execute("UPDATE archive SET emptied = 1 WHERE archive_no = ?", (row["archive_no"],))
         return
     row = connection.execute(_LEFT_NAMES, (cutoff,)).fetchone()
-    if row is not None and discard(connection, f"archive_names_{row['era']}", "mark"):
+    if row is not None and discard(connection, f"archive_names_{row['era']}", "mark", rows):
         connection.execute("UPDATE archive_era SET emptied = 1 WHERE era = ?", (row["era"],))
 
 

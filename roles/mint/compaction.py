@@ -20,7 +20,7 @@ from roles.runtime import crash
 from roles.runtime.storage import Connection, Row
 
 AT_ONCE: Final = 200
-"""Rows of one write, a few milliseconds."""
+"""Rows of one write at most, a few milliseconds."""
 
 
 _ENDING: Final = (

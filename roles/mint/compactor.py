@@ -9,10 +9,11 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter
 
 from roles.mint import archive, compaction
-from roles.mint.compaction import AT_ONCE, Window
+from roles.mint.compaction import Window
+from roles.mint.stride import Stride
 from roles.runtime import crash
 from roles.runtime.errors import StorageError
-from roles.runtime.storage import Database
+from roles.runtime.storage import Connection, Database
 
 PAUSE_S: Final = 0.1
 """Between two writes: requests come first."""
@@ -42,6 +43,8 @@ class Compactor:
         self._after_s = after_s
         self._window = window
         self._clock = clock
+        self._rows = Stride(compaction.AT_ONCE)
+        self._emptied = Stride(archive.AT_ONCE)
         self._compacted = Counter(
             "hashpool_mint_compacted_quotes", "Rows of ledgers and quotes compacted.", registry=registry
         )
@@ -65,7 +68,12 @@ class Compactor:
         cutoff = now - self._after_s
         if not await self._database.read(lambda c: compaction.is_due(c, cutoff)):
             return 0
-        done = await self._database.write(lambda c: compaction.compact(c, cutoff, now, AT_ONCE))
+
+        def compact(connection: Connection) -> int:
+            with self._rows.timed() as rows:
+                return compaction.compact(connection, cutoff, now, rows)
+
+        done = await self._database.write(compact)
         self._compacted.inc(done)
         return done
 
@@ -88,6 +96,11 @@ class Compactor:
         cutoff = int(self._clock()) - GRACE_S
         if not await self._database.read(lambda c: archive.has_leftovers(c, cutoff)):
             return False
-        await self._database.write(lambda c: archive.empty(c, cutoff))
+
+        def empty(connection: Connection) -> None:
+            with self._emptied.timed() as rows:
+                archive.empty(connection, cutoff, rows)
+
+        await self._database.write(empty)
         crash.at("mint.compaction-emptied")
         return True

@@ -1,15 +1,10 @@
 """Tables that come and go while a store serves, each within the write that needs it."""
 
 import sqlite3
-from typing import Final, Protocol, cast
+from typing import Protocol, cast
 
 from roles.runtime.storage import dialect
 from roles.runtime.storage.connection import Connection
-
-SLICE: Final = 2_000
-"""Rows that SQLite removes at a time: to drop a table it would walk through all of its pages, and nobody else
-could write meanwhile.
-"""
 
 
 class _Scripting(Protocol):
@@ -24,17 +19,19 @@ def define(connection: Connection, sql: str) -> None:
         cast("_Scripting", connection).script(dialect.tables(sql))
 
 
-def discard(connection: Connection, table: str, key: str) -> bool:
-    """Remove a part of a table, in the order of a key that it is clustered by; True when all of it is gone.
+def discard(connection: Connection, table: str, key: str, rows: int) -> bool:
+    """Remove a part of a table, about so many rows in the order of a key that it is clustered by; True when
+    all of it is gone.
 
-    One that is gone already is gone. Nobody may look for it any more: PostgreSQL drops it beneath readers.
+    To drop a table SQLite would walk through all of its pages, and nobody else could write meanwhile. One
+    that is gone already is gone. Nobody may look for it any more: PostgreSQL drops it beneath readers.
     """
     if isinstance(connection, sqlite3.Connection):
         known = connection.execute("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?", (table,))
         if known.fetchone() is None:
             return True
         bound = connection.execute(
-            f"SELECT {key} FROM {table} ORDER BY {key} LIMIT 1 OFFSET {SLICE}"  # noqa: S608
+            f"SELECT {key} FROM {table} ORDER BY {key} LIMIT 1 OFFSET {rows:d}"  # noqa: S608
         ).fetchone()
         if bound is not None:
             connection.execute(f"DELETE FROM {table} WHERE {key} < ?", (bound[0],))  # noqa: S608

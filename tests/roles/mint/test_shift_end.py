@@ -19,6 +19,7 @@ from roles.mint.compaction import Window
 from roles.mint.compactor import GRACE_S, Compactor
 from roles.mint.halts import Halts
 from roles.mint.quote import Quote
+from roles.mint.stride import Stride
 from roles.mint.watchdog import Watchdog
 from roles.runtime.storage import Connection
 from shared_config.mint import WatchdogSettings
@@ -187,15 +188,13 @@ async def test_a_shift_on_whose_block_somebody_still_builds_does_not_end(passing
     assert await passing.work() == 1
 
 
-async def test_the_table_goes_after_a_while_part_by_part(
-    passing: Passing, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_table_goes_after_a_while_part_by_part(passing: Passing) -> None:
     for days in (0, 1, 4, 4):
         await passing.shift(days=days)
     assert await passing.work() == 1
     assert await passing.tables() == ["archive_1", "archive_2"]
     passing.house.clock.now += GRACE_S + 1
-    monkeypatch.setattr("roles.runtime.storage.definition.SLICE", 1)
+    passing.compactor._emptied = Stride(1)
     assert await passing.work() == 0
     assert await passing.tables() == ["archive_2"]
     with pytest.raises(Exception, match="archive_1"):
