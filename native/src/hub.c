@@ -15,14 +15,14 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-enum { MOST_EVENTS = 256, BUFFER = 1 << 14, MOST_LINE = 1024 };
+enum { MOST_EVENTS = 256, BUFFER = 1 << 14, MOST_LINE = 1024, RUN_KEPT = 1 << 16 };
 
 /* What one look works with. */
 typedef struct {
     Hub *hub;
     double now;
     long long unix_now;
-    PyObject *frames, *left;
+    PyObject *left;
     unsigned long found;
     uint8_t best[SHA256_SIZE];
 } look;
@@ -39,7 +39,7 @@ static PyObject *hub_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     bool is_right = finder_check(finder) && PyTuple_GET_SIZE(headers) == MOST_SHARE + 1;
     for (Py_ssize_t i = 0; is_right && i <= MOST_SHARE; i++) {
-        is_right = PyBytes_Check(PyTuple_GET_ITEM(headers, i));
+        is_right = PyBytes_Check(PyTuple_GET_ITEM(headers, i)) && PyBytes_GET_SIZE(PyTuple_GET_ITEM(headers, i)) == FRAME_HEADER;
     }
     if (!is_right) {
         PyErr_SetString(PyExc_TypeError, "Hub takes a Finder, the headers of shares, and that of success");
@@ -104,6 +104,7 @@ static void hub_dealloc(Hub *self)
     Py_XDECREF(self->success);
     PyMem_Free(self->places);
     PyMem_Free(self->buffer);
+    PyMem_Free(self->run);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -188,18 +189,26 @@ static PyObject *hub_sit(Hub *self, PyObject *const *args, Py_ssize_t count)
     return (PyObject *)seat;
 }
 
-/* The frame of a share that is good. */
-static PyObject *make_frame(const Seat *seat, const submission *said, const terms *by, uint32_t job_id)
+PyObject *hub_frame(const Hub *self, const uint8_t *frame)
+{
+    const uint8_t *payload = frame + FRAME_HEADER;
+    return Py_BuildValue("(Oy#)", PyTuple_GET_ITEM(self->headers, (Py_ssize_t)payload[SHARE_FIXED - 1]),
+                         (const char *)payload, (Py_ssize_t)(SHARE_FIXED + payload[SHARE_FIXED - 1]));
+}
+
+/* The frame of a share that is good; false if it has no room. */
+static bool make_frame(waiting *share, const Seat *seat, const submission *said, const terms *by, uint32_t job_id)
 {
     size_t padding = (size_t)PyBytes_GET_SIZE(by->padding), first = (size_t)PyBytes_GET_SIZE(seat->own.extranonce1);
     size_t own = (size_t)seat->own.size, size = padding + first + own;
     if (padding > MOST_SHARE || first > MOST_SHARE || size > MOST_SHARE) {
-        return NULL;
+        return false;
     }
     if (seat->hub == NULL) {
-        return NULL;
+        return false;
     }
-    uint8_t payload[SHARE_FIXED + MOST_SHARE];
+    uint8_t *payload = share->frame + FRAME_HEADER;
+    memcpy(share->frame, PyBytes_AS_STRING(PyTuple_GET_ITEM(seat->hub->headers, (Py_ssize_t)size)), FRAME_HEADER);
     store32(payload, seat->channel);
     store32(payload + 4, seat->next);
     store32(payload + 8, job_id);
@@ -210,8 +219,26 @@ static PyObject *make_frame(const Seat *seat, const submission *said, const term
     memcpy(payload + SHARE_FIXED, PyBytes_AS_STRING(by->padding), padding);
     memcpy(payload + SHARE_FIXED + padding, PyBytes_AS_STRING(seat->own.extranonce1), first);
     memcpy(payload + SHARE_FIXED + padding + first, said->extranonce2, own);
-    return Py_BuildValue("(Oy#)", PyTuple_GET_ITEM(seat->hub->headers, (Py_ssize_t)size), (const char *)payload,
-                         (Py_ssize_t)(SHARE_FIXED + size));
+    share->size = (uint8_t)(FRAME_HEADER + SHARE_FIXED + size);
+    return true;
+}
+
+static int append_frame(Hub *self, const waiting *share)
+{
+    if (self->run_size + share->size > self->run_room) {
+        size_t room = self->run_room ? 2 * self->run_room : 1024;
+        uint8_t *grown = PyMem_Realloc(self->run, room);
+        if (grown == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        self->run = grown;
+        self->run_room = room;
+    }
+    memcpy(self->run + self->run_size, share->frame, share->size);
+    self->run_size += share->size;
+    self->run_frames++;
+    return 0;
 }
 
 static void append_waiting(Seat *seat, waiting *share)
@@ -246,7 +273,7 @@ static int keep(look *at, Seat *seat, waiting *share, const proof *of)
     if (PyDict_SetItem(seat->seen, share->hash, Py_False) < 0) {
         return -1;
     }
-    if (PyList_Append(at->frames, share->frame) < 0) {
+    if (append_frame(at->hub, share) < 0) {
         return -1;
     }
     append_waiting(seat, share);
@@ -285,8 +312,7 @@ static int take_share(look *at, Seat *seat, const submission *said)
             share->id = said->id;
             share->since = at->now;
             share->sequence = seat->next;
-            share->frame = make_frame(seat, said, &by, job_id);
-            result = share->frame != NULL ? keep(at, seat, share, &of) : PyErr_Occurred() ? -1 : 0;
+            result = make_frame(share, seat, said, &by, job_id) ? keep(at, seat, share, &of) : 0;
         }
     }
     if (result <= 0 && share != NULL) {
@@ -371,12 +397,48 @@ static int take_event(look *at, Seat *seat, uint32_t events)
     return size <= 0 ? leave_to_python(at, seat, buffer, 0) : take_bytes(at, seat, buffer, size);
 }
 
+/* What is found is sent, or listed for who can. */
+static PyObject *send_run(Hub *self, Outlet *outlet)
+{
+    if (self->run_frames && outlet != NULL && outlet_is_free(outlet) &&
+        outlet_send(outlet, self->run, self->run_size, self->run_frames)) {
+        return PyList_New(0);
+    }
+    PyObject *frames = PyList_New((Py_ssize_t)self->run_frames);
+    const uint8_t *frame = self->run;
+    for (size_t i = 0; frames != NULL && i < self->run_frames; i++) {
+        PyObject *each = hub_frame(self, frame);
+        if (each == NULL) {
+            Py_CLEAR(frames);
+        } else {
+            PyList_SET_ITEM(frames, (Py_ssize_t)i, each);
+            frame += FRAME_HEADER + SHARE_FIXED + frame[FRAME_HEADER + SHARE_FIXED - 1];
+        }
+    }
+    return frames;
+}
+
+static void empty_run(Hub *self)
+{
+    self->run_size = self->run_frames = 0;
+    if (self->run_room > RUN_KEPT) {
+        PyMem_Free(self->run);
+        self->run = NULL;
+        self->run_room = 0;
+    }
+}
+
 static PyObject *hub_look(Hub *self, PyObject *const *args, Py_ssize_t count)
 {
     look at = {.hub = self};
-    if (count != 2) {
-        return PyErr_Format(PyExc_TypeError, "look takes 2 arguments, %zd were given", count);
+    if (count != 3) {
+        return PyErr_Format(PyExc_TypeError, "look takes 3 arguments, %zd were given", count);
     }
+    if (args[2] != Py_None && !outlet_check(args[2])) {
+        PyErr_SetString(PyExc_TypeError, "the outlet is no Outlet of this kernel");
+        return NULL;
+    }
+    Outlet *outlet = args[2] == Py_None ? NULL : (Outlet *)args[2];
     at.now = PyFloat_AsDouble(args[0]);
     at.unix_now = PyErr_Occurred() ? 0 : PyLong_AsLongLong(args[1]);
     if (PyErr_Occurred()) {
@@ -393,9 +455,8 @@ static PyObject *hub_look(Hub *self, PyObject *const *args, Py_ssize_t count)
     }
     struct epoll_event events[MOST_EVENTS];
     int ready = epoll_wait(self->epoll, events, MOST_EVENTS, 0);
-    at.frames = PyList_New(0);
     at.left = PyList_New(0);
-    int result = at.frames == NULL || at.left == NULL ? -1 : 0;
+    int result = at.left == NULL ? -1 : 0;
     self->is_looking = true;
     for (int i = 0; i < ready && result == 0; i++) {
         int fd = events[i].data.fd;
@@ -406,11 +467,13 @@ static PyObject *hub_look(Hub *self, PyObject *const *args, Py_ssize_t count)
             Py_DECREF(seat);
         }
     }
+    PyObject *frames = result < 0 ? NULL : send_run(self, outlet);
+    empty_run(self);
     self->is_looking = false;
-    PyObject *told = result < 0 ? NULL
-                                : Py_BuildValue("(OOky#)", at.frames, at.left, at.found, (const char *)at.best,
-                                                (Py_ssize_t)SHA256_SIZE);
-    Py_XDECREF(at.frames);
+    PyObject *told = frames == NULL ? NULL
+                                    : Py_BuildValue("(OOky#)", frames, at.left, at.found, (const char *)at.best,
+                                                    (Py_ssize_t)SHA256_SIZE);
+    Py_XDECREF(frames);
     Py_XDECREF(at.left);
     return told;
 }
@@ -487,7 +550,7 @@ static PyMethodDef hub_methods[] = {
      "sit(owner, unsent, (fd, line limit), (channel, next, most), (extranonce1, size), mask,\n"
      "    (jobs, seen, older, accepted, limit), (cost, when, each, soft)) -> Seat"},
     {"look", (PyCFunction)(void (*)(void))hub_look, METH_FASTCALL,
-     "look(now, unix time) -> (frames, [(owner, bytes that are left), ...], shares, best hash)"},
+     "look(now, unix time, outlet or None) -> (frames to send, [(owner, bytes that are left), ...], shares, best hash)"},
     {"settle", (PyCFunction)(void (*)(void))hub_settle, METH_FASTCALL,
      "settle(frames, start, now) -> (place of the first that is left, shares, work, squares, waits, full owners)"},
     {"ended", (PyCFunction)hub_ended, METH_NOARGS, "ended() -> owners whose miners have gone"},

@@ -3,6 +3,7 @@
 #define HASHPOOL_HUB_H
 
 #include "finder.h"
+#include "outlet.h"
 
 enum { MOST_WAITING = 64, MOST_LOGGED = 8, SHARE_FIXED = 25, MOST_SHARE = 32 };
 
@@ -15,10 +16,10 @@ typedef struct waiting {
     struct waiting *older, *younger;
     Seat *seat;
     PyObject *hash;
-    PyObject *frame; /* as it went up */
     long long id;
     double hashes, since;
     uint32_t sequence;
+    uint8_t size, frame[FRAME_HEADER + SHARE_FIXED + MOST_SHARE]; /* as it went up: header and payload */
 } waiting;
 
 /* Shares that were accepted at one time. */
@@ -62,6 +63,8 @@ struct Hub {
     int room;
     waiting *oldest, *youngest;
     uint8_t *buffer;
+    uint8_t *run; /* frames of the shares that one look has found */
+    size_t run_size, run_room, run_frames;
     bool is_looking;
 };
 
@@ -76,10 +79,14 @@ void seat_quit(Seat *self);
 int hub_forget(Hub *self, Seat *seat);
 /* A new seat; NULL with an exception set. */
 Seat *seat_make(PyTypeObject *type, PyObject *const *args);
+/* Send what fits the socket at once, and have the event loop send the rest. */
+void seat_say(Seat *self, const char *lines, size_t size);
 /* Note that shares were accepted. */
 void seat_credit(Seat *self, double when, double work, double squares, unsigned long shares);
 
 void waiting_free(waiting *share);
+/* A frame as (header, payload), with a header of the hub's; NULL with an exception set. */
+PyObject *hub_frame(const Hub *self, const uint8_t *frame);
 /* Whether a hash is below another, both little-endian numbers. */
 bool hash_below(const uint8_t *one, const uint8_t *other);
 

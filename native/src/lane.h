@@ -3,7 +3,7 @@
 #define HASHPOOL_LANE_H
 
 #include "judge.h"
-#include "transport.h"
+#include "outlet.h"
 #include "words.h"
 
 enum {
@@ -86,6 +86,7 @@ struct Lanes {
     bool is_touched;
     uint8_t *outbox; /* frames that are to be sent: header and payload each */
     size_t size, room, frames;
+    Outlet *outlet; /* upstream: by which they leave where that can be, or NULL */
     waiting *oldest, *newest; /* upstream */
     /* Downstream: lanes that have an answer to come, and what became of shares since it was asked for. */
     Lane **unsaid;

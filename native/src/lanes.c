@@ -53,6 +53,29 @@ static PyObject *lanes_discard(Lanes *self, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+/* Everything has left, where there is an outlet and it can. */
+static bool leave_now(Lanes *self)
+{
+    Outlet *outlet = self->outlet;
+    if (outlet == NULL || !outlet_is_free(outlet) || !self->frames) {
+        return false;
+    }
+    /* Taken out first: what is called meanwhile may make other frames. */
+    uint8_t *outbox = self->outbox;
+    size_t size = self->size, room = self->room, frames = self->frames;
+    self->outbox = NULL;
+    self->size = self->room = self->frames = 0;
+    if (!outlet_send(outlet, outbox, size, frames)) {
+        self->outbox = outbox;
+        self->size = size;
+        self->room = room;
+        self->frames = frames;
+        return false;
+    }
+    PyMem_Free(outbox);
+    return true;
+}
+
 /* What a call has touched on the other side. */
 typedef struct {
     Lanes *lanes[MOST_SIDES];
@@ -71,14 +94,19 @@ static bool touch(sides *at, Lanes *side)
     return true;
 }
 
+/* Those that have something to send still; what has an outlet sends by it. */
 static PyObject *owners_of(sides *at)
 {
-    PyObject *owners = PyTuple_New(at->count);
+    int kept = 0;
     for (int i = 0; i < at->count; i++) {
         at->lanes[i]->is_touched = false;
-        if (owners != NULL) {
-            PyTuple_SET_ITEM(owners, i, Py_NewRef(at->lanes[i]->owner));
+        if (PyErr_Occurred() || !leave_now(at->lanes[i])) {
+            at->lanes[kept++] = at->lanes[i];
         }
+    }
+    PyObject *owners = PyTuple_New(kept);
+    for (int i = 0; owners != NULL && i < kept; i++) {
+        PyTuple_SET_ITEM(owners, i, Py_NewRef(at->lanes[i]->owner));
     }
     return owners;
 }
@@ -459,6 +487,7 @@ static int lanes_traverse(Lanes *self, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->owner);
     Py_VISIT(self->full);
+    Py_VISIT((PyObject *)self->outlet);
     for (size_t i = 0; self->slots != NULL && i <= self->mask; i++) {
         Py_VISIT((PyObject *)self->slots[i].lane);
     }
@@ -480,6 +509,7 @@ static int lanes_clear(Lanes *self)
         Py_DECREF(lane);
     }
     Py_CLEAR(self->owner);
+    Py_CLEAR(self->outlet);
     Py_CLEAR(self->full);
     Py_CLEAR(self->seconds);
     Py_DECREF(self);
@@ -492,6 +522,7 @@ static void lanes_dealloc(Lanes *self)
     PyObject_GC_UnTrack(self);
     /* A lane that it knows would hold it. */
     Py_XDECREF(self->owner);
+    Py_XDECREF(self->outlet);
     Py_XDECREF(self->full);
     Py_XDECREF(self->seconds);
     PyMem_Free(self->slots);
@@ -519,7 +550,26 @@ static PyMethodDef lanes_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+static PyObject *lanes_outlet(Lanes *self, void *Py_UNUSED(closure))
+{
+    return Py_NewRef(self->outlet == NULL ? Py_None : (PyObject *)self->outlet);
+}
+
+static int lanes_set_outlet(Lanes *self, PyObject *outlet, void *Py_UNUSED(closure))
+{
+    if (outlet == NULL || !(outlet == Py_None || outlet_check(outlet))) {
+        PyErr_SetString(PyExc_TypeError, "the outlet is no Outlet of this kernel");
+        return -1;
+    }
+    Outlet *before = self->outlet;
+    self->outlet = outlet == Py_None ? NULL : (Outlet *)Py_NewRef(outlet);
+    Py_XDECREF(before);
+    return 0;
+}
+
 static PyGetSetDef lanes_properties[] = {
+    {"outlet", (getter)lanes_outlet, (setter)lanes_set_outlet, "by which an upstream's shares leave at once, or None",
+     NULL},
     {"oldest", (getter)lanes_oldest, NULL, "since when the oldest share waits, or None", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

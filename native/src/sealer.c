@@ -119,7 +119,7 @@ done:
 
 PyObject *transport_send_run(Transport *self, const uint8_t *frames, size_t size, size_t count)
 {
-    if (self->send_nonce + 2 * count > LAST_NONCE) {
+    if (count > LAST_NONCE / 2 || self->send_nonce > LAST_NONCE - 2 * count) {
         PyErr_SetString(self->exhausted, no_nonce);
         return NULL;
     }

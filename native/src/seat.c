@@ -19,7 +19,6 @@ bool hash_below(const uint8_t *one, const uint8_t *other)
 void waiting_free(waiting *share)
 {
     Py_XDECREF(share->hash);
-    Py_XDECREF(share->frame);
     PyMem_Free(share);
 }
 
@@ -209,8 +208,8 @@ static PyObject *seat_leave(Seat *self, PyObject *ignored)
     PyObject *left = PyList_New((Py_ssize_t)self->pending);
     Py_ssize_t place = 0;
     for (waiting *share = self->first; left != NULL && share != NULL; share = share->next) {
-        PyObject *item = Py_BuildValue("(kdLOdO)", (unsigned long)share->sequence, share->since, share->id,
-                                       share->hash, share->hashes, share->frame);
+        PyObject *item = Py_BuildValue("(kdLOdN)", (unsigned long)share->sequence, share->since, share->id,
+                                       share->hash, share->hashes, hub_frame(self->hub, share->frame));
         if (item == NULL) {
             Py_CLEAR(left);
         } else {
@@ -229,6 +228,16 @@ static PyObject *seat_leave(Seat *self, PyObject *ignored)
     return told;
 }
 
+static PyObject *seat_tell(Seat *self, PyObject *lines)
+{
+    const uint8_t *bytes = kernel_bytes(lines, "what is said", -1);
+    if (bytes == NULL) {
+        return NULL;
+    }
+    seat_say(self, (const char *)bytes, (size_t)PyBytes_GET_SIZE(lines));
+    Py_RETURN_NONE;
+}
+
 static PyObject *seat_oldest(Seat *self, void *ignored)
 {
     (void)ignored;
@@ -241,6 +250,7 @@ static PyObject *seat_oldest(Seat *self, void *ignored)
 static PyMethodDef seat_methods[] = {
     {"sums", (PyCFunction)seat_sums, METH_NOARGS,
      "sums() -> (found, when, hashes, best, [(work, squares, shares, when), ...]), or None"},
+    {"say", (PyCFunction)seat_tell, METH_O, "say(lines): send them, or have the owner send what is left"},
     {"leave", (PyCFunction)seat_leave, METH_NOARGS,
      "leave() -> (next, heard, cost, when, [(sequence, since, id, hash, hashes, frame), ...])"},
     {NULL, NULL, 0, NULL},

@@ -10,8 +10,7 @@
 
 enum { ANSWER = 64, SUCCESS_SIZE = 20 };
 
-/* Send what fits the socket at once, and have the event loop send the rest. */
-static void answer(Seat *seat, const char *lines, size_t size)
+void seat_say(Seat *seat, const char *lines, size_t size)
 {
     PyObject *unsent = PyObject_CallNoArgs(seat->unsent);
     long before = unsent == NULL ? -1 : PyLong_AsLong(unsent);
@@ -93,7 +92,7 @@ static int accept_shares(settling *at, Seat *seat, uint32_t count)
     at->work += work;
     at->squares += squares;
     at->accepted += count;
-    answer(seat, answers, size);
+    seat_say(seat, answers, size);
     return seat->logged == MOST_LOGGED ? PyList_Append(at->full, seat->owner) : 0;
 }
 

@@ -68,7 +68,12 @@ class Lane(Protocol):
 
 
 class Lanes(Protocol):
-    """The lanes of one connection; times in monotonic seconds."""
+    """The lanes of one connection; times in monotonic seconds.
+
+    `outlet` sends the shares that go up, where it is set and nothing waits in front of them.
+    """
+
+    outlet: Any
 
     def __len__(self) -> int:
         """How many there are."""
@@ -85,7 +90,7 @@ class Lanes(Protocol):
         """Pass shares on from a place on up to a frame that is none of a lane.
 
         Returns the place of that frame, the hash of the best share if there was no better one before, and the
-        owners of the lanes upstream that have something to send.
+        owners of the lanes upstream that have something to send still.
         """
         ...
 

@@ -28,7 +28,7 @@ from roles.runtime.errors import OperatorError
 from roles.runtime.state import checkout
 
 VARIABLE: Final = "HASHPOOL_KERNEL"
-ABI: Final = 7
+ABI: Final = 8
 """The interface that this program speaks; `native/src/kernel.h` has the same number."""
 BUILD: Final = "./hashpool kernel build"
 SOURCES: Final = Path("native") / "src"
@@ -41,6 +41,10 @@ HubMaker = Callable[[tuple[bytes, ...], bytes], Any]
 """Of what serves SV1 miners together: from the headers of shares by the size of their extranonce, and that
 of the frame that accepts shares.
 """
+OutletMaker = Callable[[Any, int, Callable[[], int], Callable[[bytes], None]], Any]
+"""Of what sends frames without the event loop: from the cipher, the socket's number, what tells how many
+bytes the loop has yet to send, and what is given the bytes that the socket does not take.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class Kernel:
     `engines`: by which instructions. `complaint`: what is wrong with a native kernel that is built and not
     used, for a person. `find` reads and judges plain shares of SV1 miners. `rows`, where there is one, is
     quicker than the ledger's own. `relay`, where there is one, passes plain shares through a proxy, and `hub`
-    makes what serves plain SV1 miners of a translator.
+    makes what serves plain SV1 miners of a translator; both send by what `outlet` makes.
     """
 
     name: str
@@ -68,6 +72,7 @@ class Kernel:
     find: Find = find_plain
     relay: Relay | None = None
     hub: HubMaker | None = None
+    outlet: OutletMaker | None = None
 
 
 PYTHON: Final = Kernel(
@@ -152,6 +157,7 @@ def _native() -> Kernel:
         Hub,
         Lane,
         Lanes,
+        Outlet,
         Prover,
         Signer,
         Transport,
@@ -183,4 +189,5 @@ def _native() -> Kernel:
         find=finder.find,
         relay=Relay(Lane, Lanes, Course),
         hub=partial(Hub, finder),
+        outlet=Outlet,
     )

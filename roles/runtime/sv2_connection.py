@@ -13,7 +13,8 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Never
+from contextlib import suppress
+from typing import Any, Never
 
 from prometheus_client import CollectorRegistry
 
@@ -50,7 +51,8 @@ class Sv2Connection(PeerStream[Frame]):
     """Frames over an encrypted connection; `limit` refuses frame headers, `limits` bound what is held."""
 
     __slots__ = (
-        "_act", "_backlog", "_consumer", "_holds", "_limit", "_noise", "handshake_hash", "peer_static",
+        "_act", "_backlog", "_consumer", "_holds", "_limit", "_noise", "_outlet", "handshake_hash",
+        "peer_static",
     )  # fmt: skip
 
     def __init__(self, owner: StreamOwner, limits: StreamLimits, limit: Limit) -> None:
@@ -60,6 +62,7 @@ class Sv2Connection(PeerStream[Frame]):
         self._backlog = _NO_FRAMES
         self._holds = 0
         self._noise: FrameCipher | None = None
+        self._outlet: Any = None
         self._act = b""
         self.handshake_hash = b""
         """The transcript's hash, 32 bytes, the same on both sides and in no other session."""
@@ -112,6 +115,23 @@ class Sv2Connection(PeerStream[Frame]):
             # What `_write` comes to; a call more would be felt.
             self._written += len(data)
             transport.write(data)
+
+    def outlet(self) -> Any:
+        """What sends frames that the native kernel has made, as long as the connection lasts and the event
+        loop has nothing unsent; None where there is none.
+        """
+        maker, transport = kernel().outlet, self._transport
+        if self._outlet is None and maker is not None and transport is not None and not self.reason:
+            socket = transport.get_extra_info("socket").fileno()
+            with suppress(OSError):
+                # Without a number more for the socket the event loop sends.
+                self._outlet = maker(self._noise, socket, transport.get_write_buffer_size, self._send_rest)
+        return self._outlet
+
+    def _send_rest(self, sealed: bytes) -> None:
+        with suppress(ConnectionLost):
+            # Whoever reads hears of that, too.
+            self._write(sealed)
 
     async def hand_over(self, take: Callable[[Sequence[Plain]], int], opener: Opener | None = None) -> Never:
         """Give `take` all frames from now on as they arrive, without a task's turn in between.
@@ -218,6 +238,8 @@ class Sv2Connection(PeerStream[Frame]):
 
     def _end(self, code: str, text: str) -> bool:
         is_first = super()._end(code, text)
+        if is_first and self._outlet is not None:
+            self._outlet.close()
         if is_first and self._consumer is not None:
             self._loop.call_soon(self._go_on)
         return is_first

@@ -1,7 +1,7 @@
 """What the sessions here need of an SV2 connection; the real one is in the runtime, tests script theirs."""
 
 from collections.abc import Callable, Sequence
-from typing import Never, Protocol
+from typing import Any, Never, Protocol
 
 from protocols.noise.frame_cipher import FrameCipher
 from protocols.sv2.frame import Frame
@@ -29,6 +29,9 @@ class FrameConnection(Protocol):
 
     def send_sealed(self, seal: Callable[[FrameCipher], bytes]) -> None:
         """The same for frames that wait elsewhere, and are sealed there."""
+
+    def outlet(self) -> Any:
+        """What sends frames that the native kernel has made, None where there is none."""
 
     def hold(self) -> None:
         """Hand nothing over until `release` has been called as often."""

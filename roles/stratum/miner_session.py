@@ -235,7 +235,7 @@ class MinerSession:
 
     def say(self, answer: bytes) -> None:
         """Send what could not be sent from elsewhere."""
-        self._write([answer])
+        self._send([answer])
 
     def take_bytes(self, data: bytes) -> None:
         """Hear what was read elsewhere."""
@@ -439,6 +439,13 @@ class MinerSession:
     def _write(self, lines: list[bytes]) -> None:
         if self._unsaid is not None:
             lines, self._unsaid = self._unsaid + lines, None
+        seat = self.desk.seat
+        if seat is None:
+            self._send(lines)
+        else:
+            seat.tell(b"".join(lines))
+
+    def _send(self, lines: list[bytes]) -> None:
         try:
             self._connection.send(*lines)
         except ConnectionLost:

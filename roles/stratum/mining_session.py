@@ -16,8 +16,10 @@ from protocols.sv2.codec import Catalogue, encode
 from protocols.sv2.connection import Reconnect
 from protocols.sv2.errors import EncodeError, Sv2Error, UnknownMessage
 from protocols.sv2.frame import Frame, frame_from
+from protocols.sv2.layout import Message
 from protocols.sv2.mining import (
     CloseChannel,
+    NewExtendedMiningJob,
     OpenExtendedMiningChannelSuccess,
     OpenMiningChannelError,
     OpenStandardMiningChannelSuccess,
@@ -29,6 +31,7 @@ from protocols.sv2.mining import (
 )
 from protocols.sv2.share_frame import SUCCESS, read_success
 from protocols.sv2.tlv import Tlv
+from protocols.sv2.work_reader import WorkReader
 from roles.runtime.errors import ConnectionLost
 from roles.stratum.client_metrics import ClientMetrics
 from roles.stratum.connection import FrameConnection, Plain
@@ -118,7 +121,11 @@ class MiningSession:
         around: Surroundings,
         relay: Relay | None = None,
     ) -> None:
+        self.outlet = connection.outlet()
+        """By which the native kernel sends what waits for nothing here, or None."""
         self.lanes = None if relay is None else relay.lanes(self)
+        if self.lanes is not None:
+            self.lanes.outlet = self.outlet
         self.extensions = extensions
         self.takes_over = False
         self._around = around
@@ -140,6 +147,7 @@ class MiningSession:
         self._flushing: asyncio.Handle | None = None
         self._is_gathering = False
         self._crowd: deque[UpstreamChannel] = deque()
+        self._works = WorkReader()
         self._pulse = Pulse(around.habits, timing.stall, self._loop.time())
         self._opened_at = 0.0
         self.has_work = False
@@ -360,6 +368,8 @@ class MiningSession:
                     else:
                         accepted += 1
                         settle(ACCEPTED)
+                elif (work := self._works.read(header, payload)) is not None:
+                    self._hear(work, work.channel_id)
                 else:
                     self._receive(frame_from(header, payload))
                 if self._crowd:
@@ -397,10 +407,20 @@ class MiningSession:
             case UpdateChannelError(channel_id=channel_id) if channel_id == NOBODY:
                 self._pulse.answered()
             case _ if message.channel:
-                self.has_work = self.has_work or isinstance(message, SetNewPrevHash)
-                self._for_each(frame.channel_id, partial(UpstreamChannel.deliver, message=message))
+                if isinstance(message, NewExtendedMiningJob):
+                    self._works.learn(message, frame.payload)
+                self._hear(message, frame.channel_id)
             case _:
                 self._metrics.ignored.inc()
+
+    def _hear(self, message: Message, channel_id: int) -> None:
+        """Deliver a message to the channels that an id means."""
+        self.has_work = self.has_work or isinstance(message, SetNewPrevHash)
+        channel = self._open.get(channel_id)
+        if channel is not None and channel.is_carried_by(self):
+            channel.deliver(message)
+        else:
+            self._for_each(channel_id, partial(UpstreamChannel.deliver, message=message))
 
     def _accepted(self, channel_id: int, last: int, count: int) -> int:
         """Settle shares, and return how many."""

@@ -20,6 +20,9 @@ class Seat(Protocol):
     def heard(self) -> float:
         """When a share came last."""
 
+    def tell(self, data: bytes) -> None:
+        """Send lines to the miner."""
+
     def catch_up(self) -> None:
         """Have the session count what was found and accepted meanwhile."""
 

@@ -8,8 +8,11 @@ then as if it had served all shares itself, and goes on.
 """
 
 import asyncio
+import os
+import select
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from protocols.sv2.share_frame import SHARE_HEADERS, SUCCESS
@@ -33,6 +36,14 @@ def hub_maker() -> HubMaker | None:
     return kernel().hub
 
 
+def _poll_of(loop: asyncio.AbstractEventLoop) -> select.epoll | None:
+    """The epoll of uvloop, which keeps a socket that is read from no longer until it speaks once more: the
+    loop would wake up for that. None for a loop that forgets it at once.
+    """
+    number = getattr(loop, "_get_backend_id", None)
+    return None if number is None else select.epoll.fromfd(os.dup(number()))
+
+
 class Hub:
     """Serves miners whose channels are open on one connection, the `carrier`; `totals` counts along. Looks
     are `gather` seconds apart.
@@ -47,6 +58,7 @@ class Hub:
         self._native: Any = None
         self._tending: asyncio.TimerHandle | None = None
         self._quiet = 0
+        self._poll = _poll_of(self._loop)
 
     def __len__(self) -> int:
         return 0 if self._native is None else len(self._native)
@@ -78,6 +90,10 @@ class Hub:
             session.go_on(0.0)
             channel.take_back(lane[1], ())
             self.left()
+        else:
+            if self._poll is not None:
+                with suppress(OSError):
+                    self._poll.unregister(socket)
 
     def left(self) -> None:
         """Somebody has stood up."""
@@ -120,8 +136,9 @@ class Hub:
     def _look(self) -> None:
         """Take what has come."""
         now = self._loop.time()
-        frames, left, shares, best = self._native.look(now, int(time.time()))
-        if frames or left:
+        carrier = self.carrier
+        frames, left, shares, best = self._native.look(now, int(time.time()), carrier.outlet)
+        if shares or left:
             self._quiet = 0
         else:
             self._quiet += 1
@@ -130,7 +147,8 @@ class Hub:
                 self._wait()
         if shares:
             self._totals.found(int.from_bytes(best, "little"), now)
-            self.carrier.forward(frames)
+            if frames:
+                carrier.forward(frames)
         for place, data in left:
             place.give_back(data)
 
@@ -215,6 +233,10 @@ class Place:
             ],
         )
         self._hub.left()
+
+    def tell(self, data: bytes) -> None:
+        """Send lines to the miner, from its socket if that takes them at once."""
+        self.native.say(data)
 
     def say(self, answer: bytes) -> None:
         """Send what the hub cannot."""

@@ -95,7 +95,7 @@ class Hall:
         return owner
 
     def look(self, now: float = 1.0) -> Any:
-        return self.hub.look(now, NOW)
+        return self.hub.look(now, NOW, None)
 
     def close(self) -> None:
         for owner in self.owners:
@@ -366,3 +366,18 @@ def random_bytes(acts: int, seed: int) -> None:
             assert len(waiting) <= 64
             owner.seat = owner.sit()
     hall.close()
+
+
+def test_lines_of_others_go_to_the_miner_or_behind_what_waits(hall: Hall) -> None:
+    owner = hall.owner()
+    owner.seat.say(b"notify\n")
+    assert (owner.heard(), owner.said) == (b"notify\n", [])
+    owner.unsent = 1
+    owner.seat.say(b"more\n")
+    assert (owner.heard(), owner.said) == (b"", [b"more\n"])
+    owner.unsent = 0
+    owner.seat.leave()
+    owner.seat.say(b"late\n")
+    assert (owner.heard(), owner.said[1:]) == (b"", [b"late\n"])
+    with pytest.raises(TypeError):
+        owner.seat.say("text")

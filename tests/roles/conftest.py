@@ -79,6 +79,9 @@ class ScriptedConnection:
         if not self._holds:
             self._free.set()
 
+    def outlet(self) -> None:
+        """Nothing is sent elsewhere."""
+
     def send_plain(self, frames: Sequence[Plain]) -> None:
         self.send(*(frame_from(header, payload) for header, payload in frames))
 

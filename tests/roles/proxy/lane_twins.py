@@ -5,7 +5,10 @@ clocks and the mint are scripted.
 """
 
 import asyncio
+import select
+import socket
 from collections.abc import Callable, Sequence
+from itertools import cycle
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -43,7 +46,7 @@ from roles.stratum.client_metrics import ClientMetrics
 from roles.stratum.mining_session import MiningSession, SessionTiming
 from roles.stratum.pulse import Habits
 from roles.stratum.upstream_channel import ChannelOwner, UpstreamChannel
-from tests.native_kernel import native_cipher
+from tests.native_kernel import native_cipher, native_kernel
 
 CATALOGUE = MINING.with_messages(*MINING_MESSAGES)
 HASHES = 4
@@ -62,15 +65,45 @@ class Wire:
     def __init__(self) -> None:
         self.peer = self.host = "127.0.0.1"
         self.unsent = 0
+        self.left_alone = 0
         self.sent: list[Plain] = []
+        self._near: socket.socket | None = None
+        self._far: socket.socket | None = None
         self._cipher = native_cipher(Session(b"", None, *KEYS), lambda _: None)
         self._peer: FrameCipher = PythonCipher(Session(b"", None, KEYS[1], KEYS[0]), lambda _: None)
 
     def send_plain(self, frames: Sequence[Plain]) -> None:
+        self.drain()
         self.sent += frames
 
     def send_sealed(self, seal: Callable[[FrameCipher], bytes]) -> None:
+        self.drain()
         self.sent += self._peer.receive(seal(self._cipher))
+
+    def outlet(self) -> Any:
+        """A real one, that is free every other time."""
+        maker = native_kernel().outlet
+        if maker is None:
+            return None
+        self._near, self._far = socket.socketpair()
+        busy = cycle((0, 1))
+        return maker(self._cipher, self._near.fileno(), lambda: next(busy), self._refuse)
+
+    def _refuse(self, _: bytes) -> None:
+        raise AssertionError("the socket has room")
+
+    def drain(self) -> None:
+        """Hear what has left by the outlet."""
+        while self._far is not None and select.select([self._far], [], [], 0)[0]:
+            frames = self._peer.receive(self._far.recv(1 << 16))
+            self.left_alone += len(frames)
+            self.sent += frames
+
+    def end(self) -> None:
+        """No sockets are left."""
+        for end in (self._near, self._far):
+            if end is not None:
+                end.close()
 
     def hold(self) -> None:
         raise AssertionError("nothing is held here")
@@ -157,6 +190,7 @@ class Twin:
     def disconnect(self) -> None:
         """The connection upstream is lost."""
         self.session.end()
+        self.above.end()
         self.connect()
 
     def begin(self, number: int) -> None:
@@ -181,6 +215,7 @@ class Twin:
         """What was said since, above and below, by channel; successes below are counted together."""
         for _ in range(3):
             await asyncio.sleep(0)
+        self.above.drain()
         above = _by_channel(self.above.sent)
         below = {channel: _summed(said) for channel, said in _by_channel(self.below.sent).items()}
         self.above.sent.clear()

@@ -98,6 +98,9 @@ class SlowReader:
         self.code = ""
         self.unsent = 1 << 20
 
+    def outlet(self) -> None:
+        """Nothing is sent elsewhere."""
+
     def send_plain(self, frames: Sequence[tuple[bytes, bytes]]) -> None:
         self.sent += [payload for _, payload in frames]
 

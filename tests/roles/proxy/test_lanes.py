@@ -195,5 +195,7 @@ async def test_whatever_happens_both_say_and_count_the_same(relay: Relay, clock:
             await play.open()
     play.books()
     assert play.lent > 0
+    assert play.twins[0].above.left_alone > 0
     for twin in play.twins:
         twin.session.end()
+        twin.above.end()

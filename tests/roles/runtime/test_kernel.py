@@ -30,6 +30,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Any:
         "Hub": Mock,
         "Lane": object,
         "Lanes": object,
+        "Outlet": object,
         "Prover": object,
         "Signer": lambda addresses: ("signer", len(addresses)),
         "Transport": object,
