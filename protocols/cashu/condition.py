@@ -38,11 +38,11 @@ class Condition:
     sig_all: bool
     preimage_hash: bytes | None
 
-    def is_open(self, now: int) -> bool:
+    def is_open(self, now: float) -> bool:
         """Whether the locktime has passed."""
         return self.locktime is not None and now > self.locktime
 
-    def is_free(self, now: int) -> bool:
+    def is_free(self, now: float) -> bool:
         """Whether anybody may spend, because the locktime has passed and there are no refund keys."""
         return self.is_open(now) and not self.refund.keys
 

@@ -37,11 +37,12 @@ def sign_input(private_key: bytes, secret: str, aux: bytes) -> bytes:
 
 
 def check_inputs(
-    inputs: Sequence[Proof], outputs: Sequence[BlindedMessage], now: int, quote: str = ""
+    inputs: Sequence[Proof], outputs: Sequence[BlindedMessage], now: float, quote: str = ""
 ) -> None:
     """Raises SignatureError for the first condition that is not met; ordinary secrets are always met.
 
-    `now` in Unix seconds. At most 10,000 signatures are verified for one request: TooManyInputsError beyond.
+    `now` in Unix seconds, with their fraction: a locktime has passed as soon as it is over. At most 10,000
+    signatures are verified for one request: TooManyInputsError beyond.
     """
     parsed = [ConditionSecret.parse(proof.secret) for proof in inputs]
     conditions = [None if secret is None else Condition.parse(secret) for secret in parsed]
@@ -61,7 +62,7 @@ def check_inputs(
 class _Checker:
     """Checks conditions at one moment and counts what it verifies."""
 
-    def __init__(self, now: int) -> None:
+    def __init__(self, now: float) -> None:
         self._now = now
         self._verified = 0
 

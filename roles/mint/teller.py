@@ -230,7 +230,8 @@ class Teller:
             raise
 
     async def _swap(self, request: SwapRequest) -> list[BlindSignature]:
-        now = int(self._clock())
+        moment = self._clock()
+        now = int(moment)
         await self._book.meet(proof.keyset_id for proof in request.inputs)
         await self._book.meet(output.keyset_id for output in request.outputs)
         rules.check_swap(request, self._book, now)
@@ -238,7 +239,7 @@ class Teller:
 
         def work() -> tuple[list[bytes], list[BlindSignature]]:
             points = signatory.verify(request.inputs, self._book)
-            p2pk.check_inputs(request.inputs, request.outputs, now)
+            p2pk.check_inputs(request.inputs, request.outputs, moment)
             return points, signatory.sign(request.outputs, self._book)
 
         points, signatures = await self._signatory.run(work)

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
+from protocols.cashu.models import SECRET_LIMIT, WITNESS_LIMIT
+
 Point = Annotated[str, Field(pattern=r"^0[23][0-9a-f]{64}$", description="A compressed point, in hex.")]
 Scalar = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="32 bytes in hex.")]
 Signature = Annotated[str, Field(pattern=r"^[0-9a-f]{128}$", description="A BIP340 signature, in hex.")]
@@ -137,9 +139,9 @@ class ProofAsked(Asked):
 
     amount: Amount
     id: KeysetId
-    secret: Annotated[str, Field(max_length=1024)]
+    secret: Annotated[str, Field(max_length=SECRET_LIMIT)]
     C: Point
-    witness: Annotated[str, Field(max_length=1024)] | None = None
+    witness: Annotated[str, Field(max_length=WITNESS_LIMIT)] | None = None
 
 
 class OutputAsked(Asked):
@@ -283,7 +285,7 @@ class MeltAsked(Asked):
 
 
 class MeltQuoteTold(Told):
-    """A melt quote, times in Unix seconds; `change` is there when there is some."""
+    """A melt quote, times in Unix seconds; `change` is there once it is paid, be it none."""
 
     quote: str
     method: str

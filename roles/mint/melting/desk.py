@@ -162,7 +162,8 @@ class MeltDesk:
             raise QuotePendingError("the melt quote is being paid")
         if quote.state == "PAID":
             raise InvoicePaidError("the melt quote has been paid")
-        now = int(self._clock())
+        moment = self._clock()
+        now = int(moment)
         await self._book.meet(proof.keyset_id for proof in request.inputs)
         await self._book.meet(output.keyset_id for output in request.outputs)
         stake = rules.check_melt(request, quote, self._book, now)
@@ -172,7 +173,7 @@ class MeltDesk:
 
         def work() -> list[bytes]:
             points = signatory.verify(request.inputs, self._book)
-            p2pk.check_inputs(request.inputs, request.outputs, now, quote.quote_id)
+            p2pk.check_inputs(request.inputs, request.outputs, moment, quote.quote_id)
             return points
 
         points = await self._signatory.run(work)

@@ -40,7 +40,7 @@ class MeltQuote:
     change: tuple[BlindSignature, ...] | None = None
 
     def to_json(self) -> dict[str, object]:
-        """The melt quote response; `change` is there once there is some."""
+        """The melt quote response; `change` is there once it is paid, be it none."""
         body: dict[str, object] = {
             "quote": self.quote_id,
             "method": self.method,
@@ -53,7 +53,7 @@ class MeltQuote:
             "updated_at": self.updated_at,
             "payment_preimage": None if self.preimage is None else self.preimage.hex(),
         }
-        if self.change:
+        if self.change is not None:
             body["change"] = [signature.to_json() for signature in self.change]
         return body
 

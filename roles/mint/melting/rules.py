@@ -95,12 +95,16 @@ def is_over(fate: Fate, *, heard: bool, late: bool) -> bool:
 
 
 def _check_blanks(outputs: Sequence[BlindedMessage], unit: str, book: KeysetBook, now: int) -> None:
+    units = set()
     for output in outputs:
         keyset = book.get(output.keyset_id)
         if not keyset.active:
             raise KeysetInactiveError(f"keyset {keyset.keyset_id} signs no more")
         rules.check_expiry(keyset, now)
-        if keyset.unit != unit:
-            raise UnitsDifferError("the outputs are of another unit than the quote")
+        units.add(keyset.unit)
+    if len(units) > 1:
+        raise SeveralUnitsError("the outputs are of several units")
+    if units - {unit}:
+        raise UnitsDifferError("the outputs are of another unit than the quote")
     if len({output.blinded for output in outputs}) != len(outputs):
         raise DuplicateOutputsError("an output is there twice")

@@ -174,6 +174,16 @@ def _signed(proof: Proof, key: bytes, aux: bytes = bytes(32)) -> Proof:
     return replace(proof, witness=Witness((signature,)).to_text())
 
 
+async def test_a_locktime_is_over_within_its_second(house: House) -> None:
+    lock = ("locktime", str(NOW))
+    secret = ConditionSecret("P2PK", "n", public_key(OWNER).hex(), (lock,)).to_text()
+    body = house.swap(await house.tokens(2, secrets=[secret]))
+    with pytest.raises(SignatureError):
+        await house.teller.swap(body)
+    house.clock.now = NOW + 0.01
+    await house.teller.swap(body)
+
+
 async def test_with_sig_all_the_outputs_cannot_be_exchanged(house: House) -> None:
     secret = ConditionSecret("P2PK", "n", public_key(OWNER).hex(), (("sigflag", "SIG_ALL"),)).to_text()
     (proof,) = await house.tokens(4, secrets=[secret])

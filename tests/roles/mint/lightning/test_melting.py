@@ -434,6 +434,13 @@ async def test_a_token_locked_to_a_key_melts_with_its_signature_over_the_quote(b
                 await bank.desk.melt(bank.melt(quote, [signed], blanks))
 
 
+async def test_a_melt_that_leaves_nothing_tells_an_empty_change(bank: Bank) -> None:
+    quote = await bank.melt_quote(foreign_invoice(8_000))
+    paid = await bank.desk.melt(bank.melt(quote, await bank.tokens(8, 2)))
+    assert paid.to_json()["change"] == []
+    assert (await bank.desk.quote(quote.quote_id)).to_json() == paid.to_json()
+
+
 async def test_melts_that_are_wrong_are_refused_each_with_its_code(bank: Bank) -> None:
     quote = await bank.melt_quote(foreign_invoice(8_000))
     proofs = await bank.tokens(8, 2)
@@ -451,6 +458,9 @@ async def test_melts_that_are_wrong_are_refused_each_with_its_code(bank: Bank) -
     await refused(UnitsDifferError, ehash)
     await refused(SeveralUnitsError, [ehash[0], proofs[0]])
     await refused(UnitsDifferError, proofs, bank.house.basket(1))
+    mixed = bank.basket(1)
+    mixed.outputs += bank.house.basket(1).outputs
+    await refused(SeveralUnitsError, proofs, mixed)
     basket = bank.basket(1)
     basket.outputs *= 2
     await refused(DuplicateOutputsError, proofs, basket)

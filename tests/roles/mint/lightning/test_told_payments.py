@@ -79,11 +79,11 @@ async def test_what_was_told_is_counted_soon_if_nobody_mints_it(house: House, tm
         paid = await bank.teller.quote(quote.quote_id, METHOD)
         assert not paid.is_counted
         async with asyncio.timeout(10):
-            while (found := await stored(bank, paid)).amount_paid == 0:
+            while told(bank) or (found := await stored(bank, paid)).amount_paid == 0:
                 await asyncio.sleep(0)
     finally:
         running.cancel()
-    assert (found.updated_at, told(bank), counted(bank)) == (paid.updated_at, 0, 1)
+    assert (found.updated_at, counted(bank)) == (paid.updated_at, 1)
     basket = bank.basket(8)
     assert len(await bank.teller.mint(bank.claim(paid, basket), METHOD)) == 1
     assert (await stored(bank, paid)).updated_at == NOW + 2
