@@ -1,6 +1,7 @@
 """Restarts and outages: of the template provider, of the mint, and of the pool itself."""
 
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -245,9 +246,8 @@ async def test_prefixes_are_reserved_before_they_are_granted(tmp_path: Path) -> 
         assert again.granted == 9
         other = await PrefixBook.open(database, 8)
         assert other.grant()[0] == 8
-    with sqlite3.connect(path) as raw:
+    with closing(sqlite3.connect(path)) as raw:
         assert raw.execute("SELECT count(*) FROM prefix_counter").fetchone() == (2,)
-    raw.close()
 
 
 def test_the_shelf_of_transactions_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

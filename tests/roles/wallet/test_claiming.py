@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,7 @@ async def test_a_store_of_the_first_schema_has_its_workers_sums_added_up(tmp_pat
     path = tmp_path / "wallet.sqlite"
     async with Database.open(path, MIGRATIONS[:1]):
         pass
-    with sqlite3.connect(path) as old:
+    with closing(sqlite3.connect(path)) as old, old:
         old.execute("INSERT INTO identity VALUES (0, ?, ?, 0)", (b"alice", KEY))
         old.execute("INSERT INTO identity VALUES (1, ?, ?, 0)", (b"bob", b"\x02" * 33))
         for number, state in enumerate(("minted", "minted", "pending", "dropped")):
