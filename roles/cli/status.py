@@ -4,6 +4,7 @@ import asyncio
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import orjson
@@ -13,6 +14,7 @@ from rich.table import Table
 from roles.cli.checkout import home
 from roles.cli.fleet import PROFILES, SV2, health_address
 from roles.runtime.arguments import Arguments
+from shared_config.roster import directory
 
 TIMEOUT_S = 2.0
 
@@ -36,14 +38,25 @@ async def ask(role: str, address: str, session: aiohttp.ClientSession) -> Answer
     """Ask one daemon."""
     try:
         async with session.get(f"http://{address}/health") as response:
-            health = orjson.loads(await response.read())
+            health = read_object(await response.read())
         async with session.get(f"http://{address}/ready") as response:
-            ready, told = response.status == 200, orjson.loads(await response.read())
-    except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError):
+            ready, told = response.status == 200, read_object(await response.read())
+    except (aiohttp.ClientError, TimeoutError):
         return Answer(role, address, False, False, {}, None)
+    if health.get("daemon") != directory(role):
+        return Answer(role, address, False, False, {"health_address": "another program answers there"}, None)
     return Answer(
         role, address, True, ready, told.get("reasons", {}), health.get("uptime_s"), told.get("notes", {})
     )
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """What a daemon says of itself; empty where it is no object, as another program's answer may be."""
+    try:
+        told = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 async def ask_all(addresses: dict[str, str]) -> list[Answer]:
