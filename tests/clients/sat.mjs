@@ -30,6 +30,16 @@ export async function a_quote_that_is_asked_for_until_it_is_paid_is_minted(stage
   same((await wallet.checkMintQuoteBolt11(quote.quote)).state, 'ISSUED');
 }
 
+export async function two_dozen_wallets_each_wait_on_a_websocket_of_their_own(stage) {
+  const waiting = Array.from({ length: 24 }, async () => {
+    const wallet = await stage.wallet();
+    const quote = await wallet.createMintQuoteBolt11(1);
+    return wallet.on.onceMintPaid(quote.quote, { timeoutMs: 60_000 });
+  });
+  const states = (await Promise.all(waiting)).map((quote) => quote.state);
+  same(states, Array(24).fill('PAID'));
+}
+
 export async function a_locked_quote_is_minted_with_its_key_alone(stage) {
   const wallet = await stage.wallet();
   const secret = randomBytes(32);
