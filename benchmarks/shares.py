@@ -4,6 +4,9 @@ Every share is valid, with an extranonce of its own behind a merkle path of twel
 before they are timed, at a target so easy that this is cheap; a share costs the pool the same at any target.
 The template provider is scripted. The mint is away while shares are timed; what the handover of the ledger
 costs is told apart, as `handover_us`.
+
+With `--peer sri` the pool of the Stratum V2 reference implementation is given the same shares in the same
+run: as encrypted as ours, it keeps no ledger and answers before anything is durable.
 """
 
 import argparse
@@ -14,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Final, Protocol
 
 from benchmarks.closed_loop import percentile
 from benchmarks.credit_sink import credit_sink
@@ -22,6 +25,7 @@ from benchmarks.machine import cpu_seconds, file_system, resident_kib
 from benchmarks.miner_link import MinerLink, connect
 from benchmarks.share_maker import MinerWork
 from benchmarks.site import DaemonProcess, Site, open_site
+from benchmarks.sri_pool import running_sri_pool
 from benchmarks.template_server import template_server
 from protocols.bitcoin.secp256k1 import public_key
 from protocols.ehash.key_text import encode_key
@@ -29,6 +33,7 @@ from protocols.noise.authority import public_of
 from roles.runtime.authority import authority_secret
 from roles.runtime.process import harden
 from roles.runtime.state import role_state
+from shared_config.address import Address
 
 CONNECTIONS: Final = 64
 SHARES: Final = 128_000
@@ -39,10 +44,14 @@ ROUNDS: Final = 4
 """The first warms up, the others are the figures."""
 OPENING: Final = 32
 """Connections that shake hands side by side."""
+BATCH: Final = 10
+"""Shares of one answer in bulk."""
 HASHES: Final = 16
 """Expected hashes of a share."""
 SHARES_PER_MINUTE: Final = 6_000
 HANDOVER_S: Final = 120.0
+BITS: Final = 0x1D00FFFF
+"""Of the template's blocks: harder than any share here is."""
 
 POOL: Final[dict[str, object]] = {
     "shared.ehash.minimum_difficulty": 0,
@@ -65,11 +74,13 @@ class Plan:
     shares: int = SCALED_SHARES
     idle: int = SCALED_IDLE
     state: Path | None = None
+    has_peer: bool = False
 
     @property
     def each(self) -> int:
-        """Shares of one connection in one round."""
-        return max(1, self.shares // self.connections // (ROUNDS - 1))
+        """Shares of one connection in one round: whole batches, as the peer answers no others."""
+        batches = self.shares // self.connections // (ROUNDS - 1) // BATCH
+        return BATCH * max(1, batches)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,6 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shares", type=int, metavar="N", help=f"shares each way ({SCALED_SHARES})")
     parser.add_argument("--connections", type=int, default=CONNECTIONS, metavar="N", help="miners (64)")
     parser.add_argument("--idle", type=int, metavar="N", help=f"idle connections ({SCALED_IDLE})")
+    parser.add_argument("--peer", choices=["sri"], help="measure the reference implementation's pool, too")
 
 
 def run(options: argparse.Namespace) -> dict[str, object]:
@@ -88,6 +100,7 @@ def run(options: argparse.Namespace) -> dict[str, object]:
         shares if options.shares is None else options.shares,
         idle if options.idle is None else options.idle,
         options.state,
+        options.peer is not None,
     )
     return asyncio.run(measure(plan))
 
@@ -95,15 +108,17 @@ def run(options: argparse.Namespace) -> dict[str, object]:
 async def measure(plan: Plan) -> dict[str, object]:
     """The figures of pools that are started for it."""
     harden()
-    async with open_site(plan.state) as site, template_server(site):
+    async with open_site(plan.state) as site, template_server(site, bits=BITS):
         pool = await site.start("pool", POOL | {"acknowledgement.shares": 1})
-        idle = await _idle_kib(site, pool, plan.idle)
-        single = await _shares(site, pool, plan, lockstep=True)
+        ours = Server.of(site, pool)
+        idle = await _idle_kib(ours, plan.idle)
+        single = await _shares(ours, plan, lockstep=True)
         await site.stop(pool)
-        pool = await site.start("pool", POOL)
-        bulk = await _shares(site, pool, plan, lockstep=False)
+        pool = await site.start("pool", POOL | {"acknowledgement.shares": BATCH})
+        bulk = await _shares(Server.of(site, pool), plan, lockstep=False)
         handover = await _handover_us(site, pool, single.shares + bulk.shares)
-        return {
+        peer = await _peer(site, plan, single, bulk) if plan.has_peer else {}
+        return peer | {
             "one_per_segment_us": round(single.cpu_us, 1),
             "bulk_us": round(bulk.cpu_us, 1),
             "durable_per_s": round(bulk.per_second),
@@ -124,6 +139,33 @@ async def measure(plan: Plan) -> dict[str, object]:
         }
 
 
+class Program(Protocol):
+    """A pool that runs, ours or another."""
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        ...
+
+    def check(self) -> None:
+        """Raise DaemonFailed when it has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A pool, where miners find it, and the x-only key that vouches for it."""
+
+    program: Program
+    address: Address
+    authority: bytes
+
+    @classmethod
+    def of(cls, site: Site, pool: DaemonProcess) -> "Server":
+        """The pool of a site."""
+        authority = public_of(authority_secret(role_state(site.state, "pool")))
+        return cls(pool, site.address("pool", "listen_address"), authority)
+
+
 @dataclass(frozen=True, slots=True)
 class Figures:
     """Medians of the timed rounds, p99 over all; `shares` counts the warm-up, too."""
@@ -135,8 +177,31 @@ class Figures:
     work: MinerWork
 
 
-async def _shares(site: Site, pool: DaemonProcess, plan: Plan, *, lockstep: bool) -> Figures:
-    links = await _open(site, plan.connections)
+async def _peer(site: Site, plan: Plan, single: Figures, bulk: Figures) -> dict[str, object]:
+    """The same of the reference implementation's pool, and ours as parts of that."""
+    found: dict[str, Figures] = {}
+    for name, batch in (("one_per_segment", 1), ("bulk", BATCH)):
+        async with running_sri_pool(site, batch=batch, shares_per_minute=SHARES_PER_MINUTE) as made:
+            pool, authority = made
+            server = Server(pool, pool.address, authority)
+            found[name] = await _shares(server, plan, lockstep=batch == 1)
+    theirs, theirs_bulk = found["one_per_segment"], found["bulk"]
+    return {
+        "sri": {
+            "one_per_segment_us": round(theirs.cpu_us, 1),
+            "bulk_us": round(theirs_bulk.cpu_us, 1),
+            "one_per_segment_per_s": round(theirs.per_second),
+            "bulk_per_s": round(theirs_bulk.per_second),
+            "one_per_segment_p99_ms": round(theirs.p99_ms, 1),
+            "merkle_nodes": theirs.work.merkle_nodes,
+        },
+        "one_per_segment_of_sri": round(single.cpu_us / theirs.cpu_us, 3),
+        "bulk_of_sri": round(bulk.cpu_us / theirs_bulk.cpu_us, 3),
+    }
+
+
+async def _shares(server: Server, plan: Plan, *, lockstep: bool) -> Figures:
+    links = await _open(server, plan.connections)
     works = []
     for number, link in enumerate(links, 1):
         user = encode_key(public_key(number.to_bytes(32, "big")))
@@ -146,7 +211,7 @@ async def _shares(site: Site, pool: DaemonProcess, plan: Plan, *, lockstep: bool
     gc.collect()
     rounds = []
     for _ in range(ROUNDS):
-        rounds.append(await _round(pool, links, plan.each, lockstep=lockstep))
+        rounds.append(await _round(server.program, links, plan.each, lockstep=lockstep))
     timed = rounds[1:]
     latencies = [each for link in links for each in link.latencies[plan.each :]]
     for link in links:
@@ -161,7 +226,7 @@ async def _shares(site: Site, pool: DaemonProcess, plan: Plan, *, lockstep: bool
 
 
 async def _round(
-    pool: DaemonProcess, links: Sequence[MinerLink], each: int, *, lockstep: bool
+    pool: Program, links: Sequence[MinerLink], each: int, *, lockstep: bool
 ) -> tuple[float, float]:
     """CPU seconds of a share, and shares a second."""
     pool.check()
@@ -172,25 +237,23 @@ async def _round(
     return (cpu_seconds([pool.pid]) - cpu) / shares, shares / wall
 
 
-async def _idle_kib(site: Site, pool: DaemonProcess, connections: int) -> float:
+async def _idle_kib(server: Server, connections: int) -> float:
     """Memory of a connection that is encrypted and set up and does nothing."""
-    first = await _open(site, OPENING)
-    before = resident_kib(pool.pid)
-    links = await _open(site, connections)
-    grown = resident_kib(pool.pid) - before
+    first = await _open(server, OPENING)
+    before = resident_kib(server.program.pid)
+    links = await _open(server, connections)
+    grown = resident_kib(server.program.pid) - before
     for link in [*first, *links]:
         link.close()
     return grown / max(1, connections)
 
 
-async def _open(site: Site, connections: int) -> list[MinerLink]:
-    address = site.address("pool", "listen_address")
-    authority = public_of(authority_secret(role_state(site.state, "pool")))
+async def _open(server: Server, connections: int) -> list[MinerLink]:
     room = asyncio.Semaphore(OPENING)
 
     async def one() -> MinerLink:
         async with room:
-            return await connect(address, authority)
+            return await connect(server.address, server.authority)
 
     return list(await asyncio.gather(*(one() for _ in range(connections))))
 

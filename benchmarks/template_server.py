@@ -36,8 +36,9 @@ COMMITMENT: Final = bytes(8) + b"\x26\x6a\x24\xaa\x21\xa9\xed" + bytes(32)
 class TemplateServer:
     """Gives every client the same template, and all of them a new tip when it is asked to."""
 
-    def __init__(self, path_nodes: int = PATH_NODES) -> None:
+    def __init__(self, path_nodes: int = PATH_NODES, bits: int = REGTEST_BITS) -> None:
         self._path_nodes = path_nodes
+        self._bits = bits
         self._tip = 0
         self._clients: set[Sv2Connection] = set()
 
@@ -67,7 +68,7 @@ class TemplateServer:
     def _offer(self, connection: Sv2Connection) -> None:
         template = new_template(self._tip + 1, self._path_nodes)
         previous = sha256(b"tip" + self._tip.to_bytes(4, "little"))
-        bits = REGTEST_BITS
+        bits = self._bits
         tip = SetNewPrevHash(template.template_id, previous, int(time.time()), bits, from_bits(bits))
         connection.send(encode(template), encode(tip))
 
@@ -90,9 +91,11 @@ def new_template(template_id: int, path_nodes: int = PATH_NODES) -> NewTemplate:
 
 
 @asynccontextmanager
-async def template_server(site: Site) -> AsyncIterator[TemplateServer]:
-    """A template server where the pool of a site looks for its template provider, with the key it expects."""
-    templates = TemplateServer()
+async def template_server(site: Site, *, bits: int = REGTEST_BITS) -> AsyncIterator[TemplateServer]:
+    """A template server where the pool of a site looks for its template provider, with the key it expects;
+    blocks are as hard as `bits` say.
+    """
+    templates = TemplateServer(bits=bits)
     server = serve(
         site.shared_address("pool", "template_provider.address"),
         authority_secret(role_state(site.state, "template_provider")),

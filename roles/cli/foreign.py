@@ -1,8 +1,9 @@
-"""Wallets and a mint of others, which tests and benchmarks run beside ours: installed on first use.
+"""Wallets, a mint and a pool of others, which tests and benchmarks run beside ours: installed on first use.
 
 Each has its own place in the installation's `clients` directory, named by the digest of its lock, and is
 never imported: its packages and ours do not go together. cashu-ts runs on the Node of the tests' lock,
-nutshell in a virtual environment of its own.
+nutshell in a virtual environment of its own. The pool of the Stratum V2 reference implementation is compiled
+by cargo, for who has it: that takes minutes, so nothing but a benchmark asks for it.
 """
 
 import contextlib
@@ -24,6 +25,9 @@ from roles.runtime.arguments import Arguments
 LOCKS: Final = Path("tests") / "clients"
 _DONE: Final = "installed"
 _INSTALL_S: Final = 300
+_COMPILE_S: Final = 3600
+SRI_POOL: Final = ("pool_sv2", "0.7.0")
+_COMPILERS: Final = {"cargo": "Rust 1.88", "capnp": "Debian: capnproto and libcapnp-dev"}
 _TAIL: Final = 400
 _STUB: Final = '''"""Stands for a package that only another Lightning backend uses."""
 
@@ -57,7 +61,7 @@ def cashu_ts() -> Path:
         arguments = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1")
         _run("cashu-ts", [str(runtime), str(npm), *arguments], place)
 
-    return _installed("cashu-ts", files, install)
+    return _installed("cashu-ts", _locked("cashu-ts", files), install)
 
 
 def nutshell() -> Path:
@@ -73,7 +77,21 @@ def nutshell() -> Path:
         (packages,) = place.glob("lib/python*/site-packages")
         (packages / "breez_sdk_spark.py").write_text(_STUB)
 
-    return _installed("nutshell", [lock], install) / "bin" / "python"
+    return _installed("nutshell", _locked("nutshell", [lock]), install) / "bin" / "python"
+
+
+def sri_pool() -> Path:
+    """The reference implementation's pool, a program; raises ForeignMissing."""
+    crate, version = SRI_POOL
+    for program, packages in _COMPILERS.items():
+        if shutil.which(program) is None:
+            raise ForeignMissing(f"{crate} is compiled here, and {program} is not installed ({packages})")
+
+    def install(place: Path) -> None:
+        command = ["cargo", "install", crate, "--version", version, "--locked", "--quiet"]
+        _run(crate, [*command, "--root", str(place)], place, limit_s=_COMPILE_S)
+
+    return _installed(crate, version.encode(), install) / "bin" / crate
 
 
 INSTALLERS: Final[dict[str, Callable[[], Path]]] = {"cashu-ts": cashu_ts, "nutshell": nutshell}
@@ -93,12 +111,15 @@ def main(argv: list[str] | None = None) -> int:
     return int(failed)
 
 
-def _installed(name: str, files: list[Path], install: Callable[[Path], None]) -> Path:
-    """The place of a client, made by `install` unless it is there; two who need it make it once."""
+def _locked(name: str, files: list[Path]) -> bytes:
     if not all(file.is_file() for file in files):
         raise ForeignMissing(f"{name}: its lock is in the checkout, not in the package")
-    content = b"".join(file.read_bytes() for file in files) + sys.version.encode()
-    place = Path(sys.prefix) / "clients" / f"{name}-{hashlib.sha256(content).hexdigest()[:16]}"
+    return b"".join(file.read_bytes() for file in files) + sys.version.encode()
+
+
+def _installed(name: str, lock: bytes, install: Callable[[Path], None]) -> Path:
+    """The place of a client, made by `install` unless it is there; two who need it make it once."""
+    place = Path(sys.prefix) / "clients" / f"{name}-{hashlib.sha256(lock).hexdigest()[:16]}"
     place.parent.mkdir(exist_ok=True)
     with _held(place.with_suffix(".lock")):
         if not (place / _DONE).exists():
@@ -116,10 +137,10 @@ def _held(path: Path) -> Iterator[None]:
         yield
 
 
-def _run(name: str, command: list[str], place: Path) -> None:
+def _run(name: str, command: list[str], place: Path, *, limit_s: float = _INSTALL_S) -> None:
     try:
         done = subprocess.run(  # noqa: S603
-            command, cwd=place, env=os.environ | {"CI": "true"}, timeout=_INSTALL_S, check=False,
+            command, cwd=place, env=os.environ | {"CI": "true"}, timeout=limit_s, check=False,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from roles.cli import foreign
-from roles.cli.foreign import ForeignMissing, main, node
+from roles.cli.foreign import ForeignMissing, main, node, sri_pool
 
 Install = Callable[[Path], None]
 
@@ -21,7 +21,7 @@ def prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def place(lock: Path, install: Install) -> Path:
-    return foreign._installed("thing", [lock], install)
+    return foreign._installed("thing", foreign._locked("thing", [lock]), install)
 
 
 @pytest.fixture
@@ -88,3 +88,9 @@ def test_the_command_line_names_what_is_missing(
     assert main(["b"]) == 0
     assert main([]) == 1
     assert "a cannot be installed: no network" in capsys.readouterr().err
+
+
+def test_a_pool_that_is_compiled_here_needs_its_compilers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ForeignMissing, match="pool_sv2 is compiled here, and cargo is not installed"):
+        sri_pool()
