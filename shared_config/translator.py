@@ -31,7 +31,7 @@ class TranslatorSettings(Sv1ServerSettings):
     """Of a miner from which the pool asks for fewer: it is told an easier difficulty, never a harder one, and
     what is good for that alone is answered here and earns nothing. With 0 it is told the pool's.
     """
-    gather_ms: float = Field(default=5.0, ge=0, le=100)
+    gather_ms: float = Field(default=6.0, ge=0, le=100)
     """How long a share waits for others to go up with: one write for several costs both ends less."""
 
     def review(self, shared: MinerSide) -> Iterator[Finding]:

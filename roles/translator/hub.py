@@ -90,10 +90,11 @@ class Hub:
             session.go_on(0.0)
             channel.take_back(lane[1], ())
             self.left()
-        else:
-            if self._poll is not None:
-                with suppress(OSError):
-                    self._poll.unregister(socket)
+            return
+        if self._poll is not None and not unsent():
+            # Who has yet to send waits to hear that it can.
+            with suppress(OSError):
+                self._poll.unregister(socket)
 
     def left(self) -> None:
         """Somebody has stood up."""

@@ -3,13 +3,18 @@
 import asyncio
 import json
 import random
+import socket
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import uvloop
 
+from roles.runtime.line_connection import ServedLines
 from roles.stratum.cost import CostTerms
 from roles.stratum.tally import Tally
+from roles.translator import hub as hub_module
 from roles.translator import translator
 from roles.translator.hub import hub_maker
 from tests.native_kernel import native_kernel
@@ -176,6 +181,56 @@ async def test_a_hub_that_gathers_hears_of_who_speaks_after_a_while(build: Build
         assert (await miner.mine())["result"] is True
         await eventually(lambda times=times: len(waits) > times)
     assert seated(house) == 1
+
+
+async def test_a_loop_that_has_bytes_for_a_miner_goes_on_looking_at_its_socket(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unsent, lend = 5, ServedLines.lend
+    forgotten: list[int] = []
+
+    def lending(self: ServedLines, recall: Callable[[], None]) -> Any:
+        lent = lend(self, recall)
+        return lent and lent._replace(unsent=lambda: unsent)
+
+    poll = SimpleNamespace(unregister=forgotten.append)
+    monkeypatch.setattr(hub_module, "_poll_of", lambda _loop: poll)
+    monkeypatch.setattr(ServedLines, "lend", lending)
+    house = await build()
+    await at_hub(house)
+    assert forgotten == []
+    unsent = 0
+    await at_hub(house)
+    assert len(forgotten) == 1
+
+
+def test_the_epoll_that_is_told_is_uvloops_own() -> None:
+    other = asyncio.SelectorEventLoop()
+    assert hub_module._poll_of(other) is None
+    other.close()
+    loop = uvloop.new_event_loop()
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    heard: list[bytes] = []
+
+    def hear() -> None:
+        heard.append(near.recv(9))
+        loop.stop()
+
+    loop.add_reader(near, hear)
+    far.send(b"one")
+    loop.run_forever()
+    poll = hub_module._poll_of(loop)
+    assert poll is not None
+    poll.unregister(near)
+    with pytest.raises(FileNotFoundError):
+        poll.unregister(near)
+    poll.close()
+    loop.remove_reader(near)
+    loop.close()
+    near.close()
+    far.close()
+    assert heard == [b"one"]
 
 
 async def test_work_that_comes_meanwhile_counts_and_what_it_ends_does_not(house: House) -> None:
