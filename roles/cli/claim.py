@@ -1,12 +1,43 @@
-"""The claim of one `hashpool up` on a state directory, so that a second one says so and ends."""
+"""The claim of one `hashpool up` on a state directory, so that a second one says so and ends.
+
+Its lock file also tells a development system's state from production's, which such commands leave alone.
+"""
 
 import fcntl
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
+from roles.cli.checkout import home
 from roles.runtime.errors import StateUnusable
+
+LOCK_NAME: Final = "up.lock"
+MONEY: Final = ("pool/ledger.sqlite", "sv1_proxy-pool/ledger.sqlite", "mint/mint.sqlite")
+"""Stores in which regtest's shares and toy sats must not end up beside others."""
+
+
+def mark_development(state: Path) -> None:
+    """Make a directory the state of a development system, for good; raises StateUnusable where it holds
+    stores of money that no such system has made.
+
+    `$HASHPOOL_STATE` names production's in the shell of whoever runs it.
+    """
+    is_ours = (state / LOCK_NAME).exists() or state.is_relative_to(home() / ".state")
+    for store in () if is_ours else MONEY:
+        if (state / store).exists():
+            raise StateUnusable(
+                f"{state / store} is of no development system",
+                hint="up, start and clean are for such alone: name another directory with --state",
+            )
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (state / LOCK_NAME).touch(mode=0o600)
+    except OSError as error:
+        raise StateUnusable(
+            f"the state directory {state} cannot be used: {error.strerror}",
+            hint="name another one with --state",
+        ) from error
 
 
 class AlreadyRunning(Exception):
@@ -28,15 +59,9 @@ class Claim:
     """
 
     def __init__(self, state: Path) -> None:
+        mark_development(state)
         self._state = state
-        try:
-            state.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._descriptor = os.open(state / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StateUnusable(
-                f"the state directory {state} cannot be used: {error.strerror}",
-                hint="name another one with --state",
-            ) from error
+        self._descriptor = os.open(state / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
 
     def __enter__(self) -> Self:
         try:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from roles.cli.checkout import STATE_HELP, development_state, home
+from roles.cli.claim import mark_development
 from roles.cli.fleet import PROFILES, SV1, SV2, Fleet
 from roles.cli.keys import public_halves
 from roles.runtime.arguments import Arguments
@@ -26,6 +27,7 @@ def main(argv: list[str]) -> int:
     if given.role not in profile.needs:
         parser.error(f"{given.role} is no daemon of {profile.name}")
     state = development_state(given.state, given.port_offset, profile.name)
+    mark_development(state)
     keys = public_halves(state, profile)
     fleet = Fleet(given.config.absolute(), state, given.port_offset, keys, profile)
     (member,) = (member for member in fleet.members() if member.role == given.role)

@@ -51,6 +51,7 @@ def fill(state: Path) -> None:
         "regtest_node/chain/blocks/x",
         "regtest_node/.cookie",
         "logs/pool.log",
+        "up.lock",
     ):
         (state / name).parent.mkdir(parents=True, exist_ok=True)
         (state / name).touch()
