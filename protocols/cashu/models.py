@@ -117,7 +117,7 @@ class Proof:
     keyset_id: str
     secret: str = field(repr=False)
     signature: bytes = field(repr=False)
-    witness: str | None = None
+    witness: str | None = field(default=None, repr=False)
     dleq: Dleq | None = None
     ephemeral_key: bytes | None = None
 

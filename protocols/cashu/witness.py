@@ -1,7 +1,7 @@
 """The witness of a proof: a JSON string with signatures and, for HTLC, a preimage (NUT-11, NUT-14)."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from protocols.cashu.condition import KEY_SLOTS
 from protocols.cashu.errors import MalformedError, SignatureError
@@ -15,7 +15,7 @@ class Witness:
     """What the spender shows; signatures are 64 bytes, the preimage 32."""
 
     signatures: tuple[bytes, ...] = ()
-    preimage: bytes | None = None
+    preimage: bytes | None = field(default=None, repr=False)
 
     def to_text(self) -> str:
         """The JSON string of the wire."""

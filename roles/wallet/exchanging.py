@@ -7,7 +7,7 @@ sent; what comes of it is stored in one write. A request without an answer is se
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from protocols.cashu.models import BlindSignature, Dleq
 from protocols.cashu.token import Token, encode_v4
@@ -45,7 +45,7 @@ class Settled:
     received: int
     fee: int
     token: Handout | None = None
-    preimage: str | None = None
+    preimage: str | None = field(default=None, repr=False)
 
 
 class Exchanger:

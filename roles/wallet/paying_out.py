@@ -2,7 +2,7 @@
 NUT-08).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -43,7 +43,7 @@ class Paid:
 
     amount: int
     fee: int
-    preimage: str | None
+    preimage: str | None = field(repr=False)
 
 
 class PayingOut:

@@ -1,7 +1,7 @@
 """The wallet's side: every proof is the mint's own signature, and what was minted is what the quotes gave."""
 
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from protocols.bitcoin import secp256k1
 from protocols.cashu.curve import secret_point
@@ -15,9 +15,9 @@ class ProofRow:
 
     keyset_id: str
     amount: int
-    secret: str
-    signature: bytes
-    blinding: bytes
+    secret: str = field(repr=False)
+    signature: bytes = field(repr=False)
+    blinding: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

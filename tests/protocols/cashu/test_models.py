@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from protocols.cashu.errors import CashuError, MalformedError
 from protocols.cashu.models import BlindedMessage, BlindSignature, Dleq, Proof
+from protocols.cashu.witness import Witness
 
 POINT = "02" + "11" * 32
 ID = "01" + "ab" * 32
@@ -119,9 +120,13 @@ def test_hex_is_read_in_either_case_and_kept_in_lower_case() -> None:
 
 
 def test_secrets_do_not_show_in_a_representation() -> None:
-    proof = Proof(1, ID, "hunter2", bytes.fromhex(POINT), dleq=Dleq(bytes(32), bytes(32), b"\x42" * 32))
+    witness = Witness((), b"\x42" * 32)
+    dleq = Dleq(bytes(32), bytes(32), b"\x42" * 32)
+    proof = Proof(1, ID, "hunter2", bytes.fromhex(POINT), witness.to_text(), dleq)
     assert "hunter2" not in repr(proof)
-    assert "B" * 3 not in repr(proof)
+    for shown in (repr(proof), repr(witness)):
+        assert "B" * 3 not in shown
+        assert "4242" not in shown
 
 
 def test_a_witness_that_a_wallet_sent_as_an_object_becomes_its_text() -> None:

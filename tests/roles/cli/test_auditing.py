@@ -240,6 +240,10 @@ def test_a_proof_of_the_mint_s_own_signature_passes() -> None:
     assert proofs([PROOF], SIGNED).ok
 
 
+def test_a_proof_is_shown_without_what_spends_it() -> None:
+    assert repr(PROOF) == "ProofRow(keyset_id='k', amount=8)"
+
+
 @pytest.mark.parametrize(
     ("rows", "signed", "kind"),
     [
