@@ -154,7 +154,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("role", nargs="?", choices=tuple(HALVES), help="one daemon; all by default")
     parser.add_argument("--state", metavar="DIR", help=STATE_HELP)
     parser.add_argument("--json", action="store_true", help="print one object on one line")
-    given = parser.parse_args(argv)
+    given = parser.parse_intermixed_args(argv)
     state = state_root(given.state)
     os.umask(0o077)
     try:

@@ -65,6 +65,8 @@ def test_what_is_shown_is_toml_that_tells_where_it_goes(
 
 def test_json_holds_the_same_keys_by_role(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     halves = keys.public_halves(tmp_path)
+    assert run(tmp_path, "show", "--json", "proxy") == sysexits.OK
+    assert json.loads(capsys.readouterr().out) == {"proxy": {"authority": halves.proxy}}
     assert run(tmp_path, "show", "--json") == sysexits.OK
     assert json.loads(capsys.readouterr().out) == {
         "template_provider": {"authority": halves.template_provider},
