@@ -4,6 +4,9 @@ Every miner finds a share in each period, at a random moment of its own, and the
 and then, as pools do; the CPU time of both daemons over that time is what the shares cost. The pool accepts
 every share after the wait of ours, which is no part of what the edge adds; the wallet has nothing to mint.
 Shares are mined before they are timed, at a target so easy that this is cheap.
+
+With `--peer sri` the translator of the Stratum V2 reference implementation serves as many miners at such a
+pool in the same run. It answers miners before the pool does, so its latencies are no such figures.
 """
 
 import argparse
@@ -28,6 +31,7 @@ from benchmarks.miner_load import (
     steady,
 )
 from benchmarks.site import open_site
+from benchmarks.sri_translator import running_sri_translator
 from benchmarks.yes_pool import HASHES, yes_pool
 from roles.runtime.process import harden
 
@@ -40,16 +44,19 @@ PROXY: Final[dict[str, object]] = LIMITS | {"limits.channels_per_connection": 65
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this benchmark."""
     load_arguments(parser, MINERS, ALL_MINERS)
+    parser.add_argument("--peer", choices=["sri"], help="measure the reference implementation's, too")
 
 
 def run(options: argparse.Namespace) -> dict[str, object]:
     """Measure; raises DaemonFailed, EdgeRefused and SharesLost."""
-    return asyncio.run(measure(plan_of(options, MINERS, ALL_MINERS)))
+    plan = plan_of(options, MINERS, ALL_MINERS)
+    harden()
+    ours = asyncio.run(measure(plan))
+    return ours if options.peer is None else ours | {"sri": asyncio.run(_peer(plan))}
 
 
 async def measure(plan: Plan) -> dict[str, object]:
     """The figures of a proxy and a translator that are started for it."""
-    harden()
     async with open_site(plan.state) as site, yes_pool(site) as pool:
         await site.start("mint")
         edge = [await site.start("proxy", PROXY), await site.start("translator", LIMITS)]
@@ -96,4 +103,35 @@ async def measure(plan: Plan) -> dict[str, object]:
             "pool": "scripted",
             "loop": edge[0].loop,
             "disk": file_system(site.state),
+        }
+
+
+async def _peer(plan: Plan) -> dict[str, object]:
+    """The same of the reference implementation's translator, which is one process."""
+    # Its targets are rounded: harder by more than that than what the pool asks for.
+    hashrate = 2 * HASHES / 10
+    async with (
+        open_site(plan.state) as site,
+        yes_pool(site) as pool,
+        running_sri_translator(site, hashrate=hashrate) as translator,
+    ):
+        warm = await open_miners(translator.address, 0, WARM)
+        before = resident_kib(translator.pid)
+        miners = await open_miners(translator.address, WARM, plan.miners)
+        gc.collect()
+        gc.freeze()
+        steadily = await steady([translator], pool, miners, plan)
+        cpu = cpu_seconds([translator.pid])
+        spread = [await fanout(pool, [*warm, *miners]) for _ in range(TIPS)]
+        cpu = (cpu_seconds([translator.pid]) - cpu) / (TIPS * (WARM + plan.miners))
+        grown = resident_kib(translator.pid) - before
+        account(pool, [*warm, *miners])
+        for miner in (*miners, *warm):
+            miner.close()
+        return {
+            "cpu_us_per_share": round(sum(steadily.cpu) / max(1, steadily.shares) * 1e6, 1),
+            "kib_per_miner": round(grown / plan.miners, 1),
+            "job_fanout_ms": round(max(spread) * 1e3, 1),
+            "new_block_us_per_miner": round(cpu * 1e6, 1),
+            "shares": steadily.shares,
         }

@@ -12,7 +12,6 @@ from typing import Final, Protocol
 
 from benchmarks.errors import EdgeRefused, SharesLost
 from benchmarks.machine import cpu_seconds
-from benchmarks.site import DaemonProcess
 from benchmarks.sv1_miner import Sv1Miner, connect
 from shared_config.address import Address
 
@@ -36,6 +35,15 @@ LIMITS: Final[dict[str, object]] = {
     "limits.connections_per_host": 100_000,
     "limits.connections_per_subnet": 100_000,
 }
+
+
+class Process(Protocol):
+    """A daemon, ours or another's."""
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        ...
 
 
 class Source(Protocol):
@@ -99,9 +107,7 @@ def plan_of(options: argparse.Namespace, miners: int, all_miners: int) -> Plan:
     )
 
 
-async def steady(
-    edge: Sequence[DaemonProcess], pool: Source, miners: Sequence[Sv1Miner], plan: Plan
-) -> Steady:
+async def steady(edge: Sequence[Process], pool: Source, miners: Sequence[Sv1Miner], plan: Plan) -> Steady:
     """Shares at their pace: a period that warms up, and the time that counts."""
     chance = random.Random(plan.seed)
     length = plan.period + plan.seconds

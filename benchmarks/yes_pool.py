@@ -80,9 +80,10 @@ class YesPool:
         self._template += 1
         return self._send([self._group.follow(self._work(), self._present_tip())])
 
-    def waits(self, user: str) -> list[float]:
-        """How long the pool has made each share of a user wait, in seconds."""
-        return self._users[user].waits
+    def waits(self, user: str) -> Sequence[float]:
+        """How long the pool has made each share of a user wait, in seconds; empty for who is no user here."""
+        account = self._users.get(user)
+        return account.waits if account is not None else ()
 
     def _send(self, messages: Sequence[Message]) -> float:
         frames = [encode(message) for message in messages]
@@ -115,6 +116,7 @@ class YesPool:
                 number.to_bytes(4, "big"),
                 target=from_work(HASHES),
                 max_target=message.max_target,
+                group=self._group,
             )
             account = Account(channel, Acknowledgements(channel.channel_id, EVERY))
             self._accounts[channel.channel_id] = self._users[message.user_identity] = account

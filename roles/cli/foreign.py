@@ -1,9 +1,9 @@
-"""Wallets, a mint and a pool of others, which tests and benchmarks run beside ours: installed on first use.
+"""Programs of others, which tests and benchmarks run beside ours: installed on first use.
 
 Each has its own place in the installation's `clients` directory, named by the digest of its lock, and is
 never imported: its packages and ours do not go together. cashu-ts runs on the Node of the tests' lock,
-nutshell in a virtual environment of its own. The pool of the Stratum V2 reference implementation is compiled
-by cargo, for who has it: that takes minutes, so nothing but a benchmark asks for it.
+nutshell in a virtual environment of its own. Pool and translator of the Stratum V2 reference implementation
+are compiled by cargo, for who has it: that takes minutes, so nothing but a benchmark asks for them.
 """
 
 import contextlib
@@ -26,7 +26,6 @@ LOCKS: Final = Path("tests") / "clients"
 _DONE: Final = "installed"
 _INSTALL_S: Final = 300
 _COMPILE_S: Final = 3600
-SRI_POOL: Final = ("pool_sv2", "0.7.0")
 _COMPILERS: Final = {"cargo": "Rust 1.88", "capnp": "Debian: capnproto and libcapnp-dev"}
 _TAIL: Final = 400
 _STUB: Final = '''"""Stands for a package that only another Lightning backend uses."""
@@ -82,7 +81,16 @@ def nutshell() -> Path:
 
 def sri_pool() -> Path:
     """The reference implementation's pool, a program; raises ForeignMissing."""
-    crate, version = SRI_POOL
+    return _compiled("pool_sv2", "0.7.0")
+
+
+def sri_translator() -> Path:
+    """Its translator."""
+    return _compiled("translator_sv2", "0.6.0")
+
+
+def _compiled(crate: str, version: str) -> Path:
+    """The program of a crate, made by cargo."""
     for program, packages in _COMPILERS.items():
         if shutil.which(program) is None:
             raise ForeignMissing(f"{crate} is compiled here, and {program} is not installed ({packages})")
