@@ -95,6 +95,9 @@ class File:
     def __str__(self) -> str:
         return self._name
 
+    def exists(self) -> bool:
+        return True
+
     def open(self, _: str) -> io.BytesIO:
         return io.BytesIO(self._content)
 
