@@ -10,7 +10,8 @@ from typing import Final
 from roles.cli.supervisor import Member
 from shared_config.document import Document
 from shared_config.errors import ConfigInvalid, Problem
-from shared_config.roster import package
+from shared_config.loader import load
+from shared_config.roster import models, package
 from shared_config.toml_lines import key_path
 
 
@@ -131,6 +132,21 @@ class Fleet:
         """Return the daemons in the order in which they are listed to people."""
         return [self._member(role) for role in self._profile.needs]
 
+    def check(self) -> None:
+        """Raise ConfigInvalid with all that would keep a daemon of the system from starting."""
+        problems: list[Problem] = []
+        for role in self._profile.needs:
+            own, shared = models(role)
+            own_file, shared_file = self._files(role)
+            laid_over = [f"{key}={value}" for key, value in self._settings(role, SIDES[role])]
+            try:
+                found = load(own, own_file, shared, shared_file, overrides=laid_over).wanted
+            except ConfigInvalid as error:
+                found = error.problems
+            problems += (problem for problem in found if problem not in problems)
+        if problems:
+            raise ConfigInvalid(problems)
+
     def health_url(self, role: str) -> str:
         """Return where a daemon tells of its health."""
         return f"http://{self.address(role, 'health_address')}"
@@ -144,16 +160,18 @@ class Fleet:
         return shifted(text_at(self._shared[side], key), self._offset)
 
     def _member(self, role: str) -> Member:
-        side = SIDES[role]
+        own, shared = self._files(role)
         command = [
             sys.executable, "-m", f"roles.{package(role)}",
-            "-c", str(self._tree / f"{role}.toml"),
-            "-g", str(self._tree / "shared" / f"{side}.toml"),
-            "--state", str(self._state),
+            "-c", str(own), "-g", str(shared), "--state", str(self._state),
         ]  # fmt: skip
-        for key, value in self._settings(role, side):
+        for key, value in self._settings(role, SIDES[role]):
             command += ["--set", f"{key}={value}"]
         return Member(role, tuple(command), self.health_url(role), self._profile.needs[role])
+
+    def _files(self, role: str) -> tuple[Path, Path]:
+        """A daemon's own file and the one that its side shares."""
+        return self._tree / f"{role}.toml", self._tree / "shared" / f"{SIDES[role]}.toml"
 
     def _settings(self, role: str, side: str) -> Iterator[tuple[str, str]]:
         profile, keys = self._profile, self._keys

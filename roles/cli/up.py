@@ -89,7 +89,7 @@ def parse(argv: list[str]) -> Options:
 def main(argv: list[str]) -> int:
     """Run the system and return 0 if all went well and the audit at its end, if any, is ok.
 
-    Raises OperatorError and ConfigInvalid before anything is started.
+    Raises OperatorError, and ConfigInvalid with all faults of all files, before anything is started.
     """
     started = time.monotonic()
     options = parse(argv)
@@ -110,6 +110,7 @@ class Run:
         profile = options.profile
         keys = public_halves(options.state, profile)
         self._fleet = Fleet(options.tree, options.state, options.offset, keys, profile)
+        self._fleet.check()
         members = self._fleet.members()
         roles = [member.role for member in members]
         logs = options.state / "logs"

@@ -11,7 +11,7 @@ from typing import Any, Final
 from protocols.cashu.denominations import split
 from protocols.cashu.models import Proof
 from tests.functional.mint_peer import Basket, Wallet
-from tests.functional.mint_row import MintRow
+from tests.functional.mint_row import MintRow, is_pending
 from tests.functional.sat_wallet import SatWallet, Send, points
 
 Answered = tuple[str, object, Any]
@@ -21,6 +21,8 @@ KEPT: Final = 10
 """How many answers each client remembers, to ask again at the end."""
 MELTED: Final = 3
 """Sats of each payment."""
+PAYING_S: Final = 60.0
+"""A mint that has no turn for longer than `respond_s` tells a payment as pending; then it is asked again."""
 
 
 @dataclass
@@ -73,6 +75,10 @@ class SatClient:
         basket = self.wallet.wallet.basket(1, 1, 1, 1)
         body = self.wallet.wallet.swap(given, basket) | {"quote": quote["quote"]}
         answer = await self._send("/v1/melt/bolt11", body)
+        async with asyncio.timeout(PAYING_S):
+            while is_pending(answer):
+                self.done["pending"] += 1
+                answer = await self._send("/v1/melt/bolt11", body)
         assert answer["state"] == "PAID", answer
         back = self.wallet.change(basket, answer)
         self.owned -= sum(proof.amount for proof in given) - sum(proof.amount for proof in back)

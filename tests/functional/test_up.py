@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pty
+import shutil
 import signal
 import socket
 import subprocess
@@ -100,6 +101,18 @@ def test_a_second_up_on_the_same_state_says_that_one_is_running(tmp_path: Path) 
         done = run_cli("up", "--state", str(tmp_path / "state"), "--port-offset", str(system.offset))
     assert done.returncode == 73
     assert f"already running on {tmp_path / 'state'} (process {system.process.pid})" in done.stderr
+
+
+def test_a_wrong_file_of_any_daemon_is_told_before_one_is_started(tmp_path: Path) -> None:
+    tree, state = tmp_path / "config", tmp_path / "state"
+    shutil.copytree(HOME / "config", tree)
+    with (tree / "cpu_miner.toml").open("a") as file:
+        file.write("\nwrong = 1\n")
+    done = run_cli("up", "--config", str(tree), "--state", str(state), "--port-offset", str(free_offset()))
+    assert done.returncode == 78
+    assert "cpu_miner.toml" in done.stderr
+    assert "wrong" in done.stderr
+    assert not (state / "logs").exists()
 
 
 def test_a_taken_port_is_named_with_its_holder_and_the_setting_that_moves_it(tmp_path: Path) -> None:

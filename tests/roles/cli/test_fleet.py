@@ -6,11 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from roles.cli.fleet import Fleet, PublicHalves
+from protocols.bitcoin.secp256k1 import public_key
+from protocols.noise.authority import encode_public, public_of
+from roles.cli.fleet import PROFILES, Fleet, Profile, PublicHalves
 from shared_config.errors import ConfigInvalid
 
 CONFIG = Path(__file__).parents[3] / "config"
 KEYS = PublicHalves(mint="M", template_provider="T", pool="P", proxy="X", issuer="02" * 33)
+
+SECRET = bytes(31) + b"\x01"
+AUTHORITY = encode_public(public_of(SECRET))
+ISSUER = public_key(SECRET).hex()
+SOUND = PublicHalves(
+    mint=AUTHORITY,
+    template_provider=AUTHORITY,
+    pool=AUTHORITY,
+    proxy=AUTHORITY,
+    issuer=ISSUER,
+    sv1_issuer=ISSUER,
+)
 
 
 @pytest.fixture
@@ -62,3 +76,22 @@ def test_what_no_daemon_can_be_started_without_is_named_with_its_file(
     drop(tree / file, start)
     with pytest.raises(ConfigInvalid, match=rf"{file}.*{told}"):
         Fleet(tree, tree / "state", 0, KEYS).members()
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+@pytest.mark.parametrize("offset", [0, 1000])
+def test_the_tree_that_is_shipped_has_nothing_that_keeps_a_daemon_from_starting(
+    tree: Path, profile: Profile, offset: int
+) -> None:
+    Fleet(tree, tree / "state", offset, SOUND, profile).check()
+
+
+def test_what_keeps_any_daemon_from_starting_is_told_at_once_and_one_time(tree: Path) -> None:
+    for file, faulty in (("translator.toml", "minres = 1\n"), ("shared/pool.toml", "netwrok = 'regtest'\n")):
+        (tree / file).write_text(faulty + (tree / file).read_text())
+    with pytest.raises(ConfigInvalid) as caught:
+        Fleet(tree, tree / "state", 0, SOUND).check()
+    told = [str(problem) for problem in caught.value.problems]
+    assert len(told) == 2
+    assert any("pool.toml:1" in problem and "did you mean network" in problem for problem in told)
+    assert any("translator.toml:1" in problem and "minres" in problem for problem in told)
