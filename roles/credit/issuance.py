@@ -17,7 +17,7 @@ from roles.credit.ledger import Ledger, LedgerMetrics
 from roles.credit.shift_roll import Pricing
 from roles.runtime.neighbour import dialler
 from roles.runtime.peer_stream import StreamLimits
-from roles.runtime.storage import Database, Migration
+from roles.runtime.storage import Database, Migration, claim_chain
 from shared_config.pool_side import EhashSettings, PoolSide
 
 __all__ = ["Issuance", "open_issuance", "valuation_of"]
@@ -69,6 +69,7 @@ async def open_issuance(
     identity = issuer_secret(state)
     database = Database.open(state / LEDGER_NAME, tuple(migrations), metrics=registry)
     try:
+        await database.write(lambda c: claim_chain(c, shared.network, database.name))
         ledger = await Ledger.open(
             database,
             public_key(identity),

@@ -5,7 +5,7 @@ float.
 change. Quotes that were compacted are in none of them: see `roles.mint.archive`.
 """
 
-from roles.runtime.storage import Migration
+from roles.runtime.storage import CHAIN, Migration
 
 _FIRST = """
 CREATE TABLE keyset (
@@ -393,4 +393,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     (8, "compaction", _COMPACTION),
     (9, "stale quotes", _STALE),
     (10, "archives", _ARCHIVES),
+    (11, "chain", CHAIN),
 )

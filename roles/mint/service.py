@@ -85,7 +85,9 @@ async def _open_store(daemon: MintDaemon) -> AsyncIterator["Mint"]:
     async with AsyncExitStack() as stack:
         try:
             settings = daemon.config.store
-            database, seed = await open_store(settings, daemon.state, daemon.resolve, daemon.metrics)
+            database, seed = await open_store(
+                settings, daemon.shared.network, daemon.state, daemon.resolve, daemon.metrics
+            )
             stack.push_async_callback(asyncio.to_thread, database.close)
             book = await open_book(daemon, database, seed)
         except (ReadFailed, CommitFailed) as error:

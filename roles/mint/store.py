@@ -7,12 +7,13 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
+from protocols.bitcoin.networks import Network
 from roles.mint import keyset_rows
 from roles.mint.schema import MIGRATIONS
 from roles.mint.seed import SEED_SIZE, MintSeed
 from roles.runtime.errors import DatabaseUnusable, SecretUnusable
 from roles.runtime.secret import SecretFile
-from roles.runtime.storage import Database, Server
+from roles.runtime.storage import Connection, Database, Server, claim_chain
 from shared_config.mint import MintSettings
 from shared_config.mint_store import StoreSettings
 
@@ -29,11 +30,16 @@ a quarter of what a write costs.
 
 
 async def open_store(
-    settings: StoreSettings, state: Path, resolve: Callable[[Path], Path], metrics: CollectorRegistry
+    settings: StoreSettings,
+    network: Network,
+    state: Path,
+    resolve: Callable[[Path], Path],
+    metrics: CollectorRegistry,
 ) -> tuple[Database, MintSeed]:
     """The mint's ledger with its seed, which is made at the first start.
 
-    Raises DatabaseInUse, DatabaseUnusable, SchemaMismatch, SecretUnusable and KeysetMismatchError.
+    Raises ChainMismatch, DatabaseInUse, DatabaseUnusable, SchemaMismatch, SecretUnusable and
+    KeysetMismatchError.
     """
     place = _place(settings, state, resolve)
     if isinstance(place, Path):
@@ -56,8 +62,13 @@ async def open_store(
                 hint="bring the seed.key of the mint's other processes, or from its backup",
             )
         seed = _seed(file)
+
+    def claim(connection: Connection) -> None:
+        claim_chain(connection, network, database.name)
+        keyset_rows.claim(connection, seed)
+
     try:
-        await database.write(lambda c: keyset_rows.claim(c, seed))
+        await database.write(claim)
     except BaseException:
         database.close()
         raise

@@ -4,7 +4,7 @@
 """
 
 from roles.credit.schema import BATCHES, LEDGER, SHIFTS
-from roles.runtime.storage import Migration
+from roles.runtime.storage import CHAIN, Migration
 
 _POOL = """
 -- Counter values of extranonce prefixes below `reserved` may have been granted; `tip_position` is where the
@@ -37,4 +37,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     (2, "pool", _POOL),
     (3, "rows of the ledger in batches", BATCHES),
     (4, "shifts", SHIFTS),
+    (5, "chain", CHAIN),
 )

@@ -12,6 +12,7 @@
     │   ├── DatabaseInUse         another process has the store open (EX_TEMPFAIL)
     │   ├── DatabaseUnusable      the store cannot be opened or is damaged (EX_IOERR)
     │   ├── SchemaMismatch        the store's schema is newer than this program, or was changed (EX_DATAERR)
+    │   ├── ChainMismatch         the store is about another chain than the configuration (EX_CONFIG)
     │   ├── AuthorityRequired     a connection that nobody vouches for, and nobody allowed (EX_CONFIG)
     │   ├── BackupFailed          a store was not copied (EX_CANTCREAT)
     │   ├── DaemonSilent          a daemon that should answer on this machine does not (EX_UNAVAILABLE)
@@ -98,6 +99,10 @@ class SchemaMismatch(OperatorError):
     """The store's schema is not one that this program may touch."""
 
     exit_code = sysexits.DATA
+
+
+class ChainMismatch(OperatorError):
+    """The store's rows are about another chain than the one that is configured."""
 
 
 class AuthorityRequired(OperatorError):

@@ -5,7 +5,7 @@ that follows from a job's coinbase, with an extranonce2, and branches. Both are 
 """
 
 from roles.credit.schema import BATCHES, LEDGER, SHIFTS
-from roles.runtime.storage import Migration
+from roles.runtime.storage import CHAIN, Migration
 
 _UPSTREAM = """
 -- A job that was mined on, once however often the pool sends the same content, which names tip, coinbase with
@@ -51,4 +51,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     (2, "rows of the ledger in batches", BATCHES),
     (3, "shifts", SHIFTS),
     (4, "the pool's jobs and verdicts", _UPSTREAM),
+    (5, "chain", CHAIN),
 )

@@ -8,6 +8,7 @@ in this package alone.
 from sqlite3 import DatabaseError, IntegrityError
 
 from roles.runtime.outcome import Done
+from roles.runtime.storage.chain import CHAIN, claim_chain
 from roles.runtime.storage.connection import Connection, Cursor, ReadOnlyConnection, Row
 from roles.runtime.storage.database import Database
 from roles.runtime.storage.definition import define, discard
@@ -18,6 +19,7 @@ from roles.runtime.storage.server import Server
 from roles.runtime.storage.sqlite import SqliteDatabase
 
 __all__ = [
+    "CHAIN",
     "Connection",
     "Cursor",
     "Database",
@@ -29,6 +31,7 @@ __all__ = [
     "Row",
     "Server",
     "SqliteDatabase",
+    "claim_chain",
     "define",
     "discard",
     "each",

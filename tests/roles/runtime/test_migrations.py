@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from protocols.bitcoin.networks import Network
 from roles.mint.schema import MIGRATIONS as MINT
-from roles.runtime.errors import SchemaMismatch
-from roles.runtime.storage import Database, Migration, Server, open_readonly
+from roles.runtime.errors import ChainMismatch, SchemaMismatch
+from roles.runtime.storage import CHAIN, Database, Migration, Server, claim_chain, open_readonly
 from tests.postgres_server import PostgresServer
 
 ROOT = Path(__file__).parents[3]
@@ -60,6 +61,19 @@ def numbers(where: "Server | Path") -> tuple[list[int], int]:
             row["version"] for row in store.execute("SELECT version FROM schema_migrations ORDER BY 1")
         ]
         return versions, store.execute("SELECT n FROM notes").fetchone()["n"]
+
+
+async def claim(where: "Server | Path", network: Network) -> None:
+    async with Database.open(where, [(1, "chain", CHAIN)]) as database:
+        await database.write(lambda c: claim_chain(c, network, database.name))
+
+
+async def test_a_store_stays_with_the_chain_that_first_claimed_it(where: "Server | Path") -> None:
+    await claim(where, Network.MAIN)
+    await claim(where, Network.MAIN)
+    with pytest.raises(ChainMismatch, match=r"is of main, and the configuration names regtest .*--state"):
+        await claim(where, Network.REGTEST)
+    await claim(where, Network.MAIN)
 
 
 async def test_a_migration_that_is_killed_has_taken_place_as_a_whole_or_not_at_all(
