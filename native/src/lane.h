@@ -14,6 +14,7 @@ enum {
     FIXED_SIZE = 25, /* of a share: six numbers and the extranonce's size */
     MAX_EXTRANONCE = 32,
     SUCCESS_SIZE = 20,
+    MOST_SIDES = 16, /* connections on the other side that one batch can be for */
 };
 
 /* What shares for one job are judged by; shared by all channels that have the same. */
@@ -94,7 +95,31 @@ struct Lanes {
     PyObject *seconds, *full;
     double work, squares;
     uint8_t best[SHA256_SIZE];
+    bool is_better; /* an inlet has found the best, and nobody was told */
+    double heard;   /* when a share came by an inlet, or an answer upstream; 0 before any */
+    double tokens, when, rate, burst; /* how fast shares may come on the connection, as roles.stratum.pace has it */
 };
+
+/* Connections that a batch has touched on the other side. */
+typedef struct {
+    Lanes *lanes[MOST_SIDES];
+    int count;
+} sides;
+
+/* A frame is left as it is, or done with; FAILED with an exception set. */
+enum verdict { FAILED = -1, OTHER, DONE };
+
+/* What one batch of frames works with: those of `self` pass at this Unix time and these monotonic seconds. */
+typedef struct {
+    Lanes *self;
+    unsigned long clock;
+    double now;
+    sides others;
+    Py_ssize_t count; /* shares that have passed, or were accepted */
+    bool is_better;   /* one of them has the lowest hash so far */
+} passing;
+
+typedef enum verdict pass_frame(passing *at, const uint8_t *header, const uint8_t *payload, size_t size);
 
 extern PyType_Spec course_spec, lane_spec, lanes_spec;
 
@@ -111,6 +136,22 @@ void lane_take_out(Lane *self);
 void lane_drop_first(Lane *self);
 /* Whether a <= b, as little-endian numbers. */
 bool is_up_to(const uint8_t a[SHA256_SIZE], const uint8_t b[SHA256_SIZE]);
+
+/* A share goes up. */
+pass_frame lanes_pass;
+/* A success comes down; what it tells is complete after lanes_say_rest, which is -1 with an exception set. */
+pass_frame lanes_settle;
+int lanes_say_rest(passing *at);
+/* Take tokens for shares, and return how long to wait for them, 0 as a rule. */
+double lanes_pay(Lanes *self, double now, Py_ssize_t shares);
+/* Room for one more frame that is to be sent; NULL with an exception set. */
+uint8_t *lanes_extend(Lanes *self, size_t size);
+/* Remember a connection; false if there are too many. */
+bool sides_touch(sides *at, Lanes *side);
+/* The owners of those that have something to send still, after what has an outlet has sent by it; NULL with an
+ * exception set.
+ */
+PyObject *sides_close(sides *at);
 
 Lane *lanes_find(const Lanes *self, uint32_t id);
 /* Know a lane by an id; -1 with an exception set, also where another has it. */

@@ -1,17 +1,12 @@
-/* Lanes: plain shares of a downstream connection go up, the upstream's successes come down, a batch in one call. */
+/* Lanes: those of one connection, what they have to send, and what is asked about them. */
 
 #include "lane.h"
 
 #include <structmember.h>
 
-enum { MOST_SIDES = 16 };
-
-static const uint8_t share_type[] = {0x00, 0x80, 0x1b};
-static const uint8_t success_header[FRAME_HEADER] = {0x00, 0x80, 0x1c, SUCCESS_SIZE, 0x00, 0x00};
-
 /* The outbox */
 
-static uint8_t *extend_outbox(Lanes *self, size_t size)
+uint8_t *lanes_extend(Lanes *self, size_t size)
 {
     if (self->size + size > self->room) {
         size_t room = self->room ? 2 * self->room : 256;
@@ -75,14 +70,7 @@ static bool leave_now(Lanes *self)
     PyMem_Free(outbox);
     return true;
 }
-
-/* What a call has touched on the other side. */
-typedef struct {
-    Lanes *lanes[MOST_SIDES];
-    int count;
-} sides;
-
-static bool touch(sides *at, Lanes *side)
+bool sides_touch(sides *at, Lanes *side)
 {
     if (!side->is_touched) {
         if (at->count == MOST_SIDES) {
@@ -94,8 +82,7 @@ static bool touch(sides *at, Lanes *side)
     return true;
 }
 
-/* Those that have something to send still; what has an outlet sends by it. */
-static PyObject *owners_of(sides *at)
+PyObject *sides_close(sides *at)
 {
     int kept = 0;
     for (int i = 0; i < at->count; i++) {
@@ -110,6 +97,7 @@ static PyObject *owners_of(sides *at)
     }
     return owners;
 }
+/* Batches */
 
 /* The header and payload of a frame of this place; false if it is none such. */
 static bool frame_at(PyObject *frames, Py_ssize_t place, PyObject **header, PyObject **payload)
@@ -123,116 +111,19 @@ static bool frame_at(PyObject *frames, Py_ssize_t place, PyObject **header, PyOb
     return PyBytes_CheckExact(*header) && PyBytes_CheckExact(*payload) && PyBytes_GET_SIZE(*header) == FRAME_HEADER;
 }
 
-/* Shares */
-
-enum verdict { FAILED = -1, OTHER, DONE };
-
-static bool has_token(Lane *lane, double now)
+/* Pass frames on from a place up to one that is left, whose place it becomes. */
+static enum verdict pass_run(passing *at, pass_frame *pass, PyObject *frames, Py_ssize_t *place)
 {
-    double tokens = lane->tokens;
-    if (now > lane->when) {
-        tokens += (now - lane->when) * lane->rate;
-        if (tokens > lane->burst) {
-            tokens = lane->burst;
+    enum verdict verdict = DONE;
+    for (; verdict == DONE && *place < PySequence_Fast_GET_SIZE(frames); *place += verdict == DONE) {
+        PyObject *header, *payload;
+        if (!frame_at(frames, *place, &header, &payload)) {
+            break;
         }
+        verdict = pass(at, (const uint8_t *)PyBytes_AS_STRING(header), (const uint8_t *)PyBytes_AS_STRING(payload),
+                       (size_t)PyBytes_GET_SIZE(payload));
     }
-    if (tokens < 1) {
-        return false;
-    }
-    lane->tokens = tokens - 1;
-    lane->when = now;
-    return true;
-}
-
-/* The share waits for its verdict, and its frame in the outbox of the other side. */
-static int send_up(Lane *lane, const uint8_t *payload, const uint8_t *extranonce, const uint8_t *hash, double now)
-{
-    Lanes *up = lane->up;
-    waiting *share = PyMem_Malloc(sizeof *share);
-    if (share == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    uint32_t behind = (uint32_t)(lane->front_size - lane->skip + lane->rolled);
-    share->size = FIXED_SIZE + behind;
-    uint8_t *frame = extend_outbox(up, FRAME_HEADER + share->size);
-    if (frame == NULL) {
-        PyMem_Free(share);
-        return -1;
-    }
-    store32(share->payload, lane->up_id);
-    store32(share->payload + 4, lane->next);
-    store32(share->payload + 8, lane->origin);
-    memcpy(share->payload + 12, payload + 12, 12);
-    share->payload[24] = (uint8_t)behind;
-    memcpy(share->payload + FIXED_SIZE, extranonce + lane->skip, behind);
-    memcpy(frame, share_type, sizeof share_type);
-    frame[3] = (uint8_t)share->size;
-    frame[4] = frame[5] = 0;
-    memcpy(frame + FRAME_HEADER, share->payload, share->size);
-    share->next = NULL;
-    share->lane = lane;
-    share->course = (Course *)Py_NewRef((PyObject *)lane->course);
-    share->since = now;
-    share->sequence = load32(payload + 4);
-    memcpy(share->hash, hash, SHA256_SIZE);
-    *(lane->last == NULL ? &lane->first : &lane->last->next) = share;
-    lane->last = share;
-    share->older = up->newest;
-    share->newer = NULL;
-    *(up->newest == NULL ? &up->oldest : &up->newest->newer) = share;
-    up->newest = share;
-    lane->waiting++;
-    lane->next++;
-    return 0;
-}
-
-/* The lower of two hashes is the better share. */
-static bool keep_best(uint8_t best[SHA256_SIZE], const uint8_t *hash, bool is_first)
-{
-    if (is_first || !is_up_to(best, hash)) {
-        memcpy(best, hash, SHA256_SIZE);
-        return true;
-    }
-    return false;
-}
-
-typedef struct {
-    Lanes *self;
-    unsigned long clock;
-    double now;
-    sides ups;
-    bool is_better;
-} shift;
-
-static enum verdict take_share(shift *at, const uint8_t *payload, size_t size)
-{
-    Lane *lane = lanes_find(at->self, load32(payload));
-    if (lane == NULL || !lane->has_job || load32(payload + 8) != lane->job_id || payload[24] != lane->rolled ||
-        size != (size_t)FIXED_SIZE + lane->rolled) {
-        return OTHER;
-    }
-    const Course *course = lane->course;
-    uint32_t nonce = load32(payload + 12), ntime = load32(payload + 16), version = load32(payload + 20);
-    if (ntime < course->min_ntime || ntime > at->clock || ((version ^ course->version) & course->fixed)) {
-        return OTHER;
-    }
-    uint8_t extranonce[2 * MAX_EXTRANONCE], header[PROVED_SIZE], hash[SHA256_SIZE];
-    memcpy(extranonce, lane->front, lane->front_size);
-    memcpy(extranonce + lane->front_size, payload + FIXED_SIZE, lane->rolled);
-    prover_header(course->prover, extranonce, (size_t)lane->front_size + lane->rolled, version, ntime, nonce, header,
-                  hash);
-    if (!is_up_to(hash, course->target_bytes) || lane->waiting >= lane->limit || lane->seen >= GENERATION ||
-        lane_has_seen(lane, hash) || !touch(&at->ups, lane->up) || !has_token(lane, at->now)) {
-        return OTHER;
-    }
-    if (lane_remember(lane, hash) < 0 || send_up(lane, payload, extranonce, hash, at->now) < 0) {
-        return FAILED;
-    }
-    keep_best(lane->best, hash, lane->found_at == 0.0);
-    lane->found_at = at->now;
-    at->is_better |= keep_best(at->self->best, hash, false);
-    return DONE;
+    return verdict;
 }
 
 static int read_batch(const char *method, PyObject *const *args, Py_ssize_t count, Py_ssize_t wanted, Py_ssize_t *place,
@@ -259,9 +150,9 @@ static int read_batch(const char *method, PyObject *const *args, Py_ssize_t coun
 }
 
 /* take(frames, start, clock, now) -> (place, best, owners) */
-static PyObject *lanes_take(Lanes *self, PyObject *const *args, Py_ssize_t count)
+static PyObject *lanes_take_run(Lanes *self, PyObject *const *args, Py_ssize_t count)
 {
-    shift at = {.self = self};
+    passing at = {.self = self};
     Py_ssize_t place;
     if (read_batch("take", args, count, 4, &place, &at.now) < 0) {
         return NULL;
@@ -270,16 +161,8 @@ static PyObject *lanes_take(Lanes *self, PyObject *const *args, Py_ssize_t count
     if (at.clock == (unsigned long)-1 && PyErr_Occurred()) {
         return NULL;
     }
-    enum verdict verdict = DONE;
-    for (; verdict == DONE && place < PySequence_Fast_GET_SIZE(args[0]); place += verdict == DONE) {
-        PyObject *header, *payload;
-        if (!frame_at(args[0], place, &header, &payload) || PyBytes_GET_SIZE(payload) < FIXED_SIZE ||
-            memcmp(PyBytes_AS_STRING(header), share_type, sizeof share_type) != 0) {
-            break;
-        }
-        verdict = take_share(&at, (const uint8_t *)PyBytes_AS_STRING(payload), (size_t)PyBytes_GET_SIZE(payload));
-    }
-    PyObject *owners = owners_of(&at.ups);
+    enum verdict verdict = pass_run(&at, lanes_pass, args[0], &place);
+    PyObject *owners = sides_close(&at.others);
     if (verdict == FAILED || owners == NULL) {
         Py_XDECREF(owners);
         return NULL;
@@ -290,143 +173,27 @@ static PyObject *lanes_take(Lanes *self, PyObject *const *args, Py_ssize_t count
     return Py_BuildValue("(ny#N)", place, (const char *)self->best, (Py_ssize_t)SHA256_SIZE, owners);
 }
 
-/* Verdicts */
-
-static int answer(Lane *lane, Lanes *down)
-{
-    uint8_t *frame = extend_outbox(down, FRAME_HEADER + SUCCESS_SIZE);
-    if (frame == NULL) {
-        return -1;
-    }
-    unsigned __int128 total = lane->answered_work * 0xFFFF >> 48;
-    memcpy(frame, success_header, FRAME_HEADER);
-    frame += FRAME_HEADER;
-    store32(frame, lane->down_id);
-    store32(frame + 4, lane->last_answered);
-    store32(frame + 8, lane->answered);
-    store64(frame + 12, total > UINT64_MAX ? UINT64_MAX : (uint64_t)total);
-    lane->answered = 0;
-    lane->answered_work = 0;
-    return 0;
-}
-
-static int answer_soon(Lanes *down, Lane *lane)
-{
-    if (down->unsaid_count == down->unsaid_room) {
-        size_t room = down->unsaid_room ? 2 * down->unsaid_room : 8;
-        Lane **grown = PyMem_Realloc(down->unsaid, room * sizeof *grown);
-        if (grown == NULL) {
-            PyErr_NoMemory();
-            return -1;
-        }
-        down->unsaid = grown;
-        down->unsaid_room = room;
-    }
-    lane->is_unsaid = 1;
-    down->unsaid[down->unsaid_count++] = lane;
-    return 0;
-}
-
-static int append(PyObject **list, PyObject *item)
-{
-    if (*list == NULL) {
-        *list = PyList_New(0);
-    }
-    int result = *list == NULL || item == NULL ? -1 : PyList_Append(*list, item);
-    Py_XDECREF(item);
-    return result;
-}
-
-/* The oldest share of a lane has been accepted. */
-static int accept_first(Lane *lane, Lanes *down, double now)
-{
-    const waiting *share = lane->first;
-    uint64_t work = share->course->work;
-    double hashes = (double)work;
-    if (append(&down->seconds, PyFloat_FromDouble(now - share->since)) < 0) {
-        return -1;
-    }
-    down->work += hashes;
-    down->squares += hashes * hashes;
-    lane->journal[lane->journal_size++] = (credit){now, hashes};
-    lane->answered++;
-    lane->last_answered = share->sequence;
-    lane->answered_work += work;
-    lane_drop_first(lane);
-    if (lane->answered == BATCH) {
-        return answer(lane, down);
-    }
-    return lane->is_unsaid ? 0 : answer_soon(down, lane);
-}
-
-static enum verdict settle_success(Lanes *self, const uint8_t *payload, double now, sides *downs)
-{
-    Lane *lane = lanes_find(self, load32(payload));
-    uint32_t last = load32(payload + 4), count = load32(payload + 8);
-    if (lane == NULL || count == 0 || count > lane->waiting || last != lane->next - lane->waiting + count - 1 ||
-        count > (uint32_t)(JOURNAL - lane->journal_size) || !touch(downs, lane->down)) {
-        return OTHER;
-    }
-    bool was_full = lane->journal_size >= JOURNAL_FULL;
-    for (uint32_t i = 0; i < count; i++) {
-        if (accept_first(lane, lane->down, now) < 0) {
-            return FAILED;
-        }
-    }
-    if (!was_full && lane->journal_size >= JOURNAL_FULL &&
-        append(&lane->down->full, Py_NewRef(lane->owner)) < 0) {
-        return FAILED;
-    }
-    return DONE;
-}
-
-/* What has not been told in an answer of ten is told now. */
-static int say_rest(Lanes *down)
-{
-    int result = 0;
-    for (size_t i = 0; i < down->unsaid_count; i++) {
-        Lane *lane = down->unsaid[i];
-        lane->is_unsaid = 0;
-        if (lane->answered && result == 0) {
-            result = answer(lane, down);
-        }
-    }
-    down->unsaid_count = 0;
-    return result;
-}
-
 /* settle(frames, start, now) -> (place, accepted, owners) */
-static PyObject *lanes_settle(Lanes *self, PyObject *const *args, Py_ssize_t count)
+static PyObject *lanes_settle_run(Lanes *self, PyObject *const *args, Py_ssize_t count)
 {
-    Py_ssize_t place, accepted = 0;
-    double now;
-    sides downs = {.count = 0};
-    if (read_batch("settle", args, count, 3, &place, &now) < 0) {
+    passing at = {.self = self};
+    Py_ssize_t place;
+    if (read_batch("settle", args, count, 3, &place, &at.now) < 0) {
         return NULL;
     }
-    enum verdict verdict = DONE;
-    for (; verdict == DONE && place < PySequence_Fast_GET_SIZE(args[0]); place += verdict == DONE) {
-        PyObject *header, *payload;
-        if (!frame_at(args[0], place, &header, &payload) || PyBytes_GET_SIZE(payload) != SUCCESS_SIZE ||
-            memcmp(PyBytes_AS_STRING(header), success_header, FRAME_HEADER) != 0) {
-            break;
-        }
-        const uint8_t *bytes = (const uint8_t *)PyBytes_AS_STRING(payload);
-        verdict = settle_success(self, bytes, now, &downs);
-        accepted += verdict == DONE ? (Py_ssize_t)load32(bytes + 8) : 0;
+    enum verdict verdict = pass_run(&at, lanes_settle, args[0], &place);
+    if (lanes_say_rest(&at) < 0) {
+        verdict = FAILED;
     }
-    for (int i = 0; i < downs.count; i++) {
-        if (say_rest(downs.lanes[i]) < 0) {
-            verdict = FAILED;
-        }
-    }
-    PyObject *owners = owners_of(&downs);
+    PyObject *owners = sides_close(&at.others);
     if (verdict == FAILED || owners == NULL) {
         Py_XDECREF(owners);
         return NULL;
     }
-    return Py_BuildValue("(nnN)", place, accepted, owners);
+    return Py_BuildValue("(nnN)", place, at.count, owners);
 }
+
+/* What is asked about them */
 
 static PyObject *lanes_sums(Lanes *self, PyObject *Py_UNUSED(ignored))
 {
@@ -436,6 +203,43 @@ static PyObject *lanes_sums(Lanes *self, PyObject *Py_UNUSED(ignored))
     self->seconds = self->full = NULL;
     self->work = self->squares = 0.0;
     return Py_BuildValue("(NddN)", seconds, work, squares, full);
+}
+
+/* What inlets have seen: when a share came last, and the best hash if it is better than all before. */
+static PyObject *lanes_found(Lanes *self, PyObject *Py_UNUSED(ignored))
+{
+    bool is_better = self->is_better;
+    self->is_better = false;
+    return Py_BuildValue("(dy#)", self->heard, is_better ? (const char *)self->best : NULL, (Py_ssize_t)SHA256_SIZE);
+}
+
+double lanes_pay(Lanes *self, double now, Py_ssize_t shares)
+{
+    if (self->rate <= 0.0) {
+        return 0.0;
+    }
+    double tokens = self->tokens + (now - self->when) * self->rate;
+    self->tokens = (tokens < self->burst ? tokens : self->burst) - (double)shares;
+    self->when = now;
+    return self->tokens < 0.0 ? -self->tokens / self->rate : 0.0;
+}
+
+static PyObject *lanes_pay_for(Lanes *self, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 1 && count != 2) {
+        return PyErr_Format(PyExc_TypeError, "pay takes 1 or 2 arguments, %zd were given", count);
+    }
+    double now = PyFloat_AsDouble(args[0]);
+    Py_ssize_t shares = count == 1 || PyErr_Occurred() ? 1 : PyLong_AsSsize_t(args[1]);
+    return PyErr_Occurred() ? NULL : PyFloat_FromDouble(lanes_pay(self, now, shares));
+}
+
+static PyObject *lanes_limit(Lanes *self, PyObject *args)
+{
+    if (!PyArg_ParseTuple(args, "dddd:limit", &self->tokens, &self->when, &self->rate, &self->burst)) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
 }
 
 /* Upstream channels whose oldest share has waited since before this time. */
@@ -538,14 +342,19 @@ bool lanes_check(PyObject *object)
 }
 
 static PyMethodDef lanes_methods[] = {
-    {"take", (PyCFunction)(void (*)(void))lanes_take, METH_FASTCALL,
+    {"take", (PyCFunction)(void (*)(void))lanes_take_run, METH_FASTCALL,
      "take(frames, start, clock, now) -> (place of the first frame that is left, best hash or None, owners above)"},
-    {"settle", (PyCFunction)(void (*)(void))lanes_settle, METH_FASTCALL,
+    {"settle", (PyCFunction)(void (*)(void))lanes_settle_run, METH_FASTCALL,
      "settle(frames, start, now) -> (place of the first frame that is left, accepted, owners below)"},
     {"seal", (PyCFunction)lanes_seal, METH_O, "seal(cipher) -> sealed bytes of all frames that are to be sent"},
     {"discard", (PyCFunction)lanes_discard, METH_NOARGS, "discard(): nothing is sent of what was to be"},
     {"sums", (PyCFunction)lanes_sums, METH_NOARGS,
      "sums() -> (seconds each verdict took, work, squares, owners of lanes whose journal should be read)"},
+    {"found", (PyCFunction)lanes_found, METH_NOARGS,
+     "found() -> (when an inlet has had a share last, its best hash so far if nobody was told, or None)"},
+    {"limit", (PyCFunction)lanes_limit, METH_VARARGS, "limit(tokens, when, rate, burst): of all shares together"},
+    {"pay", (PyCFunction)(void (*)(void))lanes_pay_for, METH_FASTCALL,
+     "pay(now[, shares]) -> seconds to wait until more may come"},
     {"overdue", (PyCFunction)lanes_overdue, METH_O, "overdue(before) -> upstream channels that wait since before that"},
     {NULL, NULL, 0, NULL},
 };

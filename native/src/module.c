@@ -1,8 +1,7 @@
 /* hashpool_kernel: the share path's bytes in C. */
 
 #include "finder.h"
-#include "lane.h"
-#include "outlet.h"
+#include "inlet.h"
 
 #ifndef KERNEL_SOURCE
 #error "setup.py tells the digest of the sources"
@@ -56,7 +55,7 @@ static int fill(PyObject *module)
     if (add_type(module, &prover_spec) < 0 || add_type(module, &transport_spec) < 0 ||
         add_type(module, &bench_spec) < 0 || add_type(module, &finder_spec) < 0 || add_type(module, &signer_spec) < 0 ||
         add_type(module, &course_spec) < 0 || add_type(module, &lane_spec) < 0 || add_type(module, &lanes_spec) < 0 ||
-        add_type(module, &outlet_spec) < 0 || add_type(module, &hub_spec) < 0 || add_type(module, &seat_spec) < 0 ||
+        add_type(module, &outlet_spec) < 0 || add_type(module, &inlet_spec) < 0 || add_type(module, &hub_spec) < 0 || add_type(module, &seat_spec) < 0 ||
         PyModule_AddIntConstant(module, "ABI", KERNEL_ABI) < 0 ||
         PyModule_AddStringConstant(module, "SOURCE", KERNEL_SOURCE) < 0 ||
         PyModule_AddStringConstant(module, "SHA256", kernel_sha256->name) < 0 ||

@@ -11,6 +11,8 @@
 #define CHUNK (65535 - AEAD_TAG)
 #define LAST_NONCE (UINT64_MAX - 1)
 #define PASSED_TYPES 8
+/* Payloads above this size are made objects of before a sink sees them. */
+#define SINK_MOST 128
 
 /* A frame type (the header's first three bytes) that the limit has let pass with payloads below this size. */
 typedef struct {
@@ -43,6 +45,16 @@ PyObject *transport_receive(Transport *self, PyObject *data);
 /* So many frames that lie one behind the other, header and payload each, sealed; a payload is one chunk. */
 PyObject *transport_send_run(Transport *self, const uint8_t *frames, size_t size, size_t count);
 
+/* Takes frames as they are opened: 1, or 0 for one that it leaves, or -1 with an exception set. */
+typedef struct {
+    int (*take)(void *context, const uint8_t *header, const uint8_t *payload, size_t size);
+    void *context;
+} frame_sink;
+
+/* Open what has arrived for a sink. The first frame that it leaves, and all behind that, become the list `left`,
+ * which is NULL if there are none. -1 with an exception set; what the sink has taken before stays taken.
+ */
+int transport_open_into(Transport *self, const uint8_t *data, size_t size, const frame_sink *sink, PyObject **left);
 /* Whether it is a Transport of this module. */
 bool transport_check(PyObject *object);
 /* Open data that are a whole frame of this payload size, of a type that has passed, into header and payload.

@@ -116,6 +116,20 @@ class Lanes(Protocol):
         """
         ...
 
+    def found(self) -> tuple[float, bytes | None]:
+        """Of shares that were read natively: when the last came, 0 for none, and the hash of the best if
+        nobody was told of a better one.
+        """
+        ...
+
+    def limit(self, tokens: float, when: float, rate: float, burst: float, /) -> None:
+        """How many shares there may be of all lanes, and how many more come a second up to how many."""
+        ...
+
+    def pay(self, now: float, shares: int, /) -> float:
+        """Take shares of that, and return how long to wait for the next one in seconds, 0 as a rule."""
+        ...
+
     def overdue(self, before: float, /) -> list[Any]:
         """The upstream channels with shares that wait since before a time."""
         ...

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
 from protocols.ehash.messages import EXTENSION, MINING_MESSAGES
 from protocols.mining.errors import (
@@ -78,6 +79,11 @@ UNSENT_PER_CHANNEL = 8
 MOMENT_S = 0.05
 REQUEST_COST = 5
 """What an open request, or a share that is not looked at, takes of a connection's pace, in shares."""
+CROWD = 16
+"""Lanes for which the native kernel reads the connection by itself, which takes one more descriptor."""
+
+Pay = Callable[[float, int], float]
+"""Takes so many shares of the pace, and tells how long to wait for more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +138,10 @@ class Downstream:
         self._loop = asyncio.get_running_loop()
         self._heard = edge.monotonic()
         self._pace = Pace(bounds.shares_per_s, bounds.shares_per_s * BURST_S, self._heard)
+        self._pay: Pay = self._pace.take
         self._owed = 0.0
         self._lanes: Lanes | None = None
+        self._is_read = False
         self._agent = ""
         self._idle: asyncio.TimerHandle | None = None
 
@@ -161,6 +169,8 @@ class Downstream:
                 self._idle.cancel()
             for task in (*self._openings, *(() if self._pump is None else (self._pump,))):
                 task.cancel()
+            if self._is_read:
+                self._edge.figures.forget(self._catch_up)
             self._berth.end()
             self._leaving.clear()
             self._releasing.clear()
@@ -181,6 +191,8 @@ class Downstream:
 
     def _look_for_channels(self) -> None:
         """Cut a miner that says nothing, and has no channel, for too long."""
+        if self._is_read:
+            self._catch_up()
         silent = self._edge.monotonic() - self._heard
         if self._channels or self._openings or silent < self._bounds.idle_s:
             wait = self._bounds.idle_s if self._channels else max(MOMENT_S, self._bounds.idle_s - silent)
@@ -267,14 +279,17 @@ class Downstream:
             self._drop_some()
         plain = place - requests
         if plain:
-            self._owed = self._pace.take(now, plain)
+            self._owed = self._pay(now, plain)
         if self._owed:
-            # Who hands in more than its pace is not read from until it has caught up.
             pause, self._owed = self._owed, 0.0
-            edge.meters.throttled.inc()
-            self._connection.hold()
-            self._loop.call_later(pause, self._connection.release)
+            self._throttle(pause)
         return place
+
+    def _throttle(self, pause: float) -> None:
+        """Who hands in more than its pace is not read from until it has caught up."""
+        self._edge.meters.throttled.inc()
+        self._connection.hold()
+        self._loop.call_later(pause, self._connection.release)
 
     def _pass_on(self, frames: Sequence[Plain], start: int, clock: int, now: float) -> int:
         """Let lanes have shares from a place on; returns the place of the first that is left."""
@@ -292,9 +307,33 @@ class Downstream:
         return end
 
     def _lanes_of(self, relay: Relay) -> Lanes:
-        if self._lanes is None:
-            self._lanes = relay.lanes(self)
-        return self._lanes
+        lanes = self._lanes
+        if lanes is None:
+            lanes = self._lanes = relay.lanes(self)
+            pace = self._pace
+            lanes.limit(pace.tokens, pace.when, pace.rate, pace.burst)
+            self._pay = lanes.pay
+        elif len(lanes) >= CROWD and not (self._is_read or crash.is_armed):
+            self._is_read = True
+            self._edge.figures.watch(self._catch_up)
+            self._connection.read_plain(lanes, self._passed, settles=False)
+        return lanes
+
+    def _passed(self, _shares: int, owed: float, above: tuple[Any, ...]) -> None:
+        """Lanes have passed shares on by themselves."""
+        for upstream in above:
+            upstream.send_lanes()
+        if owed:
+            self._throttle(owed)
+
+    def _catch_up(self) -> None:
+        """Count what lanes have found by themselves."""
+        lanes = self._lanes
+        assert lanes is not None
+        heard, best = lanes.found()
+        if heard:
+            self._heard = max(self._heard, heard)
+            self._edge.figures.found(best, heard)
 
     def answer(self) -> None:
         """Send the miner what lanes have for it, when it is counted."""
@@ -368,14 +407,14 @@ class Downstream:
 
     def _share(self, share: SubmitSharesExtended | SubmitSharesStandard, tlvs: tuple[Tlv, ...]) -> None:
         now = self._edge.monotonic()
-        self._owed = self._pace.take(now)
+        self._owed = self._pay(now, 1)
         channel = self._channels.get(share.channel_id)
         if channel is None:
             code = UnknownShareChannel.code
             self._edge.meters.rejection(code, "edge")
             self.transmit(SubmitSharesError(share.channel_id, share.sequence_number, code))
         elif channel.refuses(share, now):
-            self._owed = self._pace.take(now, REQUEST_COST - 1)
+            self._owed = self._pay(now, REQUEST_COST - 1)
         else:
             channel.submit(share, tlvs)
 
@@ -408,7 +447,7 @@ class Downstream:
     # Opening
 
     def _open(self, request: OpenRequest, tlvs: tuple[Tlv, ...]) -> None:
-        self._owed = self._pace.take(self._edge.monotonic(), REQUEST_COST)
+        self._owed = self._pay(self._edge.monotonic(), REQUEST_COST)
         try:
             self._check(request)
         except (OpenRefused, ProxyError) as error:

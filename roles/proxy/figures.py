@@ -36,9 +36,26 @@ class Figures:
 
     def __init__(self, remembered: int = 2_000, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
-        self.totals = Tally(rate=WorkRate(clock()), verdicts=Latencies())
+        self._totals = Tally(rate=WorkRate(clock()), verdicts=Latencies())
+        self._late: dict[Callable[[], None], None] = {}
         self.roll = MinerRoll(remembered)
         self.present: dict[int, Seat] = {}
+
+    @property
+    def totals(self) -> Tally:
+        """The books of all, after those who count late have caught up."""
+        for catch_up in self._late:
+            catch_up()
+        return self._totals
+
+    def watch(self, catch_up: Callable[[], None]) -> None:
+        """Somebody counts what it finds only when it is called."""
+        self._late[catch_up] = None
+
+    def forget(self, catch_up: Callable[[], None]) -> None:
+        """It has found the last of it."""
+        if self._late.pop(catch_up, self) is None:
+            catch_up()
 
     def enter(self, channel: "DownstreamChannel", line: "Line", *, peer: str, host: str, agent: str) -> None:
         """A channel is about to open: it goes on where one of its miner's name has left."""
@@ -62,17 +79,18 @@ class Figures:
 
     def found(self, best: bytes | None, now: float) -> None:
         """Shares are good as far as the edge sees; `best` is the hash of the best, if it is a record."""
-        self.totals.last = now
+        totals = self._totals
+        totals.last = now if totals.last is None else max(totals.last, now)
         if best is not None:
-            self.totals.best = min(self.totals.best, int.from_bytes(best, "little"))
+            totals.best = min(totals.best, int.from_bytes(best, "little"))
 
     def accepted(self, work: float, squares: float, seconds: Sequence[float], now: float) -> None:
         """Shares of so much work were accepted, after so many seconds each."""
-        self.totals.credit_many(work, squares, len(seconds), now)
-        if self.totals.verdicts is not None:
-            self.totals.verdicts.add_all(seconds)
+        self._totals.credit_many(work, squares, len(seconds), now)
+        if self._totals.verdicts is not None:
+            self._totals.verdicts.add_all(seconds)
 
     def heard(self, seconds: float) -> None:
         """The upstream took so long for its word on a share."""
-        if self.totals.verdicts is not None:
-            self.totals.verdicts.add(seconds)
+        if self._totals.verdicts is not None:
+            self._totals.verdicts.add(seconds)

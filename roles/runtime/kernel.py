@@ -28,7 +28,7 @@ from roles.runtime.errors import OperatorError
 from roles.runtime.state import checkout
 
 VARIABLE: Final = "HASHPOOL_KERNEL"
-ABI: Final = 8
+ABI: Final = 9
 """The interface that this program speaks; `native/src/kernel.h` has the same number."""
 BUILD: Final = "./hashpool kernel build"
 SOURCES: Final = Path("native") / "src"
@@ -45,6 +45,10 @@ OutletMaker = Callable[[Any, int, Callable[[], int], Callable[[bytes], None]], A
 """Of what sends frames without the event loop: from the cipher, the socket's number, what tells how many
 bytes the loop has yet to send, and what is given the bytes that the socket does not take.
 """
+InletMaker = Callable[..., Any]
+"""Of what reads frames without the event loop: from the cipher, the socket's number, the lanes that have the
+plain ones and whether these settle them, and what is told, what is given the rest, what hears of the end.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,8 @@ class Kernel:
     `engines`: by which instructions. `complaint`: what is wrong with a native kernel that is built and not
     used, for a person. `find` reads and judges plain shares of SV1 miners. `rows`, where there is one, is
     quicker than the ledger's own. `relay`, where there is one, passes plain shares through a proxy, and `hub`
-    makes what serves plain SV1 miners of a translator; both send by what `outlet` makes.
+    makes what serves plain SV1 miners of a translator; both send by what `outlet` makes. What `inlet` makes
+    reads for a relay.
     """
 
     name: str
@@ -73,6 +78,7 @@ class Kernel:
     relay: Relay | None = None
     hub: HubMaker | None = None
     outlet: OutletMaker | None = None
+    inlet: InletMaker | None = None
 
 
 PYTHON: Final = Kernel(
@@ -155,6 +161,7 @@ def _native() -> Kernel:
         Course,
         Finder,
         Hub,
+        Inlet,
         Lane,
         Lanes,
         Outlet,
@@ -190,4 +197,5 @@ def _native() -> Kernel:
         relay=Relay(Lane, Lanes, Course),
         hub=partial(Hub, finder),
         outlet=Outlet,
+        inlet=Inlet,
     )

@@ -14,6 +14,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Never
 
 from prometheus_client import CollectorRegistry
@@ -40,6 +41,10 @@ Opener = Callable[[FrameCipher, bytes], Sequence["Plain"]]
 raises what the cipher does."""
 Plain = tuple[bytes, bytes]
 """A frame's 6 header bytes and its payload, not encrypted."""
+Tell = Callable[[int, float, tuple[Any, ...]], None]
+"""Hears of a batch that lanes have had: shares that passed or were accepted, seconds that a peer has to wait
+which comes too fast, the owners of lanes on the other side that have something to send.
+"""
 TURN = 256
 """Frames handed over before other connections have their turn."""
 SMALL = 8192
@@ -51,8 +56,8 @@ class Sv2Connection(PeerStream[Frame]):
     """Frames over an encrypted connection; `limit` refuses frame headers, `limits` bound what is held."""
 
     __slots__ = (
-        "_act", "_backlog", "_consumer", "_holds", "_limit", "_noise", "_outlet", "handshake_hash",
-        "peer_static",
+        "_act", "_backlog", "_consumer", "_holds", "_inlet", "_limit", "_noise", "_outlet",
+        "handshake_hash", "peer_static",
     )  # fmt: skip
 
     def __init__(self, owner: StreamOwner, limits: StreamLimits, limit: Limit) -> None:
@@ -62,6 +67,7 @@ class Sv2Connection(PeerStream[Frame]):
         self._backlog = _NO_FRAMES
         self._holds = 0
         self._noise: FrameCipher | None = None
+        self._inlet: Any = None
         self._outlet: Any = None
         self._act = b""
         self.handshake_hash = b""
@@ -132,6 +138,71 @@ class Sv2Connection(PeerStream[Frame]):
         with suppress(ConnectionLost):
             # Whoever reads hears of that, too.
             self._write(sealed)
+
+    def read_plain(self, lanes: Any, tell: Tell, *, settles: bool) -> None:
+        """Have the native kernel read from now on, if it can: lanes have the plain frames, be they shares or,
+        if that `settles` them, successes, and `tell` hears what they need done. What is left, and all behind
+        it, is handed over as ever.
+        """
+        maker, transport = kernel().inlet, self._transport
+        if maker is None or transport is None or self._inlet is not None or self.reason:
+            return
+        if self._consumer is None or transport.is_closing():
+            return
+        socket = transport.get_extra_info("socket").fileno()
+        with suppress(OSError):
+            # Without a number more for the socket the event loop reads.
+            self._inlet = maker(
+                self._noise, socket, lanes, settles, partial(self._guard, tell), self._rest, self._read_ended
+            )
+            if self._is_reading:
+                transport.pause_reading()
+                self._loop.add_reader(self._inlet.fileno(), self._inlet.look)
+
+    def _guard(self, act: Callable[..., None], *arguments: Any) -> None:
+        """Do something, and end the connection if that fails, as the event loop does."""
+        try:
+            act(*arguments)
+        except Exception as error:
+            self.abort(f"the connection broke: {error}", code="reset")
+            raise
+
+    def _rest(self, frames: Sequence[Plain]) -> None:
+        if not self.reason:
+            self._guard(self._pass_on, frames)
+
+    def _read_ended(self, error: Exception | None) -> None:
+        if isinstance(error, NoiseError | Sv2Error):
+            self.abort(str(error), code=error.code)
+        elif error is not None:
+            self.abort(f"the connection broke: {error}", code="reset")
+            raise error
+        else:
+            # The event loop finds out how it has ended.
+            self._close_inlet()
+            transport = self._transport
+            if transport is not None and self._is_reading and not self.reason:
+                transport.resume_reading()
+
+    def _close_inlet(self) -> None:
+        inlet, self._inlet = self._inlet, None
+        if inlet is not None:
+            self._loop.remove_reader(inlet.fileno())
+            inlet.close()
+
+    def _stop_reading(self) -> None:
+        if self._inlet is None:
+            super()._stop_reading()
+        elif self._is_reading:
+            self._is_reading = False
+            self._loop.remove_reader(self._inlet.fileno())
+
+    def _read_on(self) -> None:
+        if self._inlet is None:
+            super()._read_on()
+        elif not self._is_reading:
+            self._is_reading = True
+            self._loop.add_reader(self._inlet.fileno(), self._inlet.look)
 
     async def hand_over(self, take: Callable[[Sequence[Plain]], int], opener: Opener | None = None) -> Never:
         """Give `take` all frames from now on as they arrive, without a task's turn in between.
@@ -238,6 +309,8 @@ class Sv2Connection(PeerStream[Frame]):
 
     def _end(self, code: str, text: str) -> bool:
         is_first = super()._end(code, text)
+        if is_first:
+            self._close_inlet()
         if is_first and self._outlet is not None:
             self._outlet.close()
         if is_first and self._consumer is not None:

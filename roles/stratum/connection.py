@@ -33,6 +33,11 @@ class FrameConnection(Protocol):
     def outlet(self) -> Any:
         """What sends frames that the native kernel has made, None where there is none."""
 
+    def read_plain(
+        self, lanes: Any, tell: Callable[[int, float, tuple[Any, ...]], None], *, settles: bool
+    ) -> None:
+        """Have lanes take plain frames as they are read, if the native kernel can read."""
+
     def hold(self) -> None:
         """Hand nothing over until `release` has been called as often."""
 

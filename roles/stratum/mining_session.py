@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
 from protocols.mining.errors import NoVerdict
 from protocols.mining.lane import Relay
@@ -32,6 +32,7 @@ from protocols.sv2.mining import (
 from protocols.sv2.share_frame import SUCCESS, read_success
 from protocols.sv2.tlv import Tlv
 from protocols.sv2.work_reader import WorkReader
+from roles.runtime import crash
 from roles.runtime.errors import ConnectionLost
 from roles.stratum.client_metrics import ClientMetrics
 from roles.stratum.connection import FrameConnection, Plain
@@ -240,6 +241,8 @@ class MiningSession:
     async def run(self) -> None:
         """Serve until the connection is lost; raises ConnectionLost, Sv2Error or UpstreamUnusable."""
         self._later(self._timing.watch, self._watch)
+        if self.lanes is not None and not crash.is_armed:
+            self._loop.call_soon(self._read_by_lanes)
         try:
             await self._connection.hand_over(self._take)
         except ConnectionLost as error:
@@ -380,6 +383,18 @@ class MiningSession:
             if accepted:
                 self._around.shares("accepted", accepted)
         return taken
+
+    def _read_by_lanes(self) -> None:
+        self._connection.read_plain(self.lanes, self._settled, settles=True)
+
+    def _settled(self, accepted: int, _owed: float, below: tuple[Any, ...]) -> None:
+        """Lanes have settled shares by themselves."""
+        self._pulse.heard(self._loop.time())
+        try:
+            for line in below:
+                line.answer()
+        finally:
+            self._around.shares("accepted", accepted)
 
     def _receive(self, frame: Frame) -> None:
         try:

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from protocols.bitcoin.target import from_work
 from protocols.ehash.messages import MINING_MESSAGES
-from protocols.mining.lane import Relay
+from protocols.mining.lane import Lanes, Relay
 from protocols.mining.prover import PythonProver
 from protocols.noise.frame_cipher import FrameCipher, PythonCipher
 from protocols.noise.handshake import Session
@@ -41,7 +41,7 @@ from roles.proxy.figures import Figures
 from roles.proxy.meters import Meters
 from roles.proxy.modes import PerMiner
 from roles.proxy.slices import Slices
-from roles.runtime.sv2_connection import Plain
+from roles.runtime.sv2_connection import Plain, Tell
 from roles.stratum.client_metrics import ClientMetrics
 from roles.stratum.mining_session import MiningSession, SessionTiming
 from roles.stratum.pulse import Habits
@@ -59,6 +59,14 @@ LIMIT = 12
 """Shares of a channel that may wait."""
 
 
+Take = Callable[[Sequence[Plain]], int]
+
+
+def _take_all(take: Take, frames: Sequence[Plain]) -> None:
+    while frames:
+        frames = frames[take(frames) :]
+
+
 class Wire:
     """A connection that keeps what is sent over it."""
 
@@ -66,9 +74,13 @@ class Wire:
         self.peer = self.host = "127.0.0.1"
         self.unsent = 0
         self.left_alone = 0
+        self.handed_over = 0
         self.sent: list[Plain] = []
         self._near: socket.socket | None = None
         self._far: socket.socket | None = None
+        self._mouth: socket.socket | None = None
+        self._ear: socket.socket | None = None
+        self.inlet: Any = None
         self._cipher = native_cipher(Session(b"", None, *KEYS), lambda _: None)
         self._peer: FrameCipher = PythonCipher(Session(b"", None, KEYS[1], KEYS[0]), lambda _: None)
 
@@ -89,6 +101,33 @@ class Wire:
         busy = cycle((0, 1))
         return maker(self._cipher, self._near.fileno(), lambda: next(busy), self._refuse)
 
+    def read_plain(self, lanes: Lanes, tell: Tell, *, settles: bool) -> None:
+        """A real one reads from now on."""
+        maker = native_kernel().inlet
+        assert maker is not None
+        self._mouth, self._ear = socket.socketpair()
+        self.inlet = maker(self._cipher, self._ear.fileno(), lanes, settles, tell, self._left, self._ended)
+
+    def hear(self, frames: Sequence[Plain], take: Take, clock: int, now: float, cut: int) -> None:
+        """Frames arrive, where they are read natively in two pieces."""
+        if self.inlet is None:
+            _take_all(take, frames)
+            return
+        assert self._mouth is not None
+        self._take = take
+        data = self._peer.send_many(frames)
+        for piece in (data[: cut % len(data)], data[cut % len(data) :]) if data else ():
+            if piece:
+                self._mouth.sendall(piece)
+                self.inlet.look(clock, now)
+
+    def _left(self, frames: Sequence[Plain]) -> None:
+        self.handed_over += len(frames)
+        _take_all(self._take, frames)
+
+    def _ended(self, error: Exception | None) -> None:
+        raise error or AssertionError("the socket has not ended")
+
     def _refuse(self, _: bytes) -> None:
         raise AssertionError("the socket has room")
 
@@ -101,7 +140,9 @@ class Wire:
 
     def end(self) -> None:
         """No sockets are left."""
-        for end in (self._near, self._far):
+        if self.inlet is not None:
+            self.inlet.close()
+        for end in (self._near, self._far, self._mouth, self._ear):
             if end is not None:
                 end.close()
 
@@ -133,8 +174,10 @@ class Surroundings:
 class Twin:
     """One of the two; everything that it says to either side is in `told`, channel by channel."""
 
-    def __init__(self, relay: Relay | None, clock: Callable[[], float]) -> None:
+    def __init__(self, relay: Relay | None, clock: Callable[[], float], *, reads: bool = False) -> None:
         self.relay = relay
+        self._reads = reads and relay is not None
+        self._cuts = 0
         self._clock = clock
         self.registry = CollectorRegistry()
         self.figures = Figures(clock=clock)
@@ -184,6 +227,8 @@ class Twin:
         self.session._loop = cast(
             "Any", SimpleNamespace(time=self._clock, call_soon=loop.call_soon, call_later=loop.call_later)
         )
+        if self._reads:
+            self.session._read_by_lanes()
         for channel in self.wanted:
             self.session.want(channel)
 
@@ -202,14 +247,16 @@ class Twin:
 
     def hear_above(self, *messages: Message | Plain) -> None:
         """The upstream says something."""
-        frames = [_plain(message) for message in messages]
-        assert self.session._take(frames) == len(frames)
+        self._hear(self.above, self.session._take, messages)
 
     def hear_below(self, *messages: Message | Plain) -> None:
         """The miner says something."""
-        frames = [_plain(message) for message in messages]
-        while frames:
-            frames = frames[self.line._take(frames) :]
+        self._hear(self.below, self.line._take, messages)
+
+    def _hear(self, wire: Wire, take: Take, messages: Sequence[Message | Plain]) -> None:
+        self._cuts += 37
+        now = self._clock()
+        wire.hear([_plain(message) for message in messages], take, int(BEGUN + now), now, self._cuts)
 
     async def told(self) -> tuple[dict[int, list[object]], dict[int, object]]:
         """What was said since, above and below, by channel; successes below are counted together."""

@@ -14,6 +14,7 @@ from protocols.sv2.mining import (
     SubmitSharesSuccess,
 )
 from protocols.sv2.tlv import Tlv
+from roles.proxy import downstream
 from roles.proxy.lane_channel import LaneChannel
 from roles.runtime.sv2_connection import Plain
 from roles.stratum import mining_session
@@ -52,10 +53,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 class Play:
     """What happens to both."""
 
-    def __init__(self, relay: Relay, clock: Clock, seed: int) -> None:
+    def __init__(self, relay: Relay, clock: Clock, seed: int, *, reads: bool) -> None:
         self.chance = random.Random(seed)
         self.clock = clock
-        self.twins = Twin(relay, clock), Twin(None, clock)
+        self.twins = Twin(relay, clock, reads=reads), Twin(None, clock)
         self.requests = self.ids = self.works = self.salts = 0
         self.previous = 1
         self.lent = 0
@@ -178,9 +179,13 @@ class Play:
             twin.session._watch()
 
 
+@pytest.mark.parametrize("reads", [False, True])
 @pytest.mark.parametrize("seed", range(6))
-async def test_whatever_happens_both_say_and_count_the_same(relay: Relay, clock: Clock, seed: int) -> None:
-    play = Play(relay, clock, seed)
+async def test_whatever_happens_both_say_and_count_the_same(
+    relay: Relay, clock: Clock, monkeypatch: pytest.MonkeyPatch, seed: int, reads: bool
+) -> None:
+    monkeypatch.setattr(downstream, "CROWD", 2 if reads else 1_000)
+    play = Play(relay, clock, seed, reads=reads)
     await play.begin(MINERS)
     acts = [play.shares] * 6 + [play.verdicts] * 5 + [play.work, play.look, play.watch]
     for step in range(STEPS):
@@ -196,6 +201,9 @@ async def test_whatever_happens_both_say_and_count_the_same(relay: Relay, clock:
     play.books()
     assert play.lent > 0
     assert play.twins[0].above.left_alone > 0
+    assert (play.twins[0].below.inlet is not None) == reads
+    assert (play.twins[0].below.handed_over > 0) == reads
     for twin in play.twins:
         twin.session.end()
         twin.above.end()
+        twin.below.end()
