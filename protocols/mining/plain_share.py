@@ -12,10 +12,11 @@ from protocols.mining.extranonce import ROLLABLE_SIZE
 from protocols.mining.prover import Prover
 from protocols.mining.share import GENERATION, SeenShares
 from protocols.noise.frame_cipher import FrameCipher
-from protocols.sv2.share_frame import SHARE
+from protocols.sv2.share_frame import SHARE_HEADERS
 
 PLAIN: Final = Struct(f"<6IB{ROLLABLE_SIZE}s")
 """The payload of a plain share."""
+_HEADER: Final = SHARE_HEADERS[ROLLABLE_SIZE]
 _LOW_BITS: Final = (1 << 64) - 1
 _SIZE: Final = PLAIN.size
 _unpack: Final = PLAIN.unpack
@@ -109,7 +110,7 @@ def _judge_one(
 ) -> bool:
     """Judge one frame; whether it was a plain share."""
     header, payload = frame
-    if len(payload) != _SIZE or header[:3] != SHARE:
+    if header != _HEADER or len(payload) != _SIZE:
         return False
     channel_id, sequence, job_id, nonce, ntime, version, rolled, extranonce = _unpack(payload)
     bench = known.get(channel_id << 32 | job_id)
@@ -120,7 +121,7 @@ def _judge_one(
         threshold, work, key,
     ) = bench  # fmt: skip
     now, moment = when
-    if not min_ntime <= ntime <= now or (version ^ base) & fixed:
+    if not min_ntime <= ntime <= now or (version != base and (version ^ base) & fixed):
         return False
     tokens = pace.tokens
     if moment > pace.when:

@@ -52,7 +52,7 @@ class Transport:
         self._passed = b""
         self._missing = 0
         self._usual = -1
-        """Size of the last frame, sealed, if its payload was one chunk; -1 once another header has come."""
+        """Size of the last frame, sealed, if its payload was one chunk with nothing behind it, else -1."""
         self._chunks: tuple[bytes, ...] = ()
 
     def send(self, header: bytes, payload: bytes) -> bytes:
@@ -78,13 +78,7 @@ class Transport:
         """
         decrypt, nonce = self._decrypt, self._receive_nonce
         # A frame that comes alone and has the header of the one before, as shares have: no loop.
-        if (
-            len(data) == self._usual
-            and decrypt is not None
-            and self._need == SEALED_HEADER_SIZE
-            and not self._pending
-            and nonce < LAST_NONCE
-        ):
+        if len(data) == self._usual and decrypt is not None and nonce < LAST_NONCE:
             try:
                 header = decrypt(_pack(nonce), data[:SEALED_HEADER_SIZE], None)
                 if header == self._passed:
@@ -108,7 +102,7 @@ class Transport:
         frames: list[tuple[bytes, bytes]] = []
         nonce = self._receive_nonce
         need, header = self._need, self._header
-        offset, end = 0, len(data)
+        offset, end, usual = 0, len(data), -1
         # Written out in one loop: at a frame a few microseconds, a call more a piece would be felt.
         try:
             while end - offset >= need:
@@ -121,7 +115,7 @@ class Transport:
                     if plain != self._passed:
                         self._limit(plain)
                         self._passed = plain
-                        self._usual = -1
+                    usual = -1
                     missing = self._missing = int.from_bytes(plain[3:], "little")
                     if missing:
                         header = plain
@@ -134,12 +128,13 @@ class Transport:
                     if self._chunks:
                         plain = self._join_chunks(plain)
                     else:
-                        self._usual = SEALED_HEADER_SIZE + need
+                        usual = SEALED_HEADER_SIZE + need
                     frames.append((header, plain))
                     header, need = b"", SEALED_HEADER_SIZE
         except InvalidTag as error:
             raise FrameForged("a frame does not authenticate") from error
         self._receive_nonce, self._need, self._header = nonce, need, header
+        self._usual = usual if offset == end else -1
         if offset < end:
             self._pending = bytearray(data[offset:])
         return frames

@@ -181,7 +181,7 @@ class BranchDesk:
     def _claimed(self, number: int, result: Result, raw: Raw | None) -> None:
         self._line.say(Word.CLAIMED, intercom.pack_claimed(number, result, raw))
 
-    def _told(self, count: int, outcome: Outcome | BaseException) -> None:
+    def _told(self, count: int, outcome: Outcome | BaseException, start: int) -> None:
         if isinstance(outcome, BaseException):
             is_fault = not isinstance(outcome, StorageError)
             if is_fault:
@@ -189,6 +189,7 @@ class BranchDesk:
             text = str(outcome) or type(outcome).__name__
             self._line.say(Word.NOT_STORED, intercom.pack_json([text, is_fault]))
             return
+        outcome = outcome.part(start, start + count)
         crash.at("pool.branch-shares-durable")
         self._line.say(Word.RECORDED, intercom.pack_outcome(outcome))
         crash.once_sent("pool.branch-answered")

@@ -52,14 +52,14 @@ class _Batch:
         """Tell each caller of its entries."""
         call_soon, start = asyncio.get_running_loop().call_soon, 0
         for told, about, end in self.waiters:
-            call_soon(told, about, outcome.part(start, end))
+            call_soon(told, about, outcome, start)
             start = end
 
     def fail(self, error: BaseException) -> None:
         """Tell each caller that nothing was stored."""
         call_soon = asyncio.get_running_loop().call_soon
         for told, about, _ in self.waiters:
-            call_soon(told, about, error)
+            call_soon(told, about, error, 0)
 
     def apart(self) -> "list[_Batch]":
         """The same for each caller alone."""

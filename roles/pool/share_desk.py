@@ -139,16 +139,20 @@ class ShareDesk:
         failed = ShareNotStored(str(error))
         return [self._forget(share, failed) for share in shares]
 
-    def settle(self, shares: list[Judged], outcome: Outcome | None) -> tuple[list[Credit], list[Message]]:
+    def settle(
+        self, shares: list[Judged], outcome: Outcome | None, start: int = 0
+    ) -> tuple[list[Credit], list[Message]]:
         """What is durable now or was before, and the errors for what is not.
 
-        `outcome` is what the ledger says of the entries among them, None where it was given none.
+        `outcome` is what the ledger says of the entries among them, from place `start` on; None where it was
+        given none.
         """
         is_plain = outcome is not None and outcome.records is None
         credits: list[Credit] = []
         errors: list[Message] = []
         member: MinerChannel | None = None
-        place = last = count = new = work = 0
+        last = count = new = work = 0
+        place = start
         for share in shares:
             mine, sequence, _, hashes, repeated, entry = share
             is_new = not repeated

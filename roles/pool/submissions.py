@@ -123,7 +123,7 @@ class Submissions:
         left = short.opener(cipher, data, short.known, (floor.clock(), moment), (judged, entries, low))
         if low:
             self.owed += len(low)
-            self.tell([self._refuse_low(*share) for share in low])
+            self.tell(self._refuse_low(low))
         if judged:
             self.owed += len(judged)
             self.hand_in(judged, entries)
@@ -143,7 +143,7 @@ class Submissions:
         when = self._floor.clock(), moment
         taken = self._short.take(frames, 0, when, (judged, entries, low))
         if low:
-            self.tell([self._refuse_low(*share) for share in low])
+            self.tell(self._refuse_low(low))
         if judged:
             self.hand_in(judged, entries)
         return taken
@@ -157,7 +157,7 @@ class Submissions:
         low: list[tuple[int, int]] = []
         found = turn.judged, turn.entries, low
         taken = self._short.take(frames, start, (turn.now, turn.moment), found)
-        turn.replies += [self._refuse_low(*share) for share in low]
+        turn.replies += self._refuse_low(low)
         turn.refused += len(low)
         return taken
 
@@ -183,11 +183,16 @@ class Submissions:
             self._short.learn(judged.member, job)
         return judged
 
-    def _refuse_low(self, channel_id: int, sequence_number: int) -> Frame:
+    def _refuse_low(self, low: Sequence[tuple[int, int]]) -> list[Frame]:
+        """The answers to shares above their target, as (channel, sequence number)."""
+        # Not where shares are judged: what a comprehension shares with its function is slower in all of it.
         error = DifficultyTooLow("the hash is above the job's target")
-        if (member := self._roster.members.get(channel_id)) is not None:
-            member.refused(error.code)
-        return encode(self._floor.desk.refuse(channel_id, sequence_number, error))
+        frames = []
+        for channel_id, sequence_number in low:
+            if (member := self._roster.members.get(channel_id)) is not None:
+                member.refused(error.code)
+            frames.append(encode(self._floor.desk.refuse(channel_id, sequence_number, error)))
+        return frames
 
     def hand_in(self, shares: list[Judged], entries: list[Entry]) -> None:
         """Have shares made durable, `entries` being theirs, and answer them then."""
@@ -204,7 +209,7 @@ class Submissions:
         elif before:
             desk.enter((), self._passed, shares)
         else:
-            self._passed(shares, None)
+            self._passed(shares, None, 0)
 
     def tell(self, frames: Sequence[Frame]) -> None:
         """Send frames, unless the connection has just ended."""
@@ -221,11 +226,11 @@ class Submissions:
             # Whoever reads from the connection hears of it.
             pass
 
-    def _told(self, shares: list[Judged], outcome: Outcome | BaseException) -> None:
+    def _told(self, shares: list[Judged], outcome: Outcome | BaseException, start: int) -> None:
         """The ledger says what has become of shares: they are answered in the order of submission."""
         if len(shares) != 1 or not isinstance(outcome, Outcome) or outcome[1] is not None:
             self._unsettled -= len(shares)
-            self._answer(shares, outcome)
+            self._answer(shares, outcome, start)
         else:
             # What `_answer` comes to for one new share, as most are; calls would be felt.
             self._unsettled -= 1
@@ -250,14 +255,14 @@ class Submissions:
                 if is_rushed:
                     self.tell(self._roster.adjust_one(member, moment))
                 if self.tells_notices:
-                    self._expect_notices(shares, outcome)
+                    self._expect_notices(shares, outcome, start)
         if self._is_holding:
             self._read_on()
 
-    def _passed(self, shares: list[Judged], _: Outcome | BaseException | None) -> None:
+    def _passed(self, shares: list[Judged], _: Outcome | BaseException | None, start: int) -> None:
         """It is the turn of shares of which the ledger was given nothing."""
         self._unsettled -= len(shares)
-        self._answer(shares, None)
+        self._answer(shares, None, start)
         if self._is_holding:
             self._read_on()
 
@@ -266,9 +271,12 @@ class Submissions:
             self._is_holding = False
             self._peer.release()
 
-    def _answer(self, shares: list[Judged], outcome: Outcome | BaseException | None) -> None:
+    def _answer(self, shares: list[Judged], outcome: Outcome | BaseException | None, start: int) -> None:
         replies: list[Plain] = []
-        self._settle(shares, outcome, self._floor.monotonic(), replies)
+        if isinstance(outcome, BaseException):
+            self._fail(shares, outcome, replies)
+        else:
+            self._settle(shares, outcome, start, replies)
         if replies:
             self._tell(replies)
 
@@ -279,17 +287,11 @@ class Submissions:
             self._acknowledge_waiting()
 
     def _settle(
-        self,
-        shares: list[Judged],
-        outcome: Outcome | BaseException | None,
-        now: float,
-        replies: list[Plain],
+        self, shares: list[Judged], outcome: Outcome | None, start: int, replies: list[Plain]
     ) -> None:
-        if isinstance(outcome, BaseException):
-            self._fail(shares, outcome, replies)
-            return
         crash.at("pool.shares-durable")
-        credits, errors = self._floor.desk.settle(shares, outcome)
+        now = self._floor.monotonic()
+        credits, errors = self._floor.desk.settle(shares, outcome, start)
         for error in errors:
             replies.append(_plain(encode(error)))
         rushed: list[MinerChannel] = []
@@ -305,7 +307,7 @@ class Submissions:
             else:
                 replies.append(success(*answer))
         if self.tells_notices:
-            self._expect_notices(shares, outcome)
+            self._expect_notices(shares, outcome, start)
         for member in rushed:
             replies += map(_plain, self._roster.adjust_one(member, now))
 
@@ -335,11 +337,11 @@ class Submissions:
             self._tell([success(*answer) for answer in answers])
         crash.once_sent("pool.shares-acknowledged")
 
-    def _expect_notices(self, shares: list[Judged], outcome: Outcome | None) -> None:
+    def _expect_notices(self, shares: list[Judged], outcome: Outcome | None, start: int) -> None:
         if outcome is None:
             return
         entered = ((member, sequence) for member, sequence, *_, entry in shares if entry is not None)
-        for place, (member, sequence) in enumerate(entered):
+        for place, (member, sequence) in enumerate(entered, start):
             fate, seq = outcome.of(place)
             if seq and fate is Fate.RECORDED:
                 self._floor.notices.expect(seq, Route(self, member.channel.channel_id, sequence))

@@ -118,7 +118,7 @@ class CreditDesk:
         self._withhold("pool-refused" if verdict.outcome is Word.REFUSED else "pool-silent")
         settle(verdict)
 
-    def _stored(self, about: tuple[Found, int, Settle], outcome: Outcome | BaseException) -> None:
+    def _stored(self, about: tuple[Found, int, Settle], outcome: Outcome | BaseException, start: int) -> None:
         found, amount, settle = about
         if isinstance(outcome, BaseException):
             if not isinstance(outcome, StorageError):
@@ -130,7 +130,7 @@ class CreditDesk:
         if crash.is_armed:
             crash.at("sv1_proxy.share-durable")
         # Most are new, and have no records of their own.
-        fate = Fate.RECORDED if outcome.records is None else outcome.of(0).fate
+        fate = Fate.RECORDED if outcome.records is None else outcome.of(start).fate
         if fate is Fate.DUPLICATE:
             self._withhold("duplicate")
             settle(DUPLICATE)

@@ -56,6 +56,23 @@ async def test_concurrent_batches_share_commits_and_leave_no_gap(open_ledger: An
         assert [record.seq for record in records] == list(range(records[0].seq, records[0].seq + 10))
 
 
+async def test_callers_of_one_commit_hear_of_their_own_entries(open_ledger: Any, make_entry: Any) -> None:
+    ledger = await open_ledger()
+    await ledger.append([make_entry(1)])
+    told = await asyncio.gather(
+        ledger.append([make_entry(2)]),
+        ledger.append([make_entry(1), make_entry(3)]),
+        ledger.append([]),
+        ledger.append([make_entry(4), make_entry(1, key=OTHER)]),
+    )
+    assert [[(record.fate, record.seq) for record in mine] for mine in told] == [
+        [(Fate.RECORDED, 2)],
+        [(Fate.REPEATED, 1), (Fate.RECORDED, 3)],
+        [],
+        [(Fate.RECORDED, 4), (Fate.DUPLICATE, 1)],
+    ]
+
+
 async def test_entries_that_fill_a_record_do_not_wait_for_others(open_ledger: Any, make_entry: Any) -> None:
     ledger = await open_ledger()
     ledger.gather_s = 3600.0

@@ -97,18 +97,17 @@ class Branch:
 
     async def enter(self, *entries: Entry) -> list[Record]:
         """Shares of one caller, and what became of them; raises what the caller is told."""
-        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[list[Record]] = asyncio.get_running_loop().create_future()
 
-        def told(_: None, outcome: Outcome | BaseException) -> None:
+        def told(_: None, outcome: Outcome | BaseException, start: int) -> None:
             if isinstance(outcome, BaseException):
                 waiter.set_exception(outcome)
             else:
-                waiter.set_result(outcome)
+                waiter.set_result([outcome.of(start + place) for place in range(len(entries))])
 
         self.ledger.enter(entries, told)
         async with asyncio.timeout(WAIT_S):
-            outcome = await waiter
-        return [outcome.of(place) for place in range(len(entries))]
+            return await waiter
 
     def of(self, word: Word) -> list[bytes]:
         return [payload for each, payload in self.heard if each is word]

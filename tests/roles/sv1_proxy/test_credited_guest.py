@@ -311,7 +311,7 @@ async def test_a_share_that_cannot_be_stored_may_come_again(house: Any, issuer: 
     rig = await miner(house)
     params = rig.find(await rig.job())
     enter = issuer.desk._enter
-    issuer.desk._enter = lambda entries, told, about=None: told(about, StorageError("no disk"))
+    issuer.desk._enter = lambda entries, told, about=None: told(about, StorageError("no disk"), 0)
     assert (await rig.submit(params))["error"][1] == "No verdict from pool"
     issuer.desk._enter = enter
     assert (await rig.submit(params))["result"] is True
