@@ -66,8 +66,15 @@ class Lane:
         self, down: Any, up: Any, above: Above, pacing: Pacing, seen: dict[bytes, bytes | None], /
     ) -> None: ...
     def assign(
-        self, job_id: int, origin: int, course: Any, extranonce: tuple[bytes, int, int], /
+        self,
+        job_id: int,
+        origin: int,
+        course: Any,
+        extranonce: tuple[bytes, int, int],
+        age: int,
+        /,
     ) -> None: ...
+    def has(self, job_id: int, /) -> bool: ...
     def turn(self) -> None: ...
     def give_back(
         self,

@@ -174,6 +174,20 @@ static int lane_traverse(Lane *self, visitproc visit, void *arg)
     return 0;
 }
 
+task *lane_find_job(Lane *self, uint32_t job_id)
+{
+    if (self->newest.course != NULL && self->newest.job_id == job_id) {
+        return &self->newest;
+    }
+    return self->other.course != NULL && self->other.job_id == job_id ? &self->other : NULL;
+}
+
+static void forget_jobs(Lane *self)
+{
+    Py_CLEAR(self->newest.course);
+    Py_CLEAR(self->other.course);
+}
+
 void lane_take_out(Lane *self)
 {
     while (self->first != NULL) {
@@ -189,8 +203,7 @@ void lane_take_out(Lane *self)
         lanes_remove(up, self->up_id, self);
         Py_DECREF(up);
     }
-    self->has_job = 0;
-    Py_CLEAR(self->course);
+    forget_jobs(self);
     Py_CLEAR(self->upstream);
 }
 
@@ -293,19 +306,49 @@ static PyObject *lane_lend(Lane *self, PyObject *const *args, Py_ssize_t count)
     Py_RETURN_NONE;
 }
 
-/* assign(job_id, origin, course, (front, skip, rolled)) */
+static void put_job(task *place, const task *job)
+{
+    Course *gone = place->course;
+    *place = *job;
+    Py_XINCREF((PyObject *)job->course);
+    Py_XDECREF(gone);
+}
+
+/* Take shares for a job, too. Before a newer one stays what shares were for, which old miners do not leave at once. */
+static void take_on(Lane *self, const task *job)
+{
+    static const task none = {.course = NULL};
+    if (job->age) {
+        put_job(&self->other, job);
+        return;
+    }
+    if (self->newest.course != NULL && self->newest.job_id != job->job_id) {
+        self->newest.age++;
+        self->other.age++;
+        if (self->newest.is_used || self->other.course == NULL) {
+            put_job(&self->other, &self->newest);
+        } else if (self->other.age > MOST_AGE) {
+            put_job(&self->other, &none);
+        }
+    }
+    put_job(&self->newest, job);
+}
+
+/* assign(job_id, origin, course, (front, skip, rolled), age) */
 static PyObject *lane_assign(Lane *self, PyObject *const *args, Py_ssize_t count)
 {
-    uint32_t job_id, origin, skip, rolled;
+    uint32_t skip, rolled;
+    task job = {.course = NULL};
     PyObject *front, *numbers[2];
-    if (expect("assign", 4, count) < 0) {
+    if (expect("assign", 5, count) < 0) {
         return NULL;
     }
     if (!PyTuple_Check(args[3])) {
         PyErr_SetString(PyExc_TypeError, "assign takes a tuple");
         return NULL;
     }
-    if (kernel_u32(args[0], "job_id", &job_id) < 0 || kernel_u32(args[1], "origin", &origin) < 0 ||
+    if (kernel_u32(args[0], "job_id", &job.job_id) < 0 || kernel_u32(args[1], "origin", &job.origin) < 0 ||
+        kernel_u32(args[4], "age", &job.age) < 0 ||
         !PyArg_ParseTuple(args[3], "SOO", &front, &numbers[0], &numbers[1]) ||
         kernel_u32(numbers[0], "skip", &skip) < 0 || kernel_u32(numbers[1], "rolled", &rolled) < 0) {
         return NULL;
@@ -316,23 +359,24 @@ static PyObject *lane_assign(Lane *self, PyObject *const *args, Py_ssize_t count
         PyErr_SetString(PyExc_ValueError, "no course, or more bytes than an extranonce has");
         return NULL;
     }
-    self->job_id = job_id;
-    self->origin = origin;
-    self->front_size = (uint8_t)size;
-    self->skip = (uint8_t)skip;
-    self->rolled = (uint8_t)rolled;
-    memcpy(self->front, PyBytes_AS_STRING(front), size);
-    Course *before = self->course;
-    self->course = (Course *)Py_NewRef(args[2]);
-    Py_XDECREF(before);
-    self->has_job = 1;
+    job.course = (Course *)args[2];
+    job.front_size = (uint8_t)size;
+    job.skip = (uint8_t)skip;
+    job.rolled = (uint8_t)rolled;
+    memcpy(job.front, PyBytes_AS_STRING(front), size);
+    take_on(self, &job);
     Py_RETURN_NONE;
+}
+
+static PyObject *lane_has(Lane *self, PyObject *job_id)
+{
+    uint32_t number;
+    return kernel_u32(job_id, "job_id", &number) < 0 ? NULL : PyBool_FromLong(lane_find_job(self, number) != NULL);
 }
 
 static PyObject *lane_turn(Lane *self, PyObject *Py_UNUSED(ignored))
 {
-    self->has_job = 0;
-    Py_CLEAR(self->course);
+    forget_jobs(self);
     forget_seen(self);
     Py_RETURN_NONE;
 }
@@ -426,7 +470,8 @@ static PyMethodDef lane_methods[] = {
     {"lend", (PyCFunction)(void (*)(void))lane_lend, METH_FASTCALL,
      "lend(down, up, (upstream, up_id, next, limit), (tokens, when, rate, burst), seen)"},
     {"assign", (PyCFunction)(void (*)(void))lane_assign, METH_FASTCALL,
-     "assign(job_id, origin, course, (front, skip, rolled))"},
+     "assign(job_id, origin, course, (front, skip, rolled), age)"},
+    {"has", (PyCFunction)lane_has, METH_O, "has(job_id) -> whether shares for it pass here"},
     {"turn", (PyCFunction)lane_turn, METH_NOARGS, "turn(): the tip has changed"},
     {"give_back", (PyCFunction)lane_give_back, METH_NOARGS,
      "give_back() -> (next, [(number, since, sequence, hash, target, payload), ...], seen, (tokens, when))"},

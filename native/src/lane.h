@@ -8,6 +8,7 @@
 
 enum {
     GENERATION = 1 << 15, /* shares of a tip that are remembered, as protocols.mining.share has it */
+    MOST_AGE = 256,       /* jobs before the newest one, as protocols.mining.job has it */
     BATCH = 10,           /* shares of an answer, as protocols.mining.acknowledgement has it */
     JOURNAL = 16,
     JOURNAL_FULL = JOURNAL - BATCH,
@@ -41,6 +42,16 @@ typedef struct waiting {
     uint8_t payload[FIXED_SIZE + MAX_EXTRANONCE];
 } waiting;
 
+/* What a channel adds to a course: a job of its own, and where its miner's bytes are in the extranonce. */
+typedef struct {
+    Course *course; /* NULL: there is no job */
+    uint32_t job_id, origin;
+    uint32_t age; /* how many newer jobs the channel has had */
+    bool is_used;
+    uint8_t front_size, skip, rolled;
+    uint8_t front[MAX_EXTRANONCE]; /* what stands before that which the miner rolls */
+} task;
+
 /* What is counted of an accepted share later. */
 typedef struct {
     double at, hashes;
@@ -50,14 +61,11 @@ typedef struct {
 struct Lane {
     PyObject_HEAD
     uint32_t down_id, up_id;
-    uint32_t job_id, origin;
     uint32_t next;    /* the sequence number of the next share upstream */
     uint32_t waiting; /* shares that wait */
     uint32_t limit;
-    uint8_t has_job, is_unsaid, journal_size;
-    uint8_t front_size, skip, rolled;
-    uint8_t front[MAX_EXTRANONCE]; /* of the extranonce: what stands before that which the miner rolls */
-    Course *course;
+    uint8_t is_unsaid, journal_size;
+    task newest, other; /* what shares may be for: the job sent last, and the one before it that shares were for */
     waiting *first, *last;
     double tokens, when, rate, burst;
     Lanes *down, *up;
@@ -126,6 +134,8 @@ extern PyType_Spec course_spec, lane_spec, lanes_spec;
 bool course_check(PyObject *object);
 bool lanes_check(PyObject *object);
 
+/* The job of this id, or NULL. */
+task *lane_find_job(Lane *self, uint32_t job_id);
 /* Whether a hash was seen on this tip. */
 bool lane_has_seen(const Lane *self, const uint8_t hash[SHA256_SIZE]);
 /* Remember a hash that is new; -1 with an exception set. */

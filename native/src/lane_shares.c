@@ -22,7 +22,7 @@ static bool has_token(Lane *lane, double now)
 }
 
 /* The share waits for its verdict, and its frame in the outbox of the other side. */
-static int send_up(Lane *lane, const uint8_t *payload, const uint8_t *extranonce, const uint8_t *hash, double now)
+static int send_up(Lane *lane, const task *job, const uint8_t *payload, const uint8_t *extranonce, const uint8_t *hash, double now)
 {
     Lanes *up = lane->up;
     waiting *share = PyMem_Malloc(sizeof *share);
@@ -30,7 +30,7 @@ static int send_up(Lane *lane, const uint8_t *payload, const uint8_t *extranonce
         PyErr_NoMemory();
         return -1;
     }
-    uint32_t behind = (uint32_t)(lane->front_size - lane->skip + lane->rolled);
+    uint32_t behind = (uint32_t)(job->front_size - job->skip + job->rolled);
     share->size = FIXED_SIZE + behind;
     uint8_t *frame = lanes_extend(up, FRAME_HEADER + share->size);
     if (frame == NULL) {
@@ -39,17 +39,17 @@ static int send_up(Lane *lane, const uint8_t *payload, const uint8_t *extranonce
     }
     store32(share->payload, lane->up_id);
     store32(share->payload + 4, lane->next);
-    store32(share->payload + 8, lane->origin);
+    store32(share->payload + 8, job->origin);
     memcpy(share->payload + 12, payload + 12, 12);
     share->payload[24] = (uint8_t)behind;
-    memcpy(share->payload + FIXED_SIZE, extranonce + lane->skip, behind);
+    memcpy(share->payload + FIXED_SIZE, extranonce + job->skip, behind);
     memcpy(frame, share_type, sizeof share_type);
     frame[3] = (uint8_t)share->size;
     frame[4] = frame[5] = 0;
     memcpy(frame + FRAME_HEADER, share->payload, share->size);
     share->next = NULL;
     share->lane = lane;
-    share->course = (Course *)Py_NewRef((PyObject *)lane->course);
+    share->course = (Course *)Py_NewRef((PyObject *)job->course);
     share->since = now;
     share->sequence = load32(payload + 4);
     memcpy(share->hash, hash, SHA256_SIZE);
@@ -80,27 +80,28 @@ enum verdict lanes_pass(passing *at, const uint8_t *header, const uint8_t *paylo
         return OTHER;
     }
     Lane *lane = lanes_find(at->self, load32(payload));
-    if (lane == NULL || !lane->has_job || load32(payload + 8) != lane->job_id || payload[24] != lane->rolled ||
-        size != (size_t)FIXED_SIZE + lane->rolled) {
+    task *job = lane == NULL ? NULL : lane_find_job(lane, load32(payload + 8));
+    if (job == NULL || payload[24] != job->rolled || size != (size_t)FIXED_SIZE + job->rolled) {
         return OTHER;
     }
-    const Course *course = lane->course;
+    const Course *course = job->course;
     uint32_t nonce = load32(payload + 12), ntime = load32(payload + 16), version = load32(payload + 20);
     if (ntime < course->min_ntime || ntime > at->clock || ((version ^ course->version) & course->fixed)) {
         return OTHER;
     }
     uint8_t extranonce[2 * MAX_EXTRANONCE], proved[PROVED_SIZE], hash[SHA256_SIZE];
-    memcpy(extranonce, lane->front, lane->front_size);
-    memcpy(extranonce + lane->front_size, payload + FIXED_SIZE, lane->rolled);
-    prover_header(course->prover, extranonce, (size_t)lane->front_size + lane->rolled, version, ntime, nonce, proved,
+    memcpy(extranonce, job->front, job->front_size);
+    memcpy(extranonce + job->front_size, payload + FIXED_SIZE, job->rolled);
+    prover_header(course->prover, extranonce, (size_t)job->front_size + job->rolled, version, ntime, nonce, proved,
                   hash);
     if (!is_up_to(hash, course->target_bytes) || lane->waiting >= lane->limit || lane->seen >= GENERATION ||
         lane_has_seen(lane, hash) || !sides_touch(&at->others, lane->up) || !has_token(lane, at->now)) {
         return OTHER;
     }
-    if (lane_remember(lane, hash) < 0 || send_up(lane, payload, extranonce, hash, at->now) < 0) {
+    if (lane_remember(lane, hash) < 0 || send_up(lane, job, payload, extranonce, hash, at->now) < 0) {
         return FAILED;
     }
+    job->is_used = true;
     keep_best(lane->best, hash, lane->found_at == 0.0);
     lane->found_at = at->now;
     at->is_better |= keep_best(at->self->best, hash, false);

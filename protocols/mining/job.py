@@ -209,6 +209,10 @@ class JobStore(Generic[J]):
                 del self._past[next(iter(self._past))]
         self.active = job
 
+    def age(self, job: J) -> int:
+        """How many newer jobs of the tip there are than one that `find` finds."""
+        return 0 if job is self.active else len(self._past) - list(self._past).index(job.job_id)
+
     def find(self, job_id: int) -> J:
         """The job that shares may be made for; raises StaleShare and UnknownJob."""
         if self.active is not None and self.active.job_id == job_id:

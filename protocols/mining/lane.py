@@ -19,8 +19,8 @@ Above = tuple[Any, int, int, int]
 """The upstream channel, its id, the number of its next share, and how many may wait."""
 Pacing = tuple[float, float, float, float]
 """Tokens, since when (monotonic seconds), how many come a second, and how many there may be."""
-
-
+Task = tuple[int, int, Any, tuple[bytes, int, int], int]
+"""What `Lane.assign` takes."""
 Returned = tuple[int, float, int, bytes, int, bytes]
 
 
@@ -38,12 +38,26 @@ class Lane(Protocol):
         """Have shares of the channel pass between the lanes of two connections."""
         ...
 
-    def assign(self, job_id: int, origin: int, course: Any, extranonce: tuple[bytes, int, int], /) -> None:
-        """Take shares for this job from now on, which is `origin` upstream.
+    def assign(
+        self,
+        job_id: int,
+        origin: int,
+        course: Any,
+        extranonce: tuple[bytes, int, int],
+        age: int,
+        /,
+    ) -> None:
+        """Take shares for this job from now on, which is `origin` upstream, and before which the channel has
+        had no newer one, or so many. Shares for the newest and for one other are taken: for the last that
+        shares were for, or that was assigned.
 
         Of the extranonce: what stands before the bytes that the miner rolls, how much of that is the
         upstream's own, how many bytes are rolled.
         """
+        ...
+
+    def has(self, job_id: int, /) -> bool:
+        """Whether shares for this job are taken."""
         ...
 
     def turn(self) -> None:

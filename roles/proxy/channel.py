@@ -54,7 +54,7 @@ class EdgeChannel(DownstreamChannel):
     """A downstream channel, and the owner of its upstream one."""
 
     __slots__ = (
-        "_assigned", "_foreign_shares", "_hash_rate", "_is_answered", "_jobs", "_lane", "_max_target",
+        "_foreign_shares", "_hash_rate", "_is_answered", "_jobs", "_lane", "_max_target",
         "_padding", "_timers", "_told_target", "upstream",
     )  # fmt: skip
 
@@ -84,7 +84,6 @@ class EdgeChannel(DownstreamChannel):
         self._jobs = EdgeJobs()
         self._foreign_shares: dict[bytes, None] | None = None
         self._lane: Lane | None = None
-        self._assigned = 0
         self._timers: dict[str, asyncio.TimerHandle] | None = None
         self.upstream: UpstreamChannel = edge.client.open(self)
 

@@ -243,6 +243,10 @@ class EdgeJobs:
         except ShareRefused:
             return None
 
+    def age(self, job: EdgeJob) -> int:
+        """How many newer jobs of the tip there are."""
+        return self._store.age(job)
+
     def find(self, job_id: int) -> EdgeJob:
         """The job that a share is for; raises StaleShare and UnknownJob."""
         return self._store.find(job_id)

@@ -10,10 +10,11 @@ them, or when the lane has no more room to remember what is to go there.
 from functools import partial
 from typing import Final
 
-from protocols.mining.lane import Lane, Lanes
-from protocols.sv2.mining import SetNewPrevHash
+from protocols.mining.lane import Lane, Lanes, Relay, Task
+from protocols.sv2.mining import NewExtendedMiningJob, SetNewPrevHash
 from protocols.sv2.share_frame import MAX_EXTRANONCE, ExtendedShare, share_frame
 from roles.proxy.channel_kinds import ExtendedEdgeChannel
+from roles.proxy.jobs import EdgeJob
 
 MOST_LENT: Final = 512
 """Hashes seen on the tip, beyond which a channel that had its loan ended stays as it is until the next."""
@@ -29,22 +30,36 @@ class LaneChannel(ExtendedEdgeChannel):
         channel and job, and they do not already.
         """
         job, above, relay = self._jobs.live(job_id), self.upstream.lanes, self._edge.relay
-        if self._assigned == job_id or job is None or above is None or relay is None:
+        lane = self._lane
+        if job is None or above is None or relay is None or (lane is not None and lane.has(job_id)):
             return False
+        task = self._task(job, relay)
+        if task is None:
+            return False
+        if lane is None:
+            lane = self._lane = relay.lane(self, self.channel_id)
+        if not lane.is_lent and not self._begin(lane, lanes, above, now):
+            return False
+        lane.assign(*task)
+        return True
+
+    def _task(self, job: EdgeJob, relay: Relay) -> Task | None:
+        """What a lane must know of a job; None where it cannot take it."""
         course = job.work.course(relay.course, job.tip, job.target)
         front = job.head + self.slice
         skip = len(job.head) - len(self._padding)
         behind = self.extranonce_size
         if course is None or len(front) > MAX_EXTRANONCE or len(front) - skip + behind > MAX_EXTRANONCE:
-            return False
-        lane = self._lane
-        if lane is None:
-            lane = self._lane = relay.lane(self, self.channel_id)
-        if not lane.is_lent and not self._begin(lane, lanes, above, now):
-            return False
-        lane.assign(job_id, job.origin, course, (front, skip, behind))
-        self._assigned = job_id
-        return True
+            return None
+        return job.job_id, job.origin, course, (front, skip, behind), self._jobs.age(job)
+
+    def _assign_newest(self) -> None:
+        """Not with the first share for it: by then the channel is out of the caches."""
+        lane, job, relay = self._lane, self._jobs.active, self._edge.relay
+        if lane is not None and job is not None and relay is not None and lane.is_lent:
+            task = self._task(job, relay)
+            if task is not None:
+                lane.assign(*task)
 
     def _begin(self, lane: Lane, lanes: Lanes, above: Lanes, now: float) -> bool:
         seen, upstream = self._jobs.seen, self.upstream
@@ -60,7 +75,6 @@ class LaneChannel(ExtendedEdgeChannel):
         lane = self._lane
         assert lane is not None
         following, shares, seen, (tokens, when) = lane.give_back()
-        self._assigned = 0
         self._jobs.seen.recent = seen
         pace = self._pace or self._new_pace(when)
         pace.tokens, pace.when = tokens, when
@@ -107,4 +121,9 @@ class LaneChannel(ExtendedEdgeChannel):
         is_new = before is None or after is None or before.previous != after.previous
         if is_new and self._lane is not None and self._lane.is_lent:
             self._lane.turn()
-            self._assigned = 0
+        self._assign_newest()
+
+    def _job(self, message: NewExtendedMiningJob) -> None:
+        super()._job(message)
+        if message.min_ntime is not None:
+            self._assign_newest()

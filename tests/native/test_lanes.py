@@ -42,6 +42,7 @@ class Bench:
         prover = Prover(b"p" * 78, b"s" * 110, (b"n" * 32,) * 3, bytes(32), 1)
         self.course = Course(prover, min_ntime=10, version=4, fixed=0xFF, target=target, work=work)
         self.down, self.up = Owner(), Owner()
+        self.sequence = 0
 
     def lane(self, number: int, **options: Any) -> Any:
         from hashpool_kernel import Lane
@@ -51,7 +52,7 @@ class Bench:
         lane.lend(
             self.down.lanes, self.up.lanes, above, options.get("pacing", PACING), options.get("seen", {})
         )
-        lane.assign(3, 7, self.course, (b"\xaa\xbb\xcc\xdd", 2, 8))
+        lane.assign(3, 7, self.course, (b"\xaa\xbb\xcc\xdd", 2, 8), 0)
         return lane
 
     def take(self, frames: Shares, now: float = 1.0) -> tuple[int, Any, Any]:
@@ -185,10 +186,48 @@ def test_a_new_tip_forgets_hashes_and_takes_nothing_until_there_is_a_job() -> No
     assert bench.take([share(5, 1)])[0] == 1
     lane.turn()
     assert bench.take([share(5, 1)])[0] == 0
-    lane.assign(3, 7, bench.course, (b"", 0, 8))
+    lane.assign(3, 7, bench.course, (b"", 0, 8), 0)
     assert bench.take([share(5, 1)])[0] == 1
     assert bench.settle((1_005, 2, 2))[:2] == (1, 2)
     assert len(lane.give_back()[2]) == 1
+
+
+def test_shares_for_the_newest_job_and_for_the_one_before_it_that_miners_had_pass() -> None:
+    bench = Bench()
+    lane = bench.lane(5)
+
+    def assign(job: int, origin: int, age: int = 0) -> None:
+        lane.assign(job, origin, bench.course, (b"", 0, 8), age)
+
+    def passes() -> list[int]:
+        jobs = range(2, 300)
+        bench.sequence += 300
+        return [job for job in jobs if bench.take([share(5, bench.sequence + job, job=job)])[0]]
+
+    assert (lane.has(3), lane.has(4)) == (True, False)
+    assign(4, 8)
+    assert passes() == [3, 4]
+    assign(4, 9)
+    assign(2, 9, 2)
+    assert passes() == [2, 4]
+    assign(5, 9)
+    assert passes() == [4, 5]
+    assign(6, 9)
+    assign(7, 9)
+    # Nobody has had a share for the sixth.
+    assert passes() == [5, 7]
+    assert [payload[8] for _, payload in opened(bench.up)] == [7, 8, *[9] * 6]
+    for job in range(8, 264):
+        assign(job, 9)
+        assert lane.has(7)
+    assign(264, 9)
+    assert (lane.has(7), lane.has(264)) == (False, True)
+    lane.turn()
+    assert passes() == []
+    assign(2, 9, 1)
+    assert passes() == [2]
+    lane.give_back()
+    assert not lane.has(2)
 
 
 def test_upstream_channels_that_wait_too_long_are_named_once() -> None:
@@ -232,13 +271,15 @@ def test_two_channels_of_one_id_are_refused() -> None:
     [
         ("lend", (), TypeError),
         ("lend", (None, None, (), (), {}), TypeError),
-        ("assign", (1, 2, None, (b"", 0, 0)), ValueError),
-        ("assign", (1, 2, "course", (b"", 0)), TypeError),
-        ("assign", (1, 2, "course", b""), TypeError),
-        ("assign", (1, 2, "course", (bytes(33), 0, 0)), ValueError),
-        ("assign", (1, 2, "course", (b"", 1, 0)), ValueError),
-        ("assign", (1, 2, "course", (bytes(20), 0, 13)), ValueError),
-        ("assign", (1 << 32, 2, "course", (b"", 0, 0)), OverflowError),
+        ("assign", (1, 2, None, (b"", 0, 0), 0), ValueError),
+        ("assign", (1, 2, "course", (b"", 0), 0), TypeError),
+        ("assign", (1, 2, "course", b"", 0), TypeError),
+        ("assign", (1, 2, "course", (b"", 0, 0), None), TypeError),
+        ("has", ("1",), TypeError),
+        ("assign", (1, 2, "course", (bytes(33), 0, 0), 0), ValueError),
+        ("assign", (1, 2, "course", (b"", 1, 0), 0), ValueError),
+        ("assign", (1, 2, "course", (bytes(20), 0, 13), 0), ValueError),
+        ("assign", (1 << 32, 2, "course", (b"", 0, 0), 0), OverflowError),
         ("give_back", (), RuntimeError),
     ],
 )

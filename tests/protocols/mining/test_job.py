@@ -34,6 +34,7 @@ def test_a_job_is_future_then_active_then_past_then_stale_then_unknown(make_work
     store.replace(second)
     assert store.find(first.job_id) is first
     assert store.find(second.job_id) is second
+    assert [store.age(job) for job in (second, first)] == [0, 1]
     store.queue(third)
     store.activate(third.job_id)
     for stale in (first, second):

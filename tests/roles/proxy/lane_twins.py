@@ -311,10 +311,13 @@ def tip(number: int, channel_id: int, previous: int) -> SetNewPrevHash:
 
 
 def mined(
-    channel: ExtendedEdgeChannel, sequence: int, salt: int, *, low: bool = False
+    channel: ExtendedEdgeChannel, sequence: int, salt: int, *, low: bool = False, age: int = 0
 ) -> SubmitSharesExtended:
-    """A share of the channel's newest job, good or above its target."""
+    """A share of the channel's newest job or one that is older by `age` jobs, good or above its target."""
     found = channel._jobs.active
+    past = list(channel._jobs._store._past.values())
+    if age and past:
+        found = past[max(0, len(past) - age)]
     assert found is not None
     work, extranonce = found.work, salt.to_bytes(channel.extranonce_size, "big")
     prover = PythonProver(work.prefix, work.suffix, work.merkle_path, found.tip.previous, found.tip.bits)

@@ -105,16 +105,20 @@ class Play:
         for twin in self.twins:
             twin.hear_below(*frames)
         self.lent += sum(
-            isinstance(each, LaneChannel) and each._assigned > 0 for each in self.twins[0].channels
+            isinstance(each, LaneChannel) and each._lane is not None and each._lane.is_lent
+            for each in self.twins[0].channels
         )
 
     def _share(self) -> SubmitSharesExtended | Plain:
         channel = self.chance.choice(self.twins[1].channels)
-        kind = self.chance.choice(["good"] * 12 + ["again", "low", "early", "job", "channel", "key", "size"])
+        kind = self.chance.choice(
+            ["good"] * 12 + ["past"] * 3 + ["again", "low", "early", "job", "channel", "key", "size"]
+        )
         if kind == "again" and self.sent:
             return self.chance.choice(self.sent)
         self.salts += 1
-        share = mined(channel, self.salts, self.salts, low=kind == "low")
+        age = self.chance.choice([1, 1, 2, 3]) if kind == "past" else 0
+        share = mined(channel, self.salts, self.salts, low=kind == "low", age=age)
         if kind == "early":
             return replace(share, ntime=BEGUN - 1)
         if kind == "job":
