@@ -105,7 +105,7 @@ static void learn(attribute *of, PyTypeObject *type)
     }
     if (Py_IS_TYPE(found, &PyMemberDescr_Type)) {
         const PyMemberDef *member = ((PyMemberDescrObject *)found)->d_member;
-        if (member->type == T_OBJECT_EX && member->flags == 0) {
+        if (member->type == T_OBJECT_EX && member->flags == 0 && PyType_IsSubtype(type, PyDescr_TYPE(found))) {
             of->slot = member->offset;
             of->type = (PyTypeObject *)Py_NewRef((PyObject *)type);
         }

@@ -111,7 +111,7 @@ static int keep_name(attribute *kept, const char *name, PyObject *object)
     }
     if (Py_IS_TYPE(found, &PyMemberDescr_Type)) {
         const PyMemberDef *member = ((PyMemberDescrObject *)found)->d_member;
-        if (member->type == T_OBJECT_EX && member->flags == 0) {
+        if (member->type == T_OBJECT_EX && member->flags == 0 && PyType_IsSubtype(Py_TYPE(object), PyDescr_TYPE(found))) {
             kept->slot = member->offset;
         }
     }
@@ -354,27 +354,10 @@ static int keep_good(const Bench *bench, uint32_t sequence, const uint8_t *heade
 
 enum verdict { FAILED = -1, OTHER, DONE };
 
-static enum verdict judge_share(const session *at, const uint8_t *payload)
+static enum verdict judge_by(const session *at, const Bench *bench, const uint8_t *payload)
 {
-    uint32_t channel = load32(payload), sequence = load32(payload + 4), job = load32(payload + 8);
+    uint32_t channel = load32(payload), sequence = load32(payload + 4);
     uint32_t nonce = load32(payload + 12), ntime = load32(payload + 16), version = load32(payload + 20);
-    if (payload[24] != EXTRANONCE_SIZE) {
-        return OTHER;
-    }
-    PyObject *name = PyLong_FromUnsignedLongLong((unsigned long long)channel << 32 | job);
-    if (name == NULL) {
-        return FAILED;
-    }
-    PyObject *found = PyDict_GetItemWithError(at->known, name);
-    Py_DECREF(name);
-    if (found == NULL) {
-        return PyErr_Occurred() ? FAILED : OTHER;
-    }
-    if (Py_TYPE(found)->tp_dealloc != (destructor)bench_dealloc) {
-        PyErr_SetString(PyExc_TypeError, "what is known is no Bench of this kernel");
-        return FAILED;
-    }
-    const Bench *bench = (const Bench *)found;
     if (ntime < bench->min_ntime || ntime > at->now || ((version ^ bench->version) & bench->fixed)) {
         return OTHER;
     }
@@ -406,6 +389,31 @@ static enum verdict judge_share(const session *at, const uint8_t *payload)
     return verdict;
 }
 
+static enum verdict judge_share(const session *at, const uint8_t *payload)
+{
+    if (payload[24] != EXTRANONCE_SIZE) {
+        return OTHER;
+    }
+    PyObject *name = PyLong_FromUnsignedLongLong((unsigned long long)load32(payload) << 32 | load32(payload + 8));
+    if (name == NULL) {
+        return FAILED;
+    }
+    PyObject *found = PyDict_GetItemWithError(at->known, name);
+    Py_DECREF(name);
+    if (found == NULL) {
+        return PyErr_Occurred() ? FAILED : OTHER;
+    }
+    if (Py_TYPE(found)->tp_dealloc != (destructor)bench_dealloc) {
+        PyErr_SetString(PyExc_TypeError, "what is known is no Bench of this kernel");
+        return FAILED;
+    }
+    /* The pace may be any object, and run code that forgets the bench. */
+    Py_INCREF(found);
+    enum verdict verdict = judge_by(at, (const Bench *)found, payload);
+    Py_DECREF(found);
+    return verdict;
+}
+
 /* Judge one frame after the other: the place of the first that is left, or -1 with an exception set. */
 static Py_ssize_t judge_frames(const session *at, PyObject *frames, Py_ssize_t place)
 {
@@ -420,7 +428,9 @@ static Py_ssize_t judge_frames(const session *at, PyObject *frames, Py_ssize_t p
             memcmp(PyBytes_AS_STRING(header), share_header, sizeof share_header) != 0) {
             break;
         }
+        Py_INCREF(payload);
         enum verdict verdict = judge_share(at, (const uint8_t *)PyBytes_AS_STRING(payload));
+        Py_DECREF(payload);
         if (verdict != DONE) {
             return verdict == FAILED ? -1 : place;
         }

@@ -34,10 +34,9 @@ static int keep_target(PyObject *number, uint8_t bytes[SHA256_SIZE])
 
 static PyObject *course_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    PyObject *prover, *min_ntime, *version, *fixed, *target;
-    unsigned long long work;
+    PyObject *prover, *min_ntime, *version, *fixed, *target, *work;
     static char *names[] = {"prover", "min_ntime", "version", "fixed", "target", "work", NULL};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOO!K:Course", names, &prover, &min_ntime, &version, &fixed,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOO!O:Course", names, &prover, &min_ntime, &version, &fixed,
                                      &PyLong_Type, &target, &work)) {
         return NULL;
     }
@@ -51,8 +50,8 @@ static PyObject *course_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     }
     self->prover = Py_NewRef(prover);
     self->target = Py_NewRef(target);
-    self->work = work;
-    if (kernel_u32(min_ntime, "min_ntime", &self->min_ntime) < 0 ||
+    self->work = PyLong_AsUnsignedLongLong(work);
+    if (PyErr_Occurred() || kernel_u32(min_ntime, "min_ntime", &self->min_ntime) < 0 ||
         kernel_u32(version, "version", &self->version) < 0 || kernel_u32(fixed, "fixed", &self->fixed) < 0 ||
         keep_target(target, self->target_bytes) < 0) {
         Py_DECREF(self);

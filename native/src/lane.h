@@ -108,7 +108,7 @@ struct Lanes {
     double tokens, when, rate, burst; /* how fast shares may come on the connection, as roles.stratum.pace has it */
 };
 
-/* Connections that a batch has touched on the other side. */
+/* Connections that a batch has touched on the other side, each with a reference that sides_close lets go. */
 typedef struct {
     Lanes *lanes[MOST_SIDES];
     int count;

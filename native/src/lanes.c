@@ -48,11 +48,10 @@ static PyObject *lanes_discard(Lanes *self, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-/* Everything has left, where there is an outlet and it can. */
-static bool leave_now(Lanes *self)
+/* Everything has left, if it can. */
+static bool leave_by(Lanes *self, Outlet *outlet)
 {
-    Outlet *outlet = self->outlet;
-    if (outlet == NULL || !outlet_is_free(outlet) || !self->frames) {
+    if (!outlet_is_free(outlet) || !self->frames) {
         return false;
     }
     /* Taken out first: what is called meanwhile may make other frames. */
@@ -70,6 +69,20 @@ static bool leave_now(Lanes *self)
     PyMem_Free(outbox);
     return true;
 }
+
+/* Everything has left, where there is an outlet and it can. */
+static bool leave_now(Lanes *self)
+{
+    if (self->outlet == NULL) {
+        return false;
+    }
+    /* Who is called may set another. */
+    Outlet *outlet = (Outlet *)Py_NewRef((PyObject *)self->outlet);
+    bool has_left = leave_by(self, outlet);
+    Py_DECREF(outlet);
+    return has_left;
+}
+
 bool sides_touch(sides *at, Lanes *side)
 {
     if (!side->is_touched) {
@@ -77,7 +90,7 @@ bool sides_touch(sides *at, Lanes *side)
             return false;
         }
         side->is_touched = true;
-        at->lanes[at->count++] = side;
+        at->lanes[at->count++] = (Lanes *)Py_NewRef((PyObject *)side);
     }
     return true;
 }
@@ -86,17 +99,25 @@ PyObject *sides_close(sides *at)
 {
     int kept = 0;
     for (int i = 0; i < at->count; i++) {
-        at->lanes[i]->is_touched = false;
-        if (PyErr_Occurred() || !leave_now(at->lanes[i])) {
-            at->lanes[kept++] = at->lanes[i];
+        Lanes *side = at->lanes[i];
+        side->is_touched = false;
+        if (PyErr_Occurred() || !leave_now(side)) {
+            at->lanes[kept++] = side;
+        } else {
+            Py_DECREF(side);
         }
     }
     PyObject *owners = PyTuple_New(kept);
-    for (int i = 0; owners != NULL && i < kept; i++) {
-        PyTuple_SET_ITEM(owners, i, Py_NewRef(at->lanes[i]->owner));
+    for (int i = 0; i < kept; i++) {
+        if (owners != NULL) {
+            PyTuple_SET_ITEM(owners, i, Py_NewRef(at->lanes[i]->owner));
+        }
+        Py_DECREF(at->lanes[i]);
     }
+    at->count = 0;
     return owners;
 }
+
 /* Batches */
 
 /* The header and payload of a frame of this place; false if it is none such. */

@@ -77,7 +77,9 @@ static int accept_shares(settling *at, Seat *seat, uint32_t count)
     char answers[MOST_WAITING * ANSWER];
     size_t size = 0;
     double work = 0.0, squares = 0.0;
-    for (uint32_t i = 0; i < count; i++) {
+    uint32_t done = 0;
+    /* What noting one calls may have the seat left. */
+    for (; done < count && seat->first != NULL; done++) {
         waiting *share = seat_shift(seat);
         if (note(at, seat, share) < 0) {
             PyErr_WriteUnraisable((PyObject *)seat);
@@ -88,10 +90,10 @@ static int accept_shares(settling *at, Seat *seat, uint32_t count)
         squares += share->hashes * share->hashes;
         waiting_free(share);
     }
-    seat_credit(seat, at->now, work, squares, count);
+    seat_credit(seat, at->now, work, squares, done);
     at->work += work;
     at->squares += squares;
-    at->accepted += count;
+    at->accepted += done;
     seat_say(seat, answers, size);
     return seat->logged == MOST_LOGGED ? PyList_Append(at->full, seat->owner) : 0;
 }

@@ -49,13 +49,13 @@ static bool take_number(reader *in, long long *number)
     in->at += is_negative;
     const char *begin = in->at;
     long long value = 0;
-    while (in->at < in->end && *in->at >= '0' && *in->at <= '9' && in->at - begin <= MOST_DIGITS) {
+    while (in->at < in->end && *in->at >= '0' && *in->at <= '9' && in->at - begin < MOST_DIGITS) {
         value = value * 10 + (*in->at++ - '0');
     }
-    Py_ssize_t digits = in->at - begin;
     *number = is_negative ? -value : value;
-    /* A point or an exponent that follows is no end of a member. */
-    return digits > 0 && digits <= MOST_DIGITS && (*begin != '0' || (digits == 1 && !is_negative));
+    /* A point, an exponent or one more digit that follows is no end of a member. */
+    Py_ssize_t digits = in->at - begin;
+    return digits > 0 && (*begin != '0' || (digits == 1 && !is_negative));
 }
 
 static bool is_text(const text *found, const char *wanted)

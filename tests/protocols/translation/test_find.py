@@ -120,6 +120,7 @@ def with_param(place: int, value: Any) -> bytes:
         line().replace(b'"id": 7', b'"id": 7e1'),
         line().replace(b'"id": 7', b'"id": +7'),
         line().replace(b'"id": 7', b'"id": -'),
+        line().replace(b'"id": 7', b'"id": 7x'),
         line().replace(b'"id": 7, ', b""),
         line().replace(b"]", b",]"),
         line().replace(b"}", b",}"),
@@ -131,6 +132,15 @@ def with_param(place: int, value: Any) -> bytes:
 @both
 def test_any_other_line_is_left_alone(forms: Chosen, text: bytes) -> None:
     assert found(forms(), text) is None
+
+
+@pytest.mark.parametrize("number", [10**18 - 1, 1 - 10**18, 10**18, 10**19 - 1, 1 - 10**19, 10**30])
+def test_an_id_of_any_length_is_read_as_it_is_or_left_alone_by_c(number: int) -> None:
+    text, mine = line(id=number), found(native(), line(id=number))
+    assert (mine is not None) == (abs(number) < 10**18)
+    if mine is not None:
+        assert mine[:2] == found(python(), text)[:2]
+        assert mine[0].id == number
 
 
 @both
