@@ -28,6 +28,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Any:
         "Course": object,
         "Finder": Mock,
         "Hub": Mock,
+        "Inlet": object,
         "Lane": object,
         "Lanes": object,
         "Outlet": object,
