@@ -156,6 +156,10 @@ class Admission:
         if channel.hashes:
             self._difficulties.keep(channel.host, channel.user, channel.hashes)
 
+    def bars(self, member: MinerChannel) -> bool:
+        """Whether the operator turns away by now whom a channel was opened for."""
+        return self._bans.bars_miner(member.user, member.channel.key)
+
     def key_of(self, user: str, tlvs: Iterable[Tlv]) -> bytes | None:
         """The locking key that a request names, None where it names none; raises OpenRefused."""
         try:

@@ -39,6 +39,7 @@ class Floor:
     sessions: "set[Session]" = field(default_factory=set)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _announced: asyncio.Event = field(default_factory=asyncio.Event)
+    _barred: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self._announced.set()
@@ -61,6 +62,21 @@ class Floor:
                         await asyncio.sleep(0)
             if not self._changed.is_set():
                 self._announced.set()
+
+    def bans_changed(self) -> None:
+        """The operator turns others away from now on."""
+        self._barred.set()
+
+    async def turn_away(self) -> None:
+        """Close the channels of whom the operator comes to turn away, until cancelled."""
+        while True:
+            await self._barred.wait()
+            self._barred.clear()
+            for number, session in enumerate(tuple(self.sessions)):
+                for _ in session.expel():
+                    await asyncio.sleep(0)
+                if number % BREATH == BREATH - 1:
+                    await asyncio.sleep(0)
 
     async def follow_miners(self) -> None:
         """Look at every channel's target each second, unless new work is on its way; until cancelled."""

@@ -98,6 +98,7 @@ class FrontEnd:
             meters,
             resumptions=Resumptions(books.records, books.claims, Revival(supply.workshop), admission, meters),
         )
+        self._bans.changed.append(self.floor.bans_changed)
         meters.hashrate.set_function(self.floor.hashrate)
         # What is recorded of work must be there before anybody is sent it.
         supply.listeners.append(books.records.note_work)
@@ -110,6 +111,7 @@ class FrontEnd:
             self._disk.run(),
             self.floor.announce(),
             self.floor.follow_miners(),
+            self.floor.turn_away(),
         )
 
     def server(self, address: Address, secret: bytes, *, has_siblings: bool) -> PeerServer[ServedConnection]:

@@ -3,10 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from protocols.bitcoin.secp256k1 import is_point
 from protocols.ehash.messages import EXTENSION, MINING_MESSAGES, TLV_MINT_URL
-from protocols.mining.errors import OpenRefused, TooManyShares
+from protocols.mining.errors import BannedByOperator, OpenRefused, TooManyShares
 from protocols.sv2.codec import MINING, encode
 from protocols.sv2.connection import PROTOCOL_MINING
 from protocols.sv2.errors import InvalidFloat, SetupRefused, UnexpectedMessage, UnknownMessage
@@ -112,6 +113,20 @@ class Session:
         due = roster.due(now) if roster.members else ()
         for start in range(0, len(due), SLICE):
             self._push(roster.adjust(due[start : start + SLICE], now))
+            yield
+
+    def expel(self) -> Iterator[None]:
+        """Close the channels of whom the operator turns away by now, each behind the answers to its shares.
+
+        Yields where others have their turn.
+        """
+        present, bars = self._roster.members, self._floor.admission.bars
+        members = tuple(present.values())
+        for start in range(0, len(members), SLICE):
+            some = members[start : start + SLICE]
+            barred = [each for each in some if each.channel.channel_id in present and bars(each)]
+            if barred:
+                self._submissions.once_answered(partial(self._turn_out, barred))
             yield
 
     def hashrate(self, now: float) -> float:
@@ -306,6 +321,20 @@ class Session:
         fields = {"peer": self._connection.peer, "code": error.code, "reason": str(error)}
         _log.info("a channel is refused", extra=fields)
         return [encode(OpenMiningChannelError(request.request_id, error.code))]
+
+    def _turn_out(self, barred: Sequence[MinerChannel]) -> None:
+        """Close channels, unless they have gone meanwhile."""
+        frames: list[Frame] = []
+        for member in barred:
+            channel_id = member.channel.channel_id
+            if self in self._floor.sessions and channel_id in self._roster.members:
+                self._submissions.acknowledge(member)
+                self._close(channel_id)
+                frames.append(encode(CloseChannel(channel_id, BannedByOperator.code)))
+        if frames:
+            fields = {"peer": self._connection.peer, "channels": len(frames)}
+            _log.info("channels are closed, as the operator turns their miners away", extra=fields)
+            self._push(frames)
 
     def surrender(self, channel_id: int) -> None:
         """A channel has been resumed elsewhere: it is no longer here."""

@@ -194,6 +194,23 @@ class Submissions:
             frames.append(encode(self._floor.desk.refuse(channel_id, sequence_number, error)))
         return frames
 
+    def once_answered(self, act: Callable[[], None]) -> None:
+        """Call `act` when the shares that have come are settled, and read nothing more before that."""
+        if not self._unsettled:
+            act()
+            return
+        self._peer.hold()
+        self._floor.desk.enter((), self._reached, act)
+
+    def _reached(self, act: Callable[[], None], _: Outcome | BaseException | None, _start: int) -> None:
+        act()
+        self._peer.release()
+
+    def acknowledge(self, member: MinerChannel) -> None:
+        """Answer what waits for more shares of a channel, because there will be none."""
+        if member.acks_made is not None and (answer := member.acks_made.flush()) is not None:
+            self._tell([success(*answer)])
+
     def hand_in(self, shares: list[Judged], entries: list[Entry]) -> None:
         """Have shares made durable, `entries` being theirs, and answer them then."""
         before = self._unsettled

@@ -13,13 +13,14 @@ import pytest
 import pytest_asyncio
 
 from protocols.bitcoin.target import work
-from protocols.sv2.mining import OpenExtendedMiningChannel, OpenMiningChannelError
+from protocols.sv2.mining import CloseChannel, OpenExtendedMiningChannel, OpenMiningChannelError
 from roles.cli.stores import PoolStore
 from roles.runtime.storage import open_readonly
 from tests.functional.development import Development
 from tests.functional.processes import ROOT, Daemon, Site
-from tests.functional.sv2_peer import Server
+from tests.functional.sv2_peer import Server, goes_on
 from tests.openapi import check_all
+from tests.roles.pool.house import Channel
 from tests.roles.pool.neighbours import ANY_TARGET
 from tests.roles.translator.fake_miners import FakeMiner
 
@@ -148,6 +149,23 @@ async def mallory_is_turned_away(system: System) -> None:
         miner.link.close()
 
 
+async def farm(system: System) -> tuple[Channel, Channel]:
+    """Two miners of one connection, the first of them mallory's."""
+    miner = await system.server.miner()
+    bad, good = await miner.open(user="mallory.rig"), await miner.open(user="carol")
+    await goes_on(bad)
+    return bad, good
+
+
+async def mallory_is_let_go(farms: list[tuple[Channel, Channel]]) -> None:
+    """And who shares her connections goes on."""
+    for bad, good in farms:
+        closed = await bad.miner.hear(CloseChannel)
+        assert (closed.channel_id, closed.reason_code) == (bad.id, "banned-by-operator")
+        await goes_on(good)
+        good.miner.link.close()
+
+
 async def test_sighup_has_every_process_take_over_what_can_be_and_a_wrong_file_nothing(
     system: System,
 ) -> None:
@@ -158,10 +176,12 @@ async def test_sighup_has_every_process_take_over_what_can_be_and_a_wrong_file_n
     banned.write_text("mallory  # and all of its workers\n")
     changed = sound.replace('coinbase_tag = "hashpool"', 'coinbase_tag = "other"')
     assert changed != sound
+    farms = [await farm(system) for _ in range(6)]
     system.config.write_text(f'{changed}\n[log]\nformat = "json"\n\n[ban]\nfile = "{banned}"\n')
     pool.process.send_signal(signal.SIGHUP)
     await pool.logged('"a changed setting needs a restart", "setting": "coinbase_tag"')
     await pool.logged('"daemon": "pool/1", "msg": "the configuration was read again"')
+    await mallory_is_let_go(farms)
     await mallory_is_turned_away(system)
     # A branch that is started later has what was taken over, too.
     keeper = pool.process.pid

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.roles.pool.held_disk import Disk
 from tests.roles.pool.house import House
 
 
@@ -15,3 +16,8 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         yield made
     finally:
         await made.stop()
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(monkeypatch)

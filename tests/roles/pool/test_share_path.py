@@ -11,42 +11,12 @@ from protocols.sv2.codec import encode
 from protocols.sv2.frame import Frame
 from protocols.sv2.mining import SubmitSharesError, SubmitSharesSuccess
 from protocols.sv2.template_distribution import SubmitSolution
-from roles.runtime.errors import CommitFailed, ConnectionLost
+from roles.runtime.errors import ConnectionLost
 from roles.runtime.storage import Database, Done
 from roles.runtime.sv2_connection import ServedConnection
+from tests.roles.pool.held_disk import Disk
 from tests.roles.pool.house import Channel, House
 from tests.roles.pool.neighbours import KEY, OTHER_KEY, soon
-
-
-class Disk:
-    """Holds the ledger's writes up, or fails them, as long as the test wants."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.ready = asyncio.Event()
-        self.ready.set()
-        self.fails = False
-        self.writes = 0
-        submit = Database.submit
-        disk = self
-
-        async def later(database: Database, fn: Any, done: Done) -> None:
-            await disk.ready.wait()
-            if disk.fails:
-                done(None, CommitFailed("the disk is full"))
-            else:
-                submit(database, fn, done)
-
-        def slow(database: Database, fn: Any, done: Done) -> None:
-            disk.writes += 1
-            disk.waits = asyncio.ensure_future(later(database, fn, done))
-
-        self.waits: asyncio.Future[None] | None = None
-        monkeypatch.setattr(Database, "submit", slow)
-
-
-@pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    return Disk(monkeypatch)
 
 
 async def mining(house: House, **terms: Any) -> Channel:
