@@ -17,7 +17,7 @@ from protocols.bitcoin.target import MAX_TARGET, from_work
 from protocols.ehash.messages import EXTENSION, TLV_MINT_URL, TLV_SHARE_KEY, CreditRefused, QuoteNotice
 from protocols.mining.announcement import Announcement
 from protocols.mining.credit_target import CreditRule
-from protocols.mining.errors import MinExtranonceSizeTooLarge
+from protocols.mining.errors import BannedByOperator, MinExtranonceSizeTooLarge
 from protocols.mining.job import Work
 from protocols.mining.vardiff import hashes_for
 from protocols.sv2.layout import Message
@@ -257,6 +257,9 @@ class Aggregate:
         for member in tuple(self._waiting):
             member.refuse(code)
         self._waiting.clear()
+        if code == BannedByOperator.code and not self.is_open:
+            # Waiting is of no use: those that are here mine on nothing until they look elsewhere.
+            self._expired.set()
 
     def lost(self, reason: str) -> None:
         """Keep the miners for the hold, on work that earns nothing meanwhile."""

@@ -15,7 +15,7 @@ from functools import lru_cache, partial
 from protocols.bitcoin.errors import CoinbaseError
 from protocols.bitcoin.target import work as work_of
 from protocols.ehash.messages import EXTENSION, TLV_MINT_URL, TLV_SHARE_KEY, CreditRefused, QuoteNotice
-from protocols.mining.errors import InvalidUserIdentity, ShareRefused
+from protocols.mining.errors import BannedByOperator, InvalidUserIdentity, ShareRefused
 from protocols.mining.lane import Lane
 from protocols.mining.share import Verdict, check_time, check_version, judge
 from protocols.sv2.errors import MalformedTlv
@@ -159,8 +159,12 @@ class EdgeChannel(DownstreamChannel):
         return self.upstream.extranonce_size >= SLICE_SIZE + self.extranonce_size
 
     def refused(self, code: str) -> None:
-        """The upstream does not open the channel; one that was open before is asked for again."""
+        """The upstream does not open the channel; one that was open before is asked for again, unless its
+        miner has come to be turned away there.
+        """
         self._say(code)
+        if self._is_answered and code == BannedByOperator.code:
+            self._line.release(self, code)
 
     def lost(self, reason: str) -> None:
         """Keep the miner for the hold, on work that earns nothing meanwhile."""

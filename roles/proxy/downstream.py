@@ -237,6 +237,8 @@ class Downstream:
                 continue
             self._edge.meters.released.inc()
             self._forget(channel)
+            if (answer := channel.verdicts.due()) is not None:
+                self._outbox.append(answer)
             channel.close(reason, silently=False)
             self.transmit(CloseChannel(channel.channel_id, reason))
             if not self._channels:

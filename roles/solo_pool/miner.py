@@ -64,6 +64,8 @@ class SoloMiner:
         self.session: MinerSession
         self.user = ""
         """Its name; empty before it has named itself."""
+        self.names: set[str] = set()
+        """All that it says it is; as many as the session lets a connection name."""
         self.script: bytes | None = None
         self.terms = terms
         self._landlord = landlord
@@ -95,6 +97,7 @@ class SoloMiner:
             close = partial(self.session.close, "the operator turns this miner away", code=BANNED)
             self._loop.call_soon(close)
             raise Rejection(ErrorCode.UNAUTHORIZED, "Turned away by the operator of this address")
+        self.names.add(user)
         if self.script is not None:
             if self._landlord.admit(self, user) != self.script:
                 raise Rejection(ErrorCode.UNAUTHORIZED, "Another address on the same connection")

@@ -101,7 +101,7 @@ class SoloPool:
     def cut_barred(self) -> None:
         """Let go of miners that the operator turns away by now."""
         for miner in tuple(self._miners):
-            if miner.script is not None and self.is_barred(miner.user):
+            if any(map(self.is_barred, miner.names)):
                 miner.session.close("the operator turns this miner away", code=BANNED)
 
     async def take(self, draft: Draft) -> None:

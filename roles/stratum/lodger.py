@@ -6,6 +6,7 @@ What it mines on, and who judges its shares, is a subclass's.
 import asyncio
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -95,6 +96,7 @@ class Lodger(ABC):
         self.port_class = port_class
         self._landlord = landlord
         self._former: MinerIdentity | None = None
+        self._further: dict[str, MinerIdentity] | None = None
         self._floor: Fraction | None = None
         self._is_spoilt = False
         self._is_proven = False
@@ -105,6 +107,13 @@ class Lodger(ABC):
         self._answers: list[Answer] = []
         self._patience: asyncio.TimerHandle | None = None
         self._notice: asyncio.TimerHandle | None = None
+
+    @property
+    def identities(self) -> Iterator[MinerIdentity]:
+        """All that it says it is."""
+        if self.identity is not None:
+            yield self.identity
+        yield from (self._further or {}).values()
 
     @property
     def is_held(self) -> bool:
@@ -234,6 +243,11 @@ class Lodger(ABC):
             close = partial(self.session.close, "the operator turns this miner away", code=BANNED)
             self._loop.call_soon(close)
             raise Rejection(ErrorCode.UNAUTHORIZED, "Turned away by the operator of this address")
+        if self.identity is not None:
+            if self._further is None:
+                self._further = {}
+            # As many as the session lets a connection name.
+            self._further[identity.user] = identity
         return identity
 
     def _introduced(self, identity: MinerIdentity) -> None:

@@ -107,7 +107,7 @@ class Reception(Generic[L]):
     def cut_barred(self) -> None:
         """Let go of miners that the operator turns away by now."""
         for miner in tuple(self._miners):
-            if miner.identity is not None and self.is_barred(miner.identity):
+            if any(map(self.is_barred, miner.identities)):
                 miner.session.close("the operator turns this miner away", code=BANNED)
 
     def close(self) -> None:

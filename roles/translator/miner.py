@@ -5,6 +5,7 @@ from typing import Protocol
 
 from protocols.bitcoin.target import MAX_TARGET
 from protocols.ehash.messages import QuoteNotice
+from protocols.mining.errors import BannedByOperator
 from protocols.sv1.errors import ErrorCode, Rejection
 from protocols.sv1.plain_submit import PlainSubmit
 from protocols.sv1.requests import Authorize, Submit
@@ -143,7 +144,9 @@ class Miner(Lodger):
         self._welcomed()
 
     def refused(self, code: str) -> None:
-        """A miner that never had a channel is told and let go; one that had waits for better times."""
+        """A miner that never had a channel is told and let go; one that had waits for better times, unless it
+        has come to be turned away upstream.
+        """
         if code == _TOO_SMALL:
             self._give_up_layout()
         elif code == _TOO_HARD and self._max_target() != MAX_TARGET:
@@ -151,7 +154,7 @@ class Miner(Lodger):
             if self.channel is not None:
                 self.channel.close("asked for anew")
             self._ask()
-        elif self._turned_away(f"Refused upstream: {code}"):
+        elif self._turned_away(f"Refused upstream: {code}") or code == BannedByOperator.code:
             self._dismiss(f"the channel was refused: {code}", code="channel-refused")
 
     def received(self, message: Message) -> None:

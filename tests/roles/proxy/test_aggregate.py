@@ -432,6 +432,20 @@ async def test_the_pools_refusal_of_the_channel_is_every_waiting_miners(
     await miner.open_extended()
 
 
+async def test_when_the_pool_comes_to_turn_the_proxy_away_its_miners_are_released(
+    start: Start, pool: ScriptedPool
+) -> None:
+    house = await start(mode="aggregated", aggregate=SLOW, hold_s=None)
+    miner = await house.miner()
+    await miner.open_extended()
+    await miner.first_work()
+    pool.refuse_opens = "banned-by-operator"
+    closed = pool.channel.channel_id
+    pool.channels.clear()
+    pool.send(CloseChannel(closed, "banned-by-operator"))
+    assert await miner.hear_the_end() == [CloseChannel(miner.channel_id, "upstream-lost")]
+
+
 async def test_a_pool_that_gives_fewer_bytes_than_asked_for_first_is_asked_for_what_is_needed(
     house: House, pool: ScriptedPool
 ) -> None:

@@ -16,6 +16,7 @@ from protocols.sv2.mining import (
     SubmitSharesError,
     SubmitSharesSuccess,
 )
+from roles.proxy.verdicts import Verdicts
 from roles.runtime.errors import ConnectFailed
 from shared_config.ban import BanSettings
 from shared_config.proxy import AggregateSettings, EdgeLimits
@@ -128,6 +129,23 @@ async def test_who_is_banned_is_refused_and_who_comes_to_be_is_released(start: S
     config = config.model_copy(update={"ban": BanSettings(hosts=("127.0.0.1",))})
     house.daemon.take(config, house.daemon.shared)
     await until(lambda: house.metric("downstream_connections_ended_total", reason="banned") == 1)
+
+
+async def test_an_answer_that_comes_as_its_miner_is_banned_is_told_before_the_channel_is_closed(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = await start()
+    miner = await house.miner()
+    await miner.open_standard("carol")
+    job, tip = await miner.first_work()
+    config = house.daemon.config.model_copy(update={"ban": BanSettings(names=("carol",))})
+
+    def ban(*_: object) -> None:
+        house.daemon.take(config, house.daemon.shared)
+
+    monkeypatch.setattr(Verdicts, "count_accepted", ban)
+    miner.send(miner.mine(job, tip))
+    assert [type(message) for message in await miner.hear_the_end()] == [SubmitSharesSuccess, CloseChannel]
 
 
 async def test_limits_and_times_are_taken_over_while_it_runs(start: Start) -> None:

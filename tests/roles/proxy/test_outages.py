@@ -109,6 +109,24 @@ async def test_a_channel_that_the_pool_closes_is_opened_again(proxy: House, pool
     assert pool.opens == 2
 
 
+async def test_whom_the_pool_comes_to_turn_away_is_released_and_not_held(
+    start: Start, pool: ScriptedPool
+) -> None:
+    house = await start(hold_s=None)
+    mallory, alice = await house.miner(), await house.miner()
+    await mallory.open_extended("mallory")
+    await mallory.first_work()
+    closed = pool.channel.channel_id
+    await alice.open_extended("alice")
+    job, tip = await alice.first_work()
+    pool.refuse_opens = "banned-by-operator"
+    del pool.channels[closed]
+    pool.send(CloseChannel(closed, "banned-by-operator"))
+    assert await mallory.hear_the_end() == [CloseChannel(mallory.channel_id, "banned-by-operator")]
+    alice.send(alice.mine(job, tip))
+    await alice.expect(SubmitSharesSuccess)
+
+
 async def test_after_the_hold_miners_are_released_and_new_ones_refused_until_the_pool_is_back(
     start: Start, pool: ScriptedPool
 ) -> None:

@@ -198,6 +198,16 @@ async def test_who_is_banned_is_refused_and_cut(house: House) -> None:
     await again.until(lambda: again.is_gone)
 
 
+async def test_a_name_that_is_not_the_first_of_its_connection_is_banned_all_the_same(house: House) -> None:
+    await house.offer()
+    miner = await house.miner(user="bob.1")
+    miner.write({"id": 77, "method": "mining.authorize", "params": ["bob.2", "x"]})
+    assert (await miner.reply(77))["result"] is True
+    house.bans.replace(Bans(names=frozenset({"bob.2"})))
+    house.pool.cut_barred()
+    await miner.until(lambda: miner.is_gone)
+
+
 def test_a_draft_with_other_bits_is_another_tip() -> None:
     workshop = Workshop("test", Layout(8), block_hashes=None, fee_gain=1_000)
     drafts = [Draft.make(make_template(bits=bits), Constraints(43, 1)) for bits in (0x1F00FFFF, 0x2000FFFF)]

@@ -112,6 +112,11 @@ class ScriptedProxy:
                 messages.append(SetTarget(channel.id, target))
             self.connection.say(*messages, self._job(channel, NTIME + self.tips))
 
+    def close_all(self, reason: str) -> None:
+        """Give every channel up."""
+        closed, self.channels = self.channels, {}
+        self.connection.say(*(CloseChannel(number, reason) for number in closed))
+
     def _take(self, message: Any) -> None:
         match message:
             case OpenExtendedMiningChannel():

@@ -33,6 +33,28 @@ async def test_a_banned_name_or_key_is_told_and_let_go_and_others_are_not(build:
     assert len(house.proxy.opened) == 1
 
 
+async def test_a_name_that_is_not_the_first_of_its_connection_is_banned_all_the_same(build: Build) -> None:
+    house = await build()
+    miner = await house.miner(user="bob")
+    miner.write({"id": 77, "method": "mining.authorize", "params": ["mallory.rig", "x"]})
+    assert (await miner.reply(77))["result"] is True
+    house.translator.bans.replace(Bans(names=frozenset({"mallory"})))
+    house.translator.cut_barred()
+    await miner.until(lambda: miner.is_gone)
+
+
+async def test_who_comes_to_be_turned_away_upstream_is_let_go_and_not_held(
+    build: Build, eventually: Eventually
+) -> None:
+    house = await build(hold_s=None)
+    miner = await house.miner(user="mallory")
+    house.proxy.refusal = "banned-by-operator"
+    house.proxy.close_all("banned-by-operator")
+    await miner.until(lambda: miner.is_gone)
+    await eventually(lambda: len(house.translator) == 0)
+    assert house.translator.parked == 0
+
+
 async def test_who_is_banned_while_mining_is_let_go(build: Build, eventually: Eventually) -> None:
     house = await build()
     bad, good = await house.miner(user="mallory.rig"), await house.miner(user="bob")
