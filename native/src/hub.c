@@ -15,16 +15,13 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-enum { MOST_EVENTS = 256, BUFFER = 1 << 14, MOST_LINE = 1024, RUN_KEPT = 1 << 16 };
+enum { MOST_EVENTS = 256, BUFFER = 1 << 14, MOST_LINE = 1024, AGAIN_NS = 10000000 };
 
 /* What one look works with. */
 typedef struct {
     Hub *hub;
     double now;
     long long unix_now;
-    PyObject *left;
-    unsigned long found;
-    uint8_t best[SHA256_SIZE];
 } look;
 
 static PyObject *hub_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -76,12 +73,16 @@ static int hub_traverse(Hub *self, visitproc visit, void *arg)
     Py_VISIT(self->finder);
     Py_VISIT(self->headers);
     Py_VISIT(self->channels);
+    Py_VISIT(self->left);
+    Py_VISIT(self->speaker);
     return 0;
 }
 
 static int hub_clear(Hub *self)
 {
     Py_CLEAR(self->channels);
+    Py_CLEAR(self->left);
+    Py_CLEAR(self->speaker);
     return 0;
 }
 
@@ -189,13 +190,6 @@ static PyObject *hub_sit(Hub *self, PyObject *const *args, Py_ssize_t count)
     return (PyObject *)seat;
 }
 
-PyObject *hub_frame(const Hub *self, const uint8_t *frame)
-{
-    const uint8_t *payload = frame + FRAME_HEADER;
-    return Py_BuildValue("(Oy#)", PyTuple_GET_ITEM(self->headers, (Py_ssize_t)payload[SHARE_FIXED - 1]),
-                         (const char *)payload, (Py_ssize_t)(SHARE_FIXED + payload[SHARE_FIXED - 1]));
-}
-
 /* The frame of a share that is good; false if it has no room. */
 static bool make_frame(waiting *share, const Seat *seat, const submission *said, const terms *by, uint32_t job_id)
 {
@@ -221,24 +215,6 @@ static bool make_frame(waiting *share, const Seat *seat, const submission *said,
     memcpy(payload + SHARE_FIXED + padding + first, said->extranonce2, own);
     share->size = (uint8_t)(FRAME_HEADER + SHARE_FIXED + size);
     return true;
-}
-
-static int append_frame(Hub *self, const waiting *share)
-{
-    if (self->run_size + share->size > self->run_room) {
-        size_t room = self->run_room ? 2 * self->run_room : 1024;
-        uint8_t *grown = PyMem_Realloc(self->run, room);
-        if (grown == NULL) {
-            PyErr_NoMemory();
-            return -1;
-        }
-        self->run = grown;
-        self->run_room = room;
-    }
-    memcpy(self->run + self->run_size, share->frame, share->size);
-    self->run_size += share->size;
-    self->run_frames++;
-    return 0;
 }
 
 static void append_waiting(Seat *seat, waiting *share)
@@ -270,18 +246,17 @@ static int keep(look *at, Seat *seat, waiting *share, const proof *of)
     if (is_known) {
         return is_known < 0 ? -1 : 0;
     }
-    if (PyDict_SetItem(seat->seen, share->hash, Py_False) < 0) {
+    /* What is remembered and then left to Python would be a repeated share there. */
+    if (harvest_room(at->hub, share->size) < 0 || PyDict_SetItem(seat->seen, share->hash, Py_False) < 0) {
         return -1;
     }
-    if (append_frame(at->hub, share) < 0) {
-        return -1;
+    Hub *hub = seat->hub;
+    if (hub == NULL) {
+        return 0;
     }
     append_waiting(seat, share);
+    harvest_add(hub, share, of->hash);
     seat->next++;
-    at->found++;
-    if (at->found == 1 || hash_below(of->hash, at->best)) {
-        memcpy(at->best, of->hash, SHA256_SIZE);
-    }
     seat->found++;
     seat->found_at = at->now;
     seat->found_work += share->hashes;
@@ -357,14 +332,6 @@ static int take_line(look *at, Seat *seat, const char *line, Py_ssize_t size)
     return result;
 }
 
-static int leave_to_python(look *at, const Seat *seat, const char *data, Py_ssize_t size)
-{
-    PyObject *item = Py_BuildValue("(Oy#)", seat->owner, data, size);
-    int result = item == NULL ? -1 : PyList_Append(at->left, item);
-    Py_XDECREF(item);
-    return result;
-}
-
 /* -1 with an exception set if what is left cannot be told. */
 static int take_bytes(look *at, Seat *seat, const char *data, Py_ssize_t size)
 {
@@ -375,7 +342,7 @@ static int take_bytes(look *at, Seat *seat, const char *data, Py_ssize_t size)
             PyErr_WriteUnraisable((PyObject *)seat);
         }
         if (result <= 0) {
-            return leave_to_python(at, seat, data, size);
+            return harvest_leave(at->hub, seat->owner, data, size);
         }
         size -= end + 1 - data;
         data = end + 1;
@@ -388,43 +355,21 @@ static int take_event(look *at, Seat *seat, uint32_t events)
     char *buffer = (char *)at->hub->buffer;
     if (events & ~(uint32_t)EPOLLIN) {
         /* The event loop finds out what is wrong. */
-        return leave_to_python(at, seat, buffer, 0);
+        return harvest_leave(at->hub, seat->owner, buffer, 0);
     }
     ssize_t size = recv(seat->fd, buffer, BUFFER, MSG_DONTWAIT);
     if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
         return 0;
     }
-    return size <= 0 ? leave_to_python(at, seat, buffer, 0) : take_bytes(at, seat, buffer, size);
+    return size <= 0 ? harvest_leave(at->hub, seat->owner, buffer, 0) : take_bytes(at, seat, buffer, size);
 }
 
-/* What is found is sent, or listed for who can. */
-static PyObject *send_run(Hub *self, Outlet *outlet)
+/* The next look comes even if nobody speaks. */
+static void wake_up(const Hub *self)
 {
-    if (self->run_frames && outlet != NULL && outlet_is_free(outlet) &&
-        outlet_send(outlet, self->run, self->run_size, self->run_frames)) {
-        return PyList_New(0);
-    }
-    PyObject *frames = PyList_New((Py_ssize_t)self->run_frames);
-    const uint8_t *frame = self->run;
-    for (size_t i = 0; frames != NULL && i < self->run_frames; i++) {
-        PyObject *each = hub_frame(self, frame);
-        if (each == NULL) {
-            Py_CLEAR(frames);
-        } else {
-            PyList_SET_ITEM(frames, (Py_ssize_t)i, each);
-            frame += FRAME_HEADER + SHARE_FIXED + frame[FRAME_HEADER + SHARE_FIXED - 1];
-        }
-    }
-    return frames;
-}
-
-static void empty_run(Hub *self)
-{
-    self->run_size = self->run_frames = 0;
-    if (self->run_room > RUN_KEPT) {
-        PyMem_Free(self->run);
-        self->run = NULL;
-        self->run_room = 0;
+    struct itimerspec pace = {.it_value = {.tv_nsec = AGAIN_NS}}, now;
+    if (timerfd_gettime(self->clock, &now) == 0 && now.it_interval.tv_sec == 0 && now.it_interval.tv_nsec == 0) {
+        timerfd_settime(self->clock, 0, &pace, NULL);
     }
 }
 
@@ -454,10 +399,11 @@ static PyObject *hub_look(Hub *self, PyObject *const *args, Py_ssize_t count)
         ticks = 0;
     }
     struct epoll_event events[MOST_EVENTS];
-    int ready = epoll_wait(self->epoll, events, MOST_EVENTS, 0);
-    at.left = PyList_New(0);
-    int result = at.left == NULL ? -1 : 0;
+    /* Nobody is read from before all have heard what was read before. */
+    int ready = self->owes ? 0 : epoll_wait(self->epoll, events, MOST_EVENTS, 0);
+    self->owes = false;
     self->is_looking = true;
+    int result = harvest_begin(self);
     for (int i = 0; i < ready && result == 0; i++) {
         int fd = events[i].data.fd;
         Seat *seat = fd >= 0 && fd < self->room ? self->places[fd] : NULL;
@@ -467,14 +413,12 @@ static PyObject *hub_look(Hub *self, PyObject *const *args, Py_ssize_t count)
             Py_DECREF(seat);
         }
     }
-    PyObject *frames = result < 0 ? NULL : send_run(self, outlet);
-    empty_run(self);
+    PyObject *told = result < 0 ? NULL : harvest_tell(self, outlet);
     self->is_looking = false;
-    PyObject *told = frames == NULL ? NULL
-                                    : Py_BuildValue("(OOky#)", frames, at.left, at.found, (const char *)at.best,
-                                                    (Py_ssize_t)SHA256_SIZE);
-    Py_XDECREF(frames);
-    Py_XDECREF(at.left);
+    if (told == NULL) {
+        self->owes = true;
+        wake_up(self);
+    }
     return told;
 }
 
@@ -540,6 +484,7 @@ static Py_ssize_t hub_length(PyObject *self)
 
 static PyMemberDef hub_members[] = {
     {"ends", T_INT, offsetof(Hub, ends), READONLY, "what is ready to read when a miner has gone"},
+    {"owes", T_BOOL, offsetof(Hub, owes), READONLY, "whether a look has failed, and the next will tell what it found"},
     {NULL, 0, 0, 0, NULL},
 };
 

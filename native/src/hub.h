@@ -65,11 +65,32 @@ struct Hub {
     uint8_t *buffer;
     uint8_t *run; /* frames of the shares that one look has found */
     size_t run_size, run_room, run_frames;
+    /* What looks have found and left, and nobody was told yet. */
+    PyObject *left;
+    unsigned long found;
+    uint8_t best[SHA256_SIZE];
+    PyObject *speaker; /* or NULL: whose bytes lie unread in the buffer, since there was no memory for them */
+    const char *unread;
+    Py_ssize_t unread_size;
+    char owes; /* a look has failed */
     bool is_looking;
 };
 
 /* Hub.settle(frames, start, now). */
 PyObject *hub_settle(Hub *self, PyObject *const *args, Py_ssize_t count);
+
+/* Make room for one more frame; -1 with an exception set. */
+int harvest_room(Hub *self, size_t size);
+/* A share was found, for whose frame there is room. */
+void harvest_add(Hub *self, const waiting *share, const uint8_t hash[SHA256_SIZE]);
+/* A look begins; -1 with an exception set if what an earlier one has read still cannot be left to its owner. */
+int harvest_begin(Hub *self);
+/* Leave to Python what was read. -1 with an exception set: it stays in the buffer, which nothing must be read into
+ * before harvest_begin has left it.
+ */
+int harvest_leave(Hub *self, PyObject *owner, const char *data, Py_ssize_t size);
+/* The result of a look; NULL with an exception set, and nothing is let go. Frames leave by an outlet that is not NULL. */
+PyObject *harvest_tell(Hub *self, Outlet *outlet);
 
 /* Take a share out of both orders. */
 waiting *seat_shift(Seat *self);

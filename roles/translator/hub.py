@@ -96,6 +96,11 @@ class Hub:
             with suppress(OSError):
                 self._poll.unregister(socket)
 
+    def catch_up(self) -> None:
+        """Have all hear what a look has found that failed, before anybody stands up and reads on."""
+        if self._native.owes:
+            self._look()
+
     def left(self) -> None:
         """Somebody has stood up."""
         if self._native is None or len(self._native):
@@ -217,6 +222,8 @@ class Place:
 
     def leave(self) -> None:
         """The session goes on, as if it had served all shares itself; harmless when it does so already."""
+        if self.native is not None:
+            self._hub.catch_up()
         if self.native is None:
             return
         self.catch_up()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import select
 import socket
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from roles.translator import hub as hub_module
 from roles.translator import translator
 from roles.translator.hub import hub_maker
 from tests.native_kernel import native_kernel
+from tests.native_shortage import MOST, shortages
 
 House = Any
 Miner = Any
@@ -164,6 +166,27 @@ async def test_a_miner_that_goes_while_it_sits_is_let_go(house: House, eventuall
     await miner.close()
     await eventually(lambda: len(house.translator) == 0)
     assert seated(house) == 0
+
+
+async def test_what_a_look_without_memory_has_read_is_heard_before_the_miner_stands_up(
+    house: House, eventually: Any
+) -> None:
+    miner = await at_hub(house)
+    house.proxy.verdict = lambda _share: "silence"
+    miner.write(good(miner, random.Random(1))[0])
+    await eventually(lambda: len(house.proxy.opened[0].shares) == 2)
+    native = house.translator._hub._native
+    miner.write({"id": 77, "method": "mining.ping", "params": []})
+    assert select.select([native.fileno()], [], [], 30)[0]
+    for short in shortages(MOST):
+        short(lambda: native.look(1.0, 1, None))
+        if not select.select([native.fileno()], [], [], 0)[0]:
+            break
+    assert native.owes
+    [place] = native.late(float("inf"))
+    place.leave()
+    assert seated(house) == 0
+    assert (await miner.reply(77))["result"] == "pong"
 
 
 async def test_a_hub_that_gathers_hears_of_who_speaks_after_a_while(build: Build, eventually: Any) -> None:

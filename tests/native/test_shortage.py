@@ -1,0 +1,58 @@
+"""Memory that is not there for one moment: what was read is read once, and what is found is told once.
+
+Each test goes through all allocations of a call in turn, and has one of them fail, or all from it on.
+"""
+
+import select
+import sys
+
+import pytest
+
+from protocols.sv2.share_frame import read_share
+from tests.native.test_hub import Hall, line
+from tests.native_kernel import native_kernel
+from tests.native_shortage import MOST, shortages
+
+LENGTHS = [pytest.param(1, id="one"), pytest.param(MOST, id="all")]
+
+
+@pytest.fixture(autouse=True)
+def _kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    native_kernel()
+    monkeypatch.setattr(sys, "unraisablehook", len)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_what_a_look_without_memory_has_found_and_read_the_next_one_tells(length: int) -> None:
+    failures = 0
+    for short in shortages(length):
+        hall = Hall()
+        owners = [hall.owner() for _ in range(3)]
+        for owner in owners:
+            owner.mine.send(line(1, 1) + line(2, 2) + b"more" + line(3, 3))
+        looks = [told] if (told := short(hall.look)) is not None else []
+        assert hall.hub.owes == (told is None)
+        failures += told is None
+        looks += [hall.look(), hall.look(), hall.look()]
+        assert looks[-1] == ([], [], 0, bytes(32))
+        frames = [read_share(payload)[0] for found, *_ in looks for _, payload in found]
+        assert sum(shares for _, _, shares, _ in looks) == len(frames)
+        for owner in owners:
+            left = b"".join(data for _, rest, *_ in looks for other, data in rest if other is owner)
+            # A share that was left for want of memory is found by Python, which has not seen it.
+            found = sum(share.channel_id == owner.number for share in frames)
+            assert left == b"".join([line(1, 1), line(2, 2)][found:]) + b"more" + line(3, 3)
+            assert found == len(owner.seen) == owner.seat.pending
+        hall.close()
+    assert 0 < failures < MOST
+
+
+def test_after_a_look_without_memory_the_next_comes_by_itself() -> None:
+    hall = Hall()
+    hall.owner().mine.send(b"more")
+    clock, (short, *_) = hall.hub.clock(0.0), shortages(MOST)
+    assert short(hall.look) is None
+    assert select.select([clock], [], [], 30)[0] == [clock]
+    assert hall.look()[1] == [(hall.owners[0], b"more")]
+    assert not select.select([clock], [], [], 0)[0]
+    hall.close()
