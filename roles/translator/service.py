@@ -4,6 +4,8 @@ import asyncio
 import time
 from functools import partial
 
+from prometheus_client import Gauge
+
 from protocols.ehash.messages import EXTENSION, MINING_MESSAGES
 from protocols.sv2.codec import MINING
 from protocols.sv2.limits import FrameLimits
@@ -78,6 +80,12 @@ async def service(daemon: Daemon[TranslatorSettings, MinerSide]) -> None:
         gather=config.gather_ms / 1e3,
     )
     daemon.metrics.register(ReceptionMetrics("hashpool_translator", translator))
+    seated = Gauge(
+        "hashpool_translator_miners_seated",
+        "Miners served that the native hub serves by itself.",
+        registry=daemon.metrics,
+    )
+    seated.set_function(lambda: float(translator.seated))
     by_name = WorkerMetrics(
         "hashpool_translator", translator.workers, time.monotonic, config.limits.metric_names
     )

@@ -80,6 +80,11 @@ class Translator(Reception[Miner]):
         miner = Miner(self._client, granted, layout, self._terms, self, port_class=port_class)
         await self._receive(connection, miner)
 
+    @property
+    def seated(self) -> int:
+        """Miners whom the native hub serves, without a session of their own."""
+        return 0 if self._hub is None else len(self._hub)
+
     def seat(self, miner: Miner) -> None:
         """Serve a miner at the hub of its upstream from now on, where it can be and there is any."""
         channel = miner.channel

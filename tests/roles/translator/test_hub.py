@@ -34,8 +34,8 @@ def native() -> None:
 
 
 def seated(house: House) -> int:
-    hub = house.translator._hub
-    return 0 if hub is None else len(hub)
+    count: int = house.translator.seated
+    return count
 
 
 async def at_hub(house: House, **attributes: Any) -> Miner:

@@ -17,6 +17,7 @@ from roles.runtime.daemon import Daemon
 from roles.runtime.errors import ConnectionLost, PortInUse, TlsUnusable
 from roles.runtime.sv2_connection import Sv2Connection
 from roles.translator.__main__ import main
+from roles.translator.hub import hub_maker
 from roles.translator.service import service
 from shared_config.address import Address
 from shared_config.miner_side import MinerSide, MintUrlSettings, PoolPeerSettings, ProxyPeerSettings
@@ -96,11 +97,14 @@ async def test_the_daemon_is_ready_serves_and_stops(
     count = translator.metrics.get_sample_value
     assert count("hashpool_translator_shares_total", {"result": "accepted"}) == 1
     assert count("hashpool_upstream_channels") == count("hashpool_sv1_connections") == 1
+    assert count("hashpool_translator_miners") == 1
+    assert count("hashpool_translator_miners_seated") == (hub_maker() is not None)
     translator.stopping.set()
     async with asyncio.timeout(30):
         await running
     await miner.until(lambda: miner.is_gone)
     await miner.close()
+    assert count("hashpool_translator_miners_seated") == 0
     assert [message.reason_code for message in scripted_proxy.closed] == ["the miner left"]
 
 
