@@ -133,15 +133,16 @@ static int grow_seen(Lane *self)
     return 0;
 }
 
-int lane_remember(Lane *self, const uint8_t hash[SHA256_SIZE])
+int lane_make_room(Lane *self)
 {
-    if (self->seen == self->room && grow_seen(self) < 0) {
-        return -1;
-    }
+    return self->seen == self->room ? grow_seen(self) : 0;
+}
+
+void lane_remember(Lane *self, const uint8_t hash[SHA256_SIZE])
+{
     memcpy(self->hashes + (size_t)self->seen * SHA256_SIZE, hash, SHA256_SIZE);
     *place_of(self, hash) = self->seen + 1;
     self->seen++;
-    return 0;
 }
 
 /* Shares that wait */
@@ -261,9 +262,10 @@ static int remember_all(Lane *self, PyObject *hashes)
     forget_seen(self);
     while (PyDict_Next(hashes, &at, &hash, &key)) {
         const uint8_t *bytes = kernel_bytes(hash, "a hash", SHA256_SIZE);
-        if (bytes == NULL || lane_remember(self, bytes) < 0) {
+        if (bytes == NULL || lane_make_room(self) < 0) {
             return -1;
         }
+        lane_remember(self, bytes);
     }
     return 0;
 }

@@ -138,8 +138,10 @@ bool lanes_check(PyObject *object);
 task *lane_find_job(Lane *self, uint32_t job_id);
 /* Whether a hash was seen on this tip. */
 bool lane_has_seen(const Lane *self, const uint8_t hash[SHA256_SIZE]);
-/* Remember a hash that is new; -1 with an exception set. */
-int lane_remember(Lane *self, const uint8_t hash[SHA256_SIZE]);
+/* Make room for one more hash; -1 with an exception set. */
+int lane_make_room(Lane *self);
+/* Remember a hash that is new, and for which there is room. */
+void lane_remember(Lane *self, const uint8_t hash[SHA256_SIZE]);
 /* Neither side knows it any more, and what waits is forgotten. The caller holds a reference, or frees it. */
 void lane_take_out(Lane *self);
 /* Forget the first share that waits, and free it. */
@@ -154,7 +156,9 @@ pass_frame lanes_settle;
 int lanes_say_rest(passing *at);
 /* Take tokens for shares, and return how long to wait for them, 0 as a rule. */
 double lanes_pay(Lanes *self, double now, Py_ssize_t shares);
-/* Room for one more frame that is to be sent; NULL with an exception set. */
+/* Make room for one more frame that is to be sent; -1 with an exception set. */
+int lanes_make_room(Lanes *self, size_t size);
+/* Where it lies from now on; NULL with an exception set, but never where room was made. */
 uint8_t *lanes_extend(Lanes *self, size_t size);
 /* Remember a connection; false if there are too many. */
 bool sides_touch(sides *at, Lanes *side);

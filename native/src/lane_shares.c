@@ -21,22 +21,29 @@ static bool has_token(Lane *lane, double now)
     return true;
 }
 
-/* The share waits for its verdict, and its frame in the outbox of the other side. */
-static int send_up(Lane *lane, const task *job, const uint8_t *payload, const uint8_t *extranonce, const uint8_t *hash, double now)
+/* Room for all that a share for this job takes; NULL with an exception set. */
+static waiting *make_room(Lane *lane, const task *job)
 {
-    Lanes *up = lane->up;
     waiting *share = PyMem_Malloc(sizeof *share);
     if (share == NULL) {
         PyErr_NoMemory();
-        return -1;
+        return NULL;
     }
-    uint32_t behind = (uint32_t)(job->front_size - job->skip + job->rolled);
-    share->size = FIXED_SIZE + behind;
-    uint8_t *frame = lanes_extend(up, FRAME_HEADER + share->size);
-    if (frame == NULL) {
+    share->size = (uint32_t)(FIXED_SIZE + job->front_size - job->skip + job->rolled);
+    if (lane_make_room(lane) < 0 || lanes_make_room(lane->up, FRAME_HEADER + share->size) < 0) {
         PyMem_Free(share);
-        return -1;
+        return NULL;
     }
+    return share;
+}
+
+/* The share waits for its verdict, and its frame in the outbox of the other side. */
+static void send_up(Lane *lane, waiting *share, const task *job, const uint8_t *payload, const uint8_t *extranonce,
+                    const uint8_t *hash, double now)
+{
+    Lanes *up = lane->up;
+    uint32_t behind = share->size - FIXED_SIZE;
+    uint8_t *frame = lanes_extend(up, FRAME_HEADER + share->size);
     store32(share->payload, lane->up_id);
     store32(share->payload + 4, lane->next);
     store32(share->payload + 8, job->origin);
@@ -61,7 +68,6 @@ static int send_up(Lane *lane, const task *job, const uint8_t *payload, const ui
     up->newest = share;
     lane->waiting++;
     lane->next++;
-    return 0;
 }
 
 /* The lower of two hashes is the better share. */
@@ -95,12 +101,20 @@ enum verdict lanes_pass(passing *at, const uint8_t *header, const uint8_t *paylo
     prover_header(course->prover, extranonce, (size_t)job->front_size + job->rolled, version, ntime, nonce, proved,
                   hash);
     if (!is_up_to(hash, course->target_bytes) || lane->waiting >= lane->limit || lane->seen >= GENERATION ||
-        lane_has_seen(lane, hash) || !sides_touch(&at->others, lane->up) || !has_token(lane, at->now)) {
+        lane_has_seen(lane, hash) || !sides_touch(&at->others, lane->up)) {
         return OTHER;
     }
-    if (lane_remember(lane, hash) < 0 || send_up(lane, job, payload, extranonce, hash, at->now) < 0) {
-        return FAILED;
+    waiting *share = make_room(lane, job);
+    if (share == NULL) {
+        PyErr_WriteUnraisable((PyObject *)at->self);
+        return OTHER;
     }
+    if (!has_token(lane, at->now)) {
+        PyMem_Free(share);
+        return OTHER;
+    }
+    lane_remember(lane, hash);
+    send_up(lane, share, job, payload, extranonce, hash, at->now);
     job->is_used = true;
     keep_best(lane->best, hash, lane->found_at == 0.0);
     lane->found_at = at->now;

@@ -6,17 +6,25 @@
 
 /* The outbox */
 
-uint8_t *lanes_extend(Lanes *self, size_t size)
+int lanes_make_room(Lanes *self, size_t size)
 {
     if (self->size + size > self->room) {
         size_t room = self->room ? 2 * self->room : 256;
         uint8_t *grown = PyMem_Realloc(self->outbox, room);
         if (grown == NULL) {
             PyErr_NoMemory();
-            return NULL;
+            return -1;
         }
         self->outbox = grown;
         self->room = room;
+    }
+    return 0;
+}
+
+uint8_t *lanes_extend(Lanes *self, size_t size)
+{
+    if (lanes_make_room(self, size) < 0) {
+        return NULL;
     }
     uint8_t *at = self->outbox + self->size;
     self->size += size;

@@ -5,11 +5,13 @@ Each test goes through all allocations of a call in turn, and has one of them fa
 
 import select
 import sys
+from functools import partial
 
 import pytest
 
 from protocols.sv2.share_frame import read_share
 from tests.native.test_hub import Hall, line
+from tests.native.test_lanes import Bench, opened, share
 from tests.native_kernel import native_kernel
 from tests.native_shortage import MOST, shortages
 
@@ -56,3 +58,21 @@ def test_after_a_look_without_memory_the_next_comes_by_itself() -> None:
     assert hall.look()[1] == [(hall.owners[0], b"more")]
     assert not select.select([clock], [], [], 0)[0]
     hall.close()
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_a_share_that_lanes_have_no_memory_for_is_left_as_if_it_had_not_come(length: int) -> None:
+    failures = 0
+    for short in shortages(length):
+        bench = Bench()
+        lane = bench.lane(5, pacing=(9.0, 1.0, 1.0, 9.0))
+        frames = [share(5, number) for number in range(1, 10)]
+        told = short(partial(bench.take, frames))
+        sent = opened(bench.up)
+        failures += len(sent) < len(frames)
+        assert told is None or told[0] == len(sent)
+        # What is left may come again, and as much of it as could have come before.
+        assert bench.take(frames[len(sent) :])[0] == len(frames) - len(sent)
+        following, waiting, seen, (tokens, _) = lane.give_back()
+        assert (following, len(waiting), len(seen), tokens) == (10, 9, 9, 0.0)
+    assert 0 < failures < MOST
