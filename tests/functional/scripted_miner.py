@@ -185,7 +185,8 @@ class ScriptedMiner(FakeMiner):
     def limit(self, job: Job) -> int:
         """The hashes that it sends: those of the job's difficulty.
 
-        A whole difficulty is more than the script can mine; there it sends what the pool takes anyway.
+        A whole difficulty is more than the script can mine; there it sends what the pool takes anyway, until
+        that reckons by the difficulty that it told and asks for more.
         """
         return int(DIFFICULTY_ONE / job.difficulty) if self.profile.has_fractions else COUNTED
 

@@ -20,8 +20,12 @@ pytest.importorskip("pbk", reason="needs py-bitcoinkernel, the node extra")
 pytestmark = pytest.mark.functional
 
 HERS: Final = "bcrt1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqdku202"
-EASY: Final = {"start_difficulty": "6e-8", "shares_per_minute": "600"}
-"""Shares of some 256 hashes."""
+EASY: Final = {"start_difficulty": "6e-8", "shares_per_minute": "6"}
+"""Shares of some 256 hashes, and so few of them a minute that three say nothing of the miner for long.
+
+The script of a device that knows whole difficulties only sends shares of 2^14 hashes where it was told 2^32:
+as soon as the pool believes them, it asks for what the script cannot find.
+"""
 
 
 class Solo:
