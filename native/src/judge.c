@@ -277,8 +277,8 @@ static int append(PyObject *list, PyObject *item)
     return result;
 }
 
-/* Whether a hash is new, and then remembered for the key; -1 with an exception set. */
-static int remember(const Bench *bench, PyObject *hash)
+/* Whether a hash is new, and then where to remember it, a new reference; -1 with an exception set. */
+static int find_place(const Bench *bench, PyObject *hash, PyObject **place)
 {
     PyObject *recent = get(bench->seen, &bench->recent);
     PyObject *older = recent == NULL ? NULL : get(bench->seen, &bench->older);
@@ -293,10 +293,9 @@ static int remember(const Bench *bench, PyObject *hash)
         if (known == 0) {
             known = PyDict_Contains(older, hash);
         }
-        if (known >= 0) {
-            is_new = known ? 0 : PyDict_SetItem(recent, hash, bench->key) < 0 ? -1 : 1;
-        }
+        is_new = known < 0 ? -1 : !known;
     }
+    *place = is_new > 0 ? Py_NewRef(recent) : NULL;
     Py_XDECREF(recent);
     Py_XDECREF(older);
     return is_new;
@@ -327,9 +326,25 @@ static PyObject *tuple_of(PyObject *const *items, Py_ssize_t size)
     return tuple;
 }
 
+/* Add to both lists, and remember the hash: all of it, or nothing and -1 with an exception set. */
+static int keep(const session *at, PyObject *entry, PyObject *good, PyObject *place, PyObject *hash, PyObject *key)
+{
+    Py_ssize_t entries = PyList_GET_SIZE(at->entries), judged = PyList_GET_SIZE(at->judged);
+    if (PyList_Append(at->entries, entry) == 0 && PyList_Append(at->judged, good) == 0 &&
+        PyDict_SetItem(place, hash, key) == 0) {
+        return 0;
+    }
+    PyObject *kind, *reason, *trace;
+    PyErr_Fetch(&kind, &reason, &trace);
+    PyList_SetSlice(at->entries, entries, PyList_GET_SIZE(at->entries), NULL);
+    PyList_SetSlice(at->judged, judged, PyList_GET_SIZE(at->judged), NULL);
+    PyErr_Restore(kind, reason, trace);
+    return -1;
+}
+
 /* A good share: an entry for the ledger, and the verdict that goes with it. */
-static int keep_good(const Bench *bench, uint32_t sequence, const uint8_t *header, PyObject *hash, uint64_t amount,
-                     const session *at)
+static int keep_good(const Bench *bench, uint32_t sequence, const uint8_t *header, PyObject *hash, PyObject *place,
+                     uint64_t amount, const session *at)
 {
     PyObject *entry = tuple_of((PyObject *[]){Py_NewRef(hash),
                                               PyBytes_FromStringAndSize((const char *)header, PROVED_SIZE),
@@ -343,13 +358,10 @@ static int keep_good(const Bench *bench, uint32_t sequence, const uint8_t *heade
                                              Py_NewRef(hash), Py_NewRef(bench->work), Py_NewRef(Py_False),
                                              Py_NewRef(entry)},
                               6);
-    int result = good == NULL ? -1 : PyList_Append(at->entries, entry);
+    int result = good == NULL ? -1 : keep(at, entry, good, place, hash, bench->key);
     Py_DECREF(entry);
-    if (result < 0) {
-        Py_XDECREF(good);
-        return -1;
-    }
-    return append(at->judged, good);
+    Py_XDECREF(good);
+    return result;
 }
 
 enum verdict { FAILED = -1, OTHER, DONE };
@@ -380,11 +392,13 @@ static enum verdict judge_by(const session *at, const Bench *bench, const uint8_
         return OTHER;
     }
     PyObject *hash_object = PyBytes_FromStringAndSize((const char *)hash, SHA256_SIZE);
-    int result = hash_object == NULL ? -1 : remember(bench, hash_object);
+    PyObject *place = NULL;
+    int result = hash_object == NULL ? -1 : find_place(bench, hash_object, &place);
     enum verdict verdict = result < 0 ? FAILED : result ? DONE : OTHER;
-    if (verdict == DONE && keep_good(bench, sequence, header, hash_object, amount, at) < 0) {
+    if (verdict == DONE && keep_good(bench, sequence, header, hash_object, place, amount, at) < 0) {
         verdict = FAILED;
     }
+    Py_XDECREF(place);
     Py_XDECREF(hash_object);
     return verdict;
 }

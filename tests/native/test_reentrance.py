@@ -66,12 +66,12 @@ def plain(number: int) -> tuple[bytes, bytes]:
     return PLAIN_HEADER, PLAIN.pack(7, number, 9, number, 15, 4, 16, bytes([number]) * 16)
 
 
-def bench(pace: Any) -> Any:
+def bench(pace: Any, seen: SeenShares | None = None) -> Any:
     from hashpool_kernel import Bench, Prover
 
     prover = Prover(b"p" * 78, b"s" * 110, (b"n" * 32,) * 3, bytes(32), 1)
-    every = (1 << 256) - 1
-    return Bench(("member", pace, SeenShares(), prover, b"\1", 10, 4, 0xFF, every, 0, 3, 0, 16, b"key"))
+    every, seen = (1 << 256) - 1, SeenShares() if seen is None else seen
+    return Bench(("member", pace, seen, prover, b"\1", 10, 4, 0xFF, every, 0, 3, 0, 16, b"key"))
 
 
 def test_a_share_is_judged_by_its_bench_even_if_that_is_forgotten_meanwhile() -> None:

@@ -6,12 +6,16 @@ Each test goes through all allocations of a call in turn, and has one of them fa
 import select
 import sys
 from functools import partial
+from typing import Any
 
 import pytest
 
+from protocols.mining.share import SeenShares
 from protocols.sv2.share_frame import read_share
 from tests.native.test_hub import Hall, line
 from tests.native.test_lanes import Bench, opened, share
+from tests.native.test_reentrance import Pace, plain
+from tests.native.test_reentrance import bench as plain_bench
 from tests.native_kernel import native_kernel
 from tests.native_shortage import MOST, shortages
 
@@ -75,4 +79,25 @@ def test_a_share_that_lanes_have_no_memory_for_is_left_as_if_it_had_not_come(len
         assert bench.take(frames[len(sent) :])[0] == len(frames) - len(sent)
         following, waiting, seen, (tokens, _) = lane.give_back()
         assert (following, len(waiting), len(seen), tokens) == (10, 9, 9, 0.0)
+    assert 0 < failures < MOST
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_a_share_that_its_judge_has_no_memory_for_is_new_when_it_comes_again(length: int) -> None:
+    from hashpool_kernel import judge
+
+    failures = 0
+    for short in shortages(length):
+        seen = SeenShares()
+        bench, frames = plain_bench(Pace(int), seen), [plain(number) for number in range(1, 10)]
+        found = judged, entries, _ = list[Any](), list[Any](), list[Any]()
+        known = {7 << 32 | 9: bench}
+        told = short(partial(judge, known, frames, 0, (20.0, 1.0), found))
+        failures += told is None
+        # What is in one of them is in all of them: a verdict, an entry for the ledger, a hash that was seen.
+        assert [share_hash for share_hash, *_ in entries] == list(seen.recent)
+        assert [entry for *_, entry in judged] == entries
+        assert told in (None, len(judged))
+        assert judge(known, frames, len(judged), (20.0, 1.0), found) == len(frames)
+        assert len(seen.recent) == len(frames)
     assert 0 < failures < MOST
