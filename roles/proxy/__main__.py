@@ -8,7 +8,7 @@ from roles.runtime.daemon import DaemonSpec, run
 from shared_config.miner_side import MinerSide
 from shared_config.proxy import ProxySettings
 
-SPEC = DaemonSpec("proxy", ProxySettings, MinerSide, service, examine_bans)
+SPEC = DaemonSpec("proxy", ProxySettings, MinerSide, service, examine_bans, serves_crowds=True)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -46,6 +46,10 @@ C = TypeVar("C", bound=DaemonSettings)
 S = TypeVar("S", bound=SharedSettings)
 
 _CANCEL_S = 5.0
+_CROWD = 20_000
+"""Objects more than before, after which the collector of a daemon with crowds looks for circles: some
+thousand peers, or some hundred that have gone.
+"""
 _omit_creation_times: Callable[[], None] = disable_created_metrics
 """A creation time beside every counter would double what a scrape costs and tell nothing new."""
 _log = logging.getLogger(__name__)
@@ -94,7 +98,8 @@ class DaemonSpec(Generic[C, S]):
     """A daemon: its name (also of its directory and file), its models and its service.
 
     `examine` looks, for ``--check``, at the files that its configuration names: it is given that, and what
-    finds a relative path, and raises OperatorError.
+    finds a relative path, and raises OperatorError. `serves_crowds`: it gives thousands of peers something
+    new at once.
     """
 
     name: str
@@ -102,6 +107,7 @@ class DaemonSpec(Generic[C, S]):
     shared: type[S]
     service: Callable[[Daemon[C, S]], Awaitable[None]]
     examine: Callable[[C, Callable[[Path], Path]], None] | None = None
+    serves_crowds: bool = False
 
 
 def run(spec: DaemonSpec[C, S], argv: list[str] | None = None) -> int:
@@ -240,6 +246,10 @@ async def _live(spec: DaemonSpec[C, S], daemon: Daemon[C, S], read: Callable[[],
     health = HealthServer(spec.name, daemon.readiness, daemon.metrics, daemon.api)
     where = await health.start(daemon.config.health_address)
     _tell_start(daemon, f"http://{where}")
+    if spec.serves_crowds:
+        # A new job is objects that take the place of others, none of which form circles: to look at those of
+        # all miners each time costs a quarter of giving it, and looking at everything stops all for long.
+        gc.set_threshold(_CROWD)
     try:
         return await _work(daemon, spec.service, Rereading(read, daemon.take, daemon.metrics).ask)
     finally:

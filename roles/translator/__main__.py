@@ -8,7 +8,7 @@ from roles.translator.service import service
 from shared_config.miner_side import MinerSide
 from shared_config.translator import TranslatorSettings
 
-SPEC = DaemonSpec("translator", TranslatorSettings, MinerSide, service, examine_ports)
+SPEC = DaemonSpec("translator", TranslatorSettings, MinerSide, service, examine_ports, serves_crowds=True)
 
 
 def main(argv: list[str] | None = None) -> int:

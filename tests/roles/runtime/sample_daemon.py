@@ -1,6 +1,7 @@
 """A daemon for the tests of the life cycle; what it does is told by its user name."""
 
 import asyncio
+import gc
 import resource
 import sys
 
@@ -29,14 +30,15 @@ async def behave(daemon: Daemon[CpuMinerSettings, MinerSide]) -> None:
             await asyncio.Event().wait()
         case _:
             daemon.readiness.met("work")
-            print(resource.getrlimit(resource.RLIMIT_CORE)[0], type(asyncio.get_running_loop()).__module__)
+            module = type(asyncio.get_running_loop()).__module__
+            print(resource.getrlimit(resource.RLIMIT_CORE)[0], module, gc.get_threshold()[0])
             (daemon.state / "made").write_text("x")
             sys.stdout.flush()
             await daemon.stopping.wait()
             print("drained", flush=True)
 
 
-SPEC = DaemonSpec("cpu_miner", CpuMinerSettings, MinerSide, service)
+SPEC = DaemonSpec("cpu_miner", CpuMinerSettings, MinerSide, service, serves_crowds=True)
 
 if __name__ == "__main__":
     sys.exit(run(SPEC))

@@ -15,7 +15,9 @@ from typing import IO
 
 import pytest
 
+from roles.proxy import __main__ as proxy
 from roles.runtime import sysexits
+from roles.translator import __main__ as translator
 
 ROOT = Path(__file__).parents[3]
 PROGRAM = [sys.executable, "-W", "error", str(Path(__file__).with_name("sample_daemon.py"))]
@@ -96,6 +98,11 @@ def finished(state: Path, user: str = "work", *arguments: str) -> Running:
     return daemon
 
 
+def test_daemons_of_thousands_of_miners_seldom_stop_to_look_for_circles() -> None:
+    assert proxy.SPEC.serves_crowds
+    assert translator.SPEC.serves_crowds
+
+
 @pytest.mark.parametrize(("loop", "module"), [("uvloop", "uvloop"), ("asyncio", "asyncio.unix_events")])
 def test_a_daemon_serves_until_sigterm_and_then_drains(tmp_path: Path, loop: str, module: str) -> None:
     with started(tmp_path, loop=loop) as daemon:
@@ -105,7 +112,7 @@ def test_a_daemon_serves_until_sigterm_and_then_drains(tmp_path: Path, loop: str
         daemon.process.send_signal(signal.SIGTERM)
         assert daemon.end() == sysexits.OK
     assert "msg=stopping signal=SIGTERM" in daemon.said
-    assert f"0 {module}\ndrained\n" in daemon.said
+    assert f"0 {module} 20000\ndrained\n" in daemon.said
     assert (tmp_path / "cpu_miner").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "cpu_miner" / "made").stat().st_mode & 0o777 == 0o600
 
