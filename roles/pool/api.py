@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from protocols.bitcoin.target import work as work_of
+from protocols.mining.extranonce import counter_of
 from protocols.translation.difficulty import HASHES_PER_DIFFICULTY
 from roles.pool.figures import Figures
 from roles.pool.miner_channel import MinerChannel
@@ -62,7 +63,9 @@ class Hall:
 
     def present(self) -> dict[Key, MinerChannel]:
         """The channels that are open."""
-        return {(self._number, number): member for number, member in self._figures.present.items()}
+        return {
+            (self._number, counter_of(prefix)): member for prefix, member in self._figures.present.items()
+        }
 
     def describe(self, key: Key, member: MinerChannel) -> Miner:
         """What is told of one of them."""

@@ -1,7 +1,6 @@
 """The channels that are open at a process of the pool, and what is counted of each and of all."""
 
 from collections.abc import Callable
-from itertools import count
 from typing import TYPE_CHECKING
 
 from roles.stratum.miner_roll import MinerRoll
@@ -15,7 +14,7 @@ __all__ = ["Figures"]
 
 
 class Figures:
-    """`present` are the channels by numbers that never come again; `totals` counts for all of this process.
+    """`present` are the channels by their extranonce prefixes; `totals` counts for all of this process.
 
     A tally is made with the first share: most channels of a crowd never see one.
     """
@@ -24,18 +23,16 @@ class Figures:
         self.clock = clock
         self.totals = Tally(rate=WorkRate(clock()))
         self.roll = MinerRoll(remembered)
-        self.present: dict[int, MinerChannel] = {}
-        self._numbers = count(1)
+        self.present: dict[bytes, MinerChannel] = {}
 
     def enter(self, member: "MinerChannel") -> None:
         """A channel is open."""
-        member.number = next(self._numbers)
-        self.present[member.number] = member
+        self.present[member.channel.prefix] = member
 
     def leave(self, member: "MinerChannel") -> None:
         """A channel is gone; when its miner comes back, it goes on with its figures."""
         member.count()
-        self.present.pop(member.number, None)
+        self.present.pop(member.channel.prefix, None)
         if member.tally is not None:
             self.roll.leave(member.user, member.host, member.tally)
 

@@ -17,6 +17,19 @@ CHANGED_RATE = 1.5
 """A nominal hash rate that differs by less from the one declared before says nothing new."""
 
 
+class NewShares:
+    """Accepted shares that estimate and figures have not been told of: how many, the hashes that they took
+    together, and when the last one came; `calm` is how many may come before it is looked whether they rush.
+    """
+
+    __slots__ = ("calm", "count", "found_at", "work")
+
+    def __init__(self) -> None:
+        self.count = self.work = 0
+        self.found_at = 0.0
+        self.calm = RUSH_SHARES
+
+
 class MinerChannel:
     """A channel with what the pool knows of its miner, who is `user` at `host`; times in monotonic seconds.
 
@@ -27,9 +40,8 @@ class MinerChannel:
     """
 
     __slots__ = (
-        "_calm_shares", "_declared", "_found_at", "_is_known", "_looked", "_new_shares", "_new_work",
-        "_opened", "_pace", "_terms", "_vardiff", "_wanted", "acks_made", "channel", "figures", "host",
-        "number", "record", "tally", "user",
+        "_declared", "_is_known", "_looked", "_new", "_opened", "_pace", "_terms", "_vardiff", "_wanted",
+        "acks_made", "channel", "figures", "host", "record", "tally", "user",
     )  # fmt: skip
 
     def __init__(
@@ -46,8 +58,6 @@ class MinerChannel:
         figures: Figures | None = None,
     ) -> None:
         self.figures = figures
-        self.number = 0
-        """What it is called by among all channels that have been."""
         self.tally: Tally | None = None
         self.channel = channel
         self.host = host
@@ -59,9 +69,7 @@ class MinerChannel:
         self._wanted = wanted
         self._declared = declared
         self._is_known = is_known
-        self._new_work = self._new_shares = 0
-        self._calm_shares = RUSH_SHARES
-        self._found_at = now
+        self._new: NewShares | None = None
         self.acks_made: Acknowledgements | None = None
         """`acks`, if they have been asked for."""
         self._pace: Pace | None = None
@@ -113,25 +121,29 @@ class MinerChannel:
     def credit(self, work: int, now: float, shares: int) -> bool:
         """Count accepted shares; returns whether they come so fast that `adjust` should not wait."""
         # They are put into estimate and figures once a second, with all others that came meanwhile.
-        self._new_work += work
-        self._new_shares += shares
-        self._found_at = now
-        self._calm_shares = calm = self._calm_shares - shares
-        return calm <= 0 and self._is_rushed(now)
+        new = self._new
+        if new is None:
+            new = self._new = NewShares()
+        new.work += work
+        new.count += shares
+        new.found_at = now
+        new.calm = calm = new.calm - shares
+        return calm <= 0 and self._is_rushed(new, now)
 
-    def _is_rushed(self, now: float) -> bool:
+    def _is_rushed(self, new: NewShares, now: float) -> bool:
         self.count()
         # Time alone makes no rush: so many shares must come before it can be one.
-        self._calm_shares = self.vardiff.calm_for(work_of(self.channel.target), now)
-        return self._calm_shares <= 0
+        new.calm = self.vardiff.calm_for(work_of(self.channel.target), now)
+        return new.calm <= 0
 
     def count(self) -> None:
         """Put what is new into estimate and figures."""
-        if self._new_shares:
-            self.vardiff.accepted(self._new_work, self._new_shares)
+        new = self._new
+        if new is not None and new.count:
+            self.vardiff.accepted(new.work, new.count)
             if self.figures is not None:
-                self.figures.credit(self, self._new_work, self._found_at, self._new_shares)
-            self._new_work = self._new_shares = 0
+                self.figures.credit(self, new.work, new.found_at, new.count)
+            new.work = new.count = 0
 
     def refused(self, code: str) -> None:
         """Count a share that earns nothing."""
@@ -158,7 +170,7 @@ class MinerChannel:
             # Nothing could be easier.
             return None
         wanted = self.vardiff.wanted(work_of(self.channel.target), now)
-        self._calm_shares = RUSH_SHARES
+        self._calm_down()
         return None if wanted is None else self._aim(wanted, workshop)
 
     def update(self, hashrate: float, max_target: int, workshop: Workshop, now: float) -> SetTarget | None:
@@ -171,10 +183,14 @@ class MinerChannel:
             self._declared = hashrate
             self.count()
             self.vardiff.restart(now)
-            self._calm_shares = RUSH_SHARES
+            self._calm_down()
             self._looked = now
             wanted = probe_hashes(hashrate, self._terms.shares_per_minute)
         return self._aim(wanted, workshop)
+
+    def _calm_down(self) -> None:
+        if self._new is not None:
+            self._new.calm = RUSH_SHARES
 
     def _aim(self, wanted: int, workshop: Workshop) -> SetTarget | None:
         self._wanted = wanted

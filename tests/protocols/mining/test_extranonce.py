@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.mining.errors import CapacityExhausted
-from protocols.mining.extranonce import COUNTERS, FULL_SIZE, PrefixAllocator, standard_extranonce
+from protocols.mining.extranonce import COUNTERS, FULL_SIZE, PrefixAllocator, counter_of, standard_extranonce
 
 
 def allocator(position: int = 0, tip_position: int = 0, room: int = 1 << 30) -> PrefixAllocator:
@@ -37,7 +37,8 @@ def test_no_prefix_is_granted_twice_within_a_tip_even_over_restarts(actions: lis
 
 def test_the_counter_starts_again_after_its_last_value() -> None:
     prefixes = allocator(COUNTERS - 1, COUNTERS - 1)
-    assert prefixes.grant() == b"\x03\xff\xff\xff"
+    last = prefixes.grant()
+    assert (last, counter_of(last)) == (b"\x03\xff\xff\xff", COUNTERS - 1)
     assert prefixes.grant() == b"\x03\0\0\0"
 
 

@@ -87,6 +87,19 @@ async def test_figures_survive_a_reconnect_of_the_same_worker(house: House) -> N
     assert (await read(house, f"/api/v1/miners/{before['id']}"))[0] == 404
 
 
+async def test_a_miner_keeps_its_id_over_a_channel_that_is_resumed(house: House) -> None:
+    await house.start()
+    lost = await house.miner(extensions=True)
+    await lost.open(user="alice", key=KEY)
+    [before] = json.loads((await read(house, "/api/v1/miners"))[1])["miners"]
+    again = await house.miner(extensions=True)
+    await again.open(user="alice", key=KEY, token=lost.token)
+    lost.link.close()
+    await soon(lambda: house.metric("hashpool_pool_connections") == 1)
+    [after] = json.loads((await read(house, "/api/v1/miners"))[1])["miners"]
+    assert after["id"] == before["id"]
+
+
 async def test_who_is_banned_opens_no_channel(house: House) -> None:
     house.settings["ban"] = {"names": ["mallory"]}
     await house.start()
