@@ -92,13 +92,17 @@ bool outlet_is_free(Outlet *self)
     return bytes == 0 && self->fd >= 0;
 }
 
-/* Have the event loop send what the socket has not taken; it finds out what is wrong, too. */
+/* Have the event loop send what the socket has not taken; it finds out what is wrong, too. Where it cannot have that,
+ * the connection ends: what is sealed later makes no sense behind a gap.
+ */
 static void send_rest(Outlet *self, PyObject *sealed, Py_ssize_t sent)
 {
     PyObject *said = PyObject_CallFunction(self->rest, "y#", PyBytes_AS_STRING(sealed) + sent,
                                            PyBytes_GET_SIZE(sealed) - sent);
     if (said == NULL) {
         PyErr_WriteUnraisable((PyObject *)self);
+        shutdown(self->fd, SHUT_RDWR);
+        shut(self);
     }
     Py_XDECREF(said);
 }

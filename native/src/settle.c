@@ -26,6 +26,10 @@ void seat_say(Seat *seat, const char *lines, size_t size)
         PyObject *said = PyObject_CallMethod(seat->owner, "say", "y#", lines + sent, (Py_ssize_t)size - sent);
         if (said == NULL) {
             PyErr_WriteUnraisable((PyObject *)seat);
+            if (seat->hub != NULL) {
+                /* What is said later would come behind a gap. */
+                shutdown(seat->fd, SHUT_RDWR);
+            }
         }
         Py_XDECREF(said);
     }

@@ -33,13 +33,13 @@ class Way:
         self.rest: list[bytes] = []
         self.cipher: Any = native_cipher(Session(b"", None, A, B), lambda _: None)
         self.outlet = maker(self.cipher, self.near.fileno(), lambda: self.unsent, self.rest.append)
-        self._peer = PythonCipher(Session(b"", None, B, A), lambda _: None)
+        self.peer = PythonCipher(Session(b"", None, B, A), lambda _: None)
 
     def heard(self) -> list[tuple[bytes, bytes]]:
         data = b""
         while select.select([self.far], [], [], 0)[0] and (piece := self.far.recv(1 << 16)):
             data += piece
-        return self._peer.receive(data + b"".join(self.rest))
+        return self.peer.receive(data + b"".join(self.rest))
 
     def close(self) -> None:
         self.outlet.close()

@@ -4,7 +4,9 @@ Each test goes through all allocations of a call in turn, and has one of them fa
 """
 
 import select
+import socket
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -12,8 +14,9 @@ import pytest
 
 from protocols.mining.share import SeenShares
 from protocols.sv2.share_frame import read_share
-from tests.native.test_hub import Hall, line
+from tests.native.test_hub import NOW, Hall, line
 from tests.native.test_lanes import Bench, opened, share
+from tests.native.test_outlet import Way
 from tests.native.test_reentrance import Pace, plain
 from tests.native.test_reentrance import bench as plain_bench
 from tests.native_kernel import native_kernel
@@ -101,3 +104,66 @@ def test_a_share_that_its_judge_has_no_memory_for_is_new_when_it_comes_again(len
         assert judge(known, frames, len(judged), (20.0, 1.0), found) == len(frames)
         assert len(seen.recent) == len(frames)
     assert 0 < failures < MOST
+
+
+def fill(end: socket.socket) -> int:
+    """Write until nothing more fits; how many bytes that took."""
+    size = 0
+    end.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            size += end.send(bytes(4096))
+    return size
+
+
+def drain(end: socket.socket) -> tuple[bytes, bool]:
+    """What has arrived, and whether it is all that will."""
+    data = b""
+    while select.select([end], [], [], 0)[0]:
+        piece = end.recv(1 << 20)
+        if not piece:
+            return data, True
+        data += piece
+    return data, False
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_what_is_sealed_has_no_gap_but_an_end_where_memory_runs_out(length: int) -> None:
+    ends = 0
+    for short in shortages(length):
+        hall, way = Hall(), Way()
+        before = fill(way.near)
+        owner = hall.owner()
+        owner.mine.send(line(1, 1))
+        looks = [short(partial(hall.hub.look, 1.0, NOW, way.outlet))]
+        data, _ = drain(way.far)
+        owner.mine.send(line(2, 2))
+        looks += [hall.hub.look(1.0, NOW, way.outlet) for _ in range(3)]
+        more, is_ended = drain(way.far)
+        sealed = b"".join(way.rest) + data[before:] + more
+        left = sum(len(frames) + len(lines) for frames, lines, *_ in filter(None, looks))
+        assert is_ended or len(way.peer.receive(sealed)) + left == 2
+        assert sealed == b"" or not is_ended
+        ends += is_ended
+        way.close()
+        hall.close()
+    assert 0 < ends < MOST
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_what_a_miner_is_told_has_no_gap_but_an_end_where_memory_runs_out(length: int) -> None:
+    ends = 0
+    for short in shortages(length):
+        hall = Hall()
+        owner = hall.owner()
+        before = fill(owner.theirs)
+        short(partial(owner.seat.say, b"first\n"))
+        data, _ = drain(owner.mine)
+        with suppress(OSError):
+            owner.seat.say(b"second\n")
+        more, is_ended = drain(owner.mine)
+        told = b"".join(owner.said) + data[before:] + more
+        assert told == b"first\nsecond\n" or is_ended
+        ends += is_ended
+        hall.close()
+    assert 0 < ends < MOST
