@@ -46,7 +46,9 @@ static PyObject *lanes_seal(Lanes *self, PyObject *cipher)
         return NULL;
     }
     PyObject *sealed = transport_send_run((Transport *)cipher, self->outbox, self->size, self->frames);
-    empty_outbox(self);
+    if (sealed != NULL) {
+        empty_outbox(self);
+    }
     return sealed;
 }
 

@@ -13,13 +13,15 @@ from typing import Any
 import pytest
 
 from protocols.mining.share import SeenShares
+from protocols.noise.frame_cipher import PythonCipher
+from protocols.noise.handshake import Session
 from protocols.sv2.share_frame import read_share
 from tests.native.test_hub import NOW, Hall, line
-from tests.native.test_lanes import Bench, opened, share
+from tests.native.test_lanes import A, B, Bench, opened, share
 from tests.native.test_outlet import Way
 from tests.native.test_reentrance import Pace, plain
 from tests.native.test_reentrance import bench as plain_bench
-from tests.native_kernel import native_kernel
+from tests.native_kernel import native_cipher, native_kernel
 from tests.native_shortage import MOST, shortages
 
 LENGTHS = [pytest.param(1, id="one"), pytest.param(MOST, id="all")]
@@ -103,6 +105,21 @@ def test_a_share_that_its_judge_has_no_memory_for_is_new_when_it_comes_again(len
         assert told in (None, len(judged))
         assert judge(known, frames, len(judged), (20.0, 1.0), found) == len(frames)
         assert len(seen.recent) == len(frames)
+    assert 0 < failures < MOST
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_what_lanes_cannot_seal_for_want_of_memory_they_seal_later(length: int) -> None:
+    failures = 0
+    for short in shortages(length):
+        bench = Bench()
+        bench.lane(5)
+        bench.take([share(5, 1), share(5, 2)])
+        sender = native_cipher(Session(b"", None, A, B), lambda _: None)
+        sealed = short(partial(bench.up.lanes.seal, sender)) or b""
+        failures += not sealed
+        sealed += bench.up.lanes.seal(sender)
+        assert len(PythonCipher(Session(b"", None, B, A), lambda _: None).receive(sealed)) == 2
     assert 0 < failures < MOST
 
 
