@@ -87,40 +87,21 @@ class Admission:
 
         `tlvs` are those of extensions that the connection uses. Raises OpenRefused.
         """
-        terms, workshop = self._terms, self._workshop
-        extended = isinstance(request, OpenExtendedMiningChannel)
-        if extended and flags & REQUIRES_STANDARD_JOBS:
-            raise StandardJobsRequired("the connection requires standard jobs")
-        if not extended and flags & REQUIRES_WORK_SELECTION:
-            raise CustomWorkRequired("the connection requires work selection")
+        terms = self._terms
+        _check_kind(request, flags)
         if open_channels >= terms.channels:
             raise CapacityExhausted(f"the connection has {open_channels} channels")
         if self._hosts[host] >= terms.channels_of_host:
             raise CapacityExhausted(f"its host has {self._hosts[host]} channels")
         key = self.key_of(request.user_identity, tlvs)
-        kind = ExtendedChannel if extended else StandardChannel
-        if isinstance(request, OpenExtendedMiningChannel):
-            least = request.min_extranonce_size
-            if least > ExtendedChannel.extranonce_size:
-                raise MinExtranonceSizeTooLarge(
-                    f"{least} bytes wanted, {ExtendedChannel.extranonce_size} given"
-                )
-        if workshop.tip is None:
-            raise CapacityExhausted("there is no work yet")
-        if request.max_target < workshop.tip.block_target:
-            raise MaxTargetOutOfRange("the client's easiest share is harder than a block")
-        max_target = self._same(request.max_target)
-        recalled = self._difficulties.recall(host, request.user_identity)
-        if revived is None:
-            wanted = recalled or probe_hashes(request.nominal_hash_rate, terms.shares_per_minute)
-            target = self._target(wanted, network=workshop.tip.block_target, max_target=max_target)
-        else:
-            target, wanted = revived.target, work_of(revived.target)
+        network = self._hardest(request)
+        target, wanted, is_known = self._aim(request, host, network, revived)
+        kind = ExtendedChannel if isinstance(request, OpenExtendedMiningChannel) else StandardChannel
         channel = kind(
             channel_id,
             self._prefixes.grant() if revived is None else revived.prefix,
             target=target,
-            max_target=max_target,
+            max_target=self._same(request.max_target),
             key=key,
             group=group,
         )
@@ -134,13 +115,37 @@ class Admission:
             wanted=wanted,
             # Zero is the common case, and the constant takes nothing.
             declared=request.nominal_hash_rate or 0.0,
-            is_known=bool(recalled) or revived is not None,
+            is_known=is_known,
             host=host,
             user=request.user_identity,
             figures=self._figures,
         )
         self._figures.enter(member)
         return member
+
+    def _hardest(self, request: OpenRequest) -> int:
+        """The target of a block, if it leaves room for what a request wants; raises OpenRefused."""
+        if isinstance(request, OpenExtendedMiningChannel):
+            least, given = request.min_extranonce_size, ExtendedChannel.extranonce_size
+            if least > given:
+                raise MinExtranonceSizeTooLarge(f"{least} bytes wanted, {given} given")
+        tip = self._workshop.tip
+        if tip is None:
+            raise CapacityExhausted("there is no work yet")
+        if request.max_target < tip.block_target:
+            raise MaxTargetOutOfRange("the client's easiest share is harder than a block")
+        return tip.block_target
+
+    def _aim(
+        self, request: OpenRequest, host: str, network: int, revived: Revived | None
+    ) -> tuple[int, int, bool]:
+        """The target and the hashes that a miner begins with, and whether that is known to suit it."""
+        recalled = self._difficulties.recall(host, request.user_identity)
+        if revived is not None:
+            return revived.target, work_of(revived.target), True
+        wanted = recalled or probe_hashes(request.nominal_hash_rate, self._terms.shares_per_minute)
+        target = self._target(wanted, network=network, max_target=request.max_target)
+        return target, wanted, bool(recalled)
 
     def give_up(self, prefix: bytes) -> None:
         """Nothing comes of a channel that could have been resumed."""
@@ -179,3 +184,12 @@ class Admission:
         if self._bans.bars_miner(user, key):
             raise BannedByOperator("the operator turns this miner away")
         return key
+
+
+def _check_kind(request: OpenRequest, flags: int) -> None:
+    """Raise OpenRefused for a kind of channel that a connection with these flags has no use for."""
+    extended = isinstance(request, OpenExtendedMiningChannel)
+    if extended and flags & REQUIRES_STANDARD_JOBS:
+        raise StandardJobsRequired("the connection requires standard jobs")
+    if not extended and flags & REQUIRES_WORK_SELECTION:
+        raise CustomWorkRequired("the connection requires work selection")

@@ -139,7 +139,7 @@ class BlockDesk:
                     known.found = found
                     self._wake.set()
                 return
-        self._meters.blocks.inc()
+        self._meters.blocks.found.inc()
         fields = {"hash": display(found.block_hash), "height": found.height}
         _log.info("a block is found", extra=fields)
         block = _Followed(
@@ -282,9 +282,9 @@ class BlockDesk:
         counts = await self._database.read(
             lambda c: c.execute("SELECT status, count(*) FROM block GROUP BY status").fetchall()
         )
-        self._meters.blocks_by_status.clear()
+        self._meters.blocks.by_status.clear()
         for status, count in counts:
-            self._meters.blocks_by_status.labels(status).set(count)
+            self._meters.blocks.by_status.labels(status).set(count)
 
 
 def _values(block: _Followed) -> tuple[object, ...]:

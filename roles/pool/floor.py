@@ -54,7 +54,7 @@ class Floor:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            with self.meters.fanout.time():
+            with self.meters.templates.fanout.time():
                 for number, session in enumerate(tuple(self.sessions)):
                     for _ in session.refresh():
                         await asyncio.sleep(0)

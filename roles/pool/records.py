@@ -45,7 +45,7 @@ class Records:
         self._life_s = life_s
         self._clock = clock
         self._holders: dict[int, Holder] = {}
-        meters.resumable.set_function(lambda: float(store.held if store else 0))
+        meters.resumptions.records.set_function(lambda: float(store.held if store else 0))
 
     def note_work(self, _is_new_tip: bool) -> None:
         """There is other work: its template is recorded before anybody is sent it."""

@@ -52,7 +52,7 @@ class Resumptions:
                 return
             if raw is not None:
                 self._admission.give_up(prefix_of(raw))
-            self._meters.resumptions.labels(revived.value).inc()
+            self._meters.resumptions.presented.labels(revived.value).inc()
             told(None)
 
         self._claims.claim(token, key, claimed)
@@ -61,14 +61,14 @@ class Resumptions:
     def give_up(self, revived: Revived) -> None:
         """Nothing came of it: the channel was not opened."""
         self._admission.give_up(revived.prefix)
-        self._meters.resumptions.labels(Result.UNFIT.value).inc()
+        self._meters.resumptions.presented.labels(Result.UNFIT.value).inc()
 
     def enter(
         self, holder: Holder, roster: Roster, member: MinerChannel, revived: Revived | None
     ) -> tuple[Tlv, ...]:
         """Record a channel that is about to be opened; what goes with the answer."""
         if revived is not None:
-            self._meters.resumptions.labels(Result.RESUMED.value).inc()
+            self._meters.resumptions.presented.labels(Result.RESUMED.value).inc()
         if roster.addressing is Addressing.NOWHERE:
             return ()
         targets, jobs = ((), ()) if revived is None else (revived.targets, revived.records)

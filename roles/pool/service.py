@@ -146,27 +146,35 @@ class Pool:
             Books(ledger, self.blocks, prefixes, self.claims, self._records),
             identity=public,
         )
-        metrics = BranchMetrics(daemon.metrics, tallies)
-        self.branches = Branches(
-            config.processes - 1,
-            # As it is then: settings may have been taken over since the start.
-            lambda number: Assignment(
-                number, daemon.config, daemon.shared, daemon.state, public, os.getpid(), fresh_number()
-            ),
-            KeptBooks(ledger, self.blocks, prefixes, self._front.difficulties, self.claims),
-            self._front.notices,
-            tallies=tallies,
-            metrics=metrics,
-            readiness=daemon.readiness,
-            ended=self._branch_ended,
-            worked=self._front.figures.worked,
-        )
+        books = KeptBooks(ledger, self.blocks, prefixes, self._front.difficulties, self.claims)
+        self.branches = self._branches(books, tallies, public)
         daemon.reloads.prepare([], self._pass_on, always=True)
         hall = Hall(0, self._front.figures, daemon.show_peer)
         figures, processes = self._front.figures, self.branches.pages
         Overview(hall, figures, tallies, daemon.readiness, processes).serve(daemon.api)
         self._issuer = issuance.issuer(shared, self.branches, registry)
         daemon.metrics.register(tallies)
+
+    def _branches(self, books: KeptBooks, tallies: Tallies, identity: bytes) -> Branches:
+        """The further processes, which are yet to be started."""
+        daemon, front = self._daemon, self._front
+
+        def assign(number: int) -> Assignment:
+            # As it is then: settings may have been taken over since the start.
+            config, shared = daemon.config, daemon.shared
+            return Assignment(number, config, shared, daemon.state, identity, os.getpid(), fresh_number())
+
+        return Branches(
+            daemon.config.processes - 1,
+            assign,
+            books,
+            front.notices,
+            tallies=tallies,
+            metrics=BranchMetrics(daemon.metrics, tallies),
+            readiness=daemon.readiness,
+            ended=self._branch_ended,
+            worked=front.figures.worked,
+        )
 
     def activities(self) -> tuple[Coroutine[None, None, None], ...]:
         """What runs beside the listener, each until cancelled."""

@@ -137,7 +137,7 @@ class TemplateLink:
                 await self._serve()
             except (ConnectionLost, Sv2Error, TimeoutError) as error:
                 reason = str(error) or type(error).__name__
-                self._meters.template_failures.labels(type(error).__name__).inc()
+                self._meters.templates.failures.labels(type(error).__name__).inc()
                 # Said once; a hundred attempts that fail alike are no news.
                 known = self._readiness.reasons.get(CONDITION) == reason
                 level = logging.DEBUG if known else logging.WARNING
@@ -212,7 +212,7 @@ class TemplateLink:
                 self._send(solution)
 
     def _taken(self, template_id: int, cause: str) -> None:
-        self._meters.templates.labels(cause).inc()
+        self._meters.templates.taken.labels(cause).inc()
         self._send(RequestTransactionData(template_id))
 
     def _send(self, message: SubmitSolution | RequestTransactionData) -> bool:

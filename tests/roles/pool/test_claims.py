@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from protocols.bitcoin.coinbase import CoinbaseTemplate
 from protocols.ehash.resume_token import ResumeToken
@@ -15,6 +16,7 @@ from roles.pool import intercom, remote_books
 from roles.pool.branch_desk import BranchDesk
 from roles.pool.claims import KeptClaims
 from roles.pool.intercom import Garbled, Word
+from roles.pool.meters import Meters
 from roles.pool.records import Records
 from roles.pool.remote_books import RemoteClaims, RemotePrefixes
 from roles.pool.resume_layout import (
@@ -206,6 +208,5 @@ def test_a_place_where_no_file_can_be_made_leaves_channels_without_tokens(tmp_pa
     assert ResumeStore.create(tmp_path / "file", 1, RECIPE, limit=10, life_s=5.0) is None
     assert ResumeFile.open(tmp_path / "none", RECIPE) is None
     nothing: Any = None
-    meters: Any = type("Meters", (), {"resumable": type("Gauge", (), {"set_function": lambda *_: None})()})()
-    records = Records(None, nothing, meters, life_s=5.0)
+    records = Records(None, nothing, Meters(CollectorRegistry()), life_s=5.0)
     assert records.release(ResumeToken(1, 2, bytes(24)), KEY).result is Result.UNKNOWN
