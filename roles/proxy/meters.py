@@ -4,6 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from protocols.mining import errors
 from roles.proxy.errors import Overloaded, StoreFailed, UpstreamAway
+from roles.proxy.figures import Figures
 from roles.runtime.tally import Counts, Spread
 
 _REASONS = frozenset(
@@ -39,6 +40,26 @@ _OPEN_REASONS = frozenset(
         UpstreamAway.code,
     }
 )
+
+
+def gauge_figures(registry: CollectorRegistry, figures: Figures) -> None:
+    """Show what is counted of all miners together."""
+    remembered = Gauge(
+        "hashpool_proxy_figures_remembered",
+        "Miners that have gone and whose figures are remembered.",
+        registry=registry,
+    )
+    hashrate = Gauge(
+        "hashpool_proxy_hashrate", "Hashes a second of all miners, over five minutes.", registry=registry
+    )
+    best_share = Gauge(
+        "hashpool_proxy_best_share",
+        "Difficulty that the best share would have met.",
+        registry=registry,
+    )
+    remembered.set_function(lambda: float(len(figures.roll)))
+    hashrate.set_function(lambda: figures.totals.rate.estimate("5m", figures.clock()).rate)
+    best_share.set_function(lambda: figures.totals.best_difficulty or 0.0)
 
 
 class Meters:
@@ -79,19 +100,6 @@ class Meters:
         )
         self.ignored = Counter(
             "hashpool_proxy_messages_ignored", "Messages of miners that mean nothing here.", registry=registry
-        )
-        self.figures = Gauge(
-            "hashpool_proxy_figures_remembered",
-            "Miners that have gone and whose figures are remembered.",
-            registry=registry,
-        )
-        self.hashrate = Gauge(
-            "hashpool_proxy_hashrate", "Hashes a second of all miners, over five minutes.", registry=registry
-        )
-        self.best_share = Gauge(
-            "hashpool_proxy_best_share",
-            "Difficulty that the best share would have met.",
-            registry=registry,
         )
         self.throttled = Counter(
             "hashpool_proxy_throttled", "Times a miner was not read from for a while.", registry=registry

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -15,7 +15,7 @@ from roles.proxy.attribution import Registrar
 from roles.proxy.downstream import Downstream, DownstreamBounds
 from roles.proxy.downstream_channel import Edge, Line
 from roles.proxy.figures import Figures
-from roles.proxy.meters import Meters
+from roles.proxy.meters import Meters, gauge_figures
 from roles.proxy.modes import Aggregated, Mode, PerMiner
 from roles.proxy.pools_mint import PoolsMint
 from roles.proxy.slices import Slices
@@ -25,10 +25,10 @@ from roles.runtime.authority import authority_secret
 from roles.runtime.ban_list import BanList, open_bans, watch_over
 from roles.runtime.daemon import Daemon
 from roles.runtime.kernel import kernel
-from roles.runtime.peer_server import SERVER_LIMITS, ServerLimits, ServerMetrics
+from roles.runtime.peer_server import SERVER_LIMITS, PeerServer, ServerLimits, ServerMetrics
 from roles.runtime.peer_stream import StreamLimits
 from roles.runtime.store_watch import watch_store
-from roles.runtime.sv2_connection import Sv2Connection, serve
+from roles.runtime.sv2_connection import ServedConnection, Sv2Connection, serve
 from roles.stratum.client_messages import CLIENT_FRAMES
 from roles.stratum.worker_metrics import WorkerMetrics
 from roles.wallet.household import keep_wallet
@@ -46,7 +46,6 @@ MINER_SETTINGS = (
     "limits.open_requests",
     "limits.shares_per_s",
     "limits.idle_s",
-    "limits.metric_names",
 )
 """Those that are taken over while the daemon runs; of the limits, by connections to come."""
 UNIT_BITS = 32
@@ -67,11 +66,7 @@ async def service(daemon: ProxyDaemon) -> None:
             daemon.shared.mint.url, wallet.notice, wallet.strangers.heard, daemon.readiness, daemon.metrics
         )
         figures = Figures(limits.remembered_figures)
-        by_name = WorkerMetrics("hashpool_proxy", figures.workers, figures.clock, limits.metric_names)
-        daemon.metrics.register(by_name)
-        meters.figures.set_function(lambda: float(len(figures.roll)))
-        meters.hashrate.set_function(lambda: figures.totals.rate.estimate("5m", figures.clock()).rate)
-        meters.best_share.set_function(lambda: figures.totals.best_difficulty or 0.0)
+        _show(daemon, figures)
         rate = limits.channel_shares_per_s
         edge = Edge(client, meters, time.time, hold_s, mint, rate, figures=figures, relay=relay)
         Overview(
@@ -95,21 +90,10 @@ async def service(daemon: ProxyDaemon) -> None:
                 bounds=bounds,
             ).run()
 
-        server = serve(
-            daemon.config.listen_address,
-            authority_secret(daemon.state),
-            serve_miner,
-            limit=CLIENT_FRAMES,
-            setting="listen_address",
-            certificate_s=daemon.config.certificate_validity_s,
-            metrics=ServerMetrics(daemon.metrics, "downstream"),
-            server_limits=ServerLimits.of(limits),
-            stream_limits=StreamLimits.of(limits),
-        )
+        server = _server(daemon, serve_miner)
 
         def take_over(config: ProxySettings, shared: MinerSide) -> None:
             nonlocal bounds
-            by_name.most = config.limits.metric_names
             server.limits, bounds = ServerLimits.of(config.limits), _bounds(config)
             edge.hold_s, edge.shares_per_s = shared.hold_s, config.limits.channel_shares_per_s
             watch.hold(shared.hold_s)
@@ -127,6 +111,33 @@ async def service(daemon: ProxyDaemon) -> None:
             await daemon.stopping.wait()
             for task in running:
                 task.cancel()
+
+
+def _show(daemon: ProxyDaemon, figures: Figures) -> None:
+    """Tell of the miners in metrics."""
+    most = daemon.config.limits.metric_names
+    by_name = WorkerMetrics("hashpool_proxy", figures.workers, figures.clock, most)
+    daemon.metrics.register(by_name)
+    daemon.reloads.on(["limits.metric_names"], lambda it, _: setattr(by_name, "most", it.limits.metric_names))
+    gauge_figures(daemon.metrics, figures)
+
+
+def _server(
+    daemon: ProxyDaemon, handle: Callable[[Sv2Connection], Awaitable[None]]
+) -> PeerServer[ServedConnection]:
+    """The listener for miners, not yet serving."""
+    limits = daemon.config.limits
+    return serve(
+        daemon.config.listen_address,
+        authority_secret(daemon.state),
+        handle,
+        limit=CLIENT_FRAMES,
+        setting="listen_address",
+        certificate_s=daemon.config.certificate_validity_s,
+        metrics=ServerMetrics(daemon.metrics, "downstream"),
+        server_limits=ServerLimits.of(limits),
+        stream_limits=StreamLimits.of(limits),
+    )
 
 
 def _bounds(config: ProxySettings) -> DownstreamBounds:

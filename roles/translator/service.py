@@ -33,15 +33,55 @@ LISTENER = "listener"
 _DRAIN_S = 2.0
 
 
-async def service(daemon: Daemon[TranslatorSettings, MinerSide]) -> None:
+TranslatorDaemon = Daemon[TranslatorSettings, MinerSide]
+
+
+async def service(daemon: TranslatorDaemon) -> None:
     """Serve until the daemon stops; raises OperatorError for what a person can mend."""
-    config, proxy = daemon.config, daemon.shared.proxy
+    config, readiness = daemon.config, daemon.readiness
+    readiness.declare(LISTENER)
+    client = _client(daemon)
+    bans = open_bans(daemon, daemon.metrics)
+    translator = Translator(
+        client,
+        extranonce2_size=config.extranonce2_size,
+        terms=_terms(config, daemon.shared),
+        limits=_session_limits(config),
+        bans=bans,
+        remembered=config.limits.remembered_figures,
+        session_s=config.session_s,
+        parked_sessions=config.limits.parked_sessions,
+        gather=config.gather_ms / 1e3,
+    )
+    _show(daemon, translator, client)
+    servers = open_ports(daemon, translator.serve, bans)
+
+    def take_over(config: TranslatorSettings, shared: MinerSide) -> None:
+        translator.bind(_terms(config, shared), _session_limits(config))
+        translator.keep_sessions(config.session_s, config.limits.parked_sessions)
+
+    bans.changed.append(translator.cut_barred)
+    daemon.reloads.on(["shared.hold_s", "shown_shares_per_minute", *MINER_SETTINGS], take_over)
+    async with asyncio.TaskGroup() as group:
+        mining = group.create_task(client.run())
+        listening = [group.create_task(server.run()) for server in servers]
+        readiness.met(LISTENER)
+        await daemon.stopping.wait()
+        await translator.drain(_DRAIN_S)
+        translator.close()
+        for task in listening:
+            task.cancel()
+        await asyncio.wait(listening)
+        mining.cancel()
+
+
+def _client(daemon: TranslatorDaemon) -> MiningClient:
+    """The client that all miners share, not yet connected to the proxy."""
+    config, proxy, readiness = daemon.config, daemon.shared.proxy, daemon.readiness
     assert proxy is not None, "the configuration was reviewed"
     catalogue = MINING.with_messages(*MINING_MESSAGES)
     frame_limits = FrameLimits(catalogue)
-    readiness = daemon.readiness
     readiness.declare(UPSTREAM, "not connected yet")
-    readiness.declare(LISTENER)
 
     async def dial() -> Sv2Connection:
         return await sv2_connection.connect(
@@ -67,53 +107,27 @@ async def service(daemon: Daemon[TranslatorSettings, MinerSide]) -> None:
         channel_limit=config.limits.connections + 2 * config.limits.parked_sessions,
         submission_limit=config.limits.open_submits,
     )
-    bans = open_bans(daemon, daemon.metrics)
-    translator = Translator(
-        client,
-        extranonce2_size=config.extranonce2_size,
-        terms=_terms(config, daemon.shared),
-        limits=_session_limits(config),
-        bans=bans,
-        remembered=config.limits.remembered_figures,
-        session_s=config.session_s,
-        parked_sessions=config.limits.parked_sessions,
-        gather=config.gather_ms / 1e3,
-    )
-    daemon.metrics.register(ReceptionMetrics("hashpool_translator", translator))
+    return client
+
+
+def _show(daemon: TranslatorDaemon, translator: Translator, client: MiningClient) -> None:
+    """Tell of the miners, in metrics and on pages."""
+    registry, most = daemon.metrics, daemon.config.limits.metric_names
+    registry.register(ReceptionMetrics("hashpool_translator", translator))
     seated = Gauge(
         "hashpool_translator_miners_seated",
         "Miners served that the native hub serves by itself.",
-        registry=daemon.metrics,
+        registry=registry,
     )
     seated.set_function(lambda: float(translator.seated))
-    by_name = WorkerMetrics(
-        "hashpool_translator", translator.workers, time.monotonic, config.limits.metric_names
-    )
-    daemon.metrics.register(by_name)
-    told = partial(upstreams, client)
-    ReceptionPages("translator", translator, readiness, daemon.show_peer, told, purpose="The proxy.").serve(
-        daemon.api
-    )
-    servers = open_ports(daemon, translator.serve, bans)
-
-    def take_over(config: TranslatorSettings, shared: MinerSide) -> None:
-        translator.bind(_terms(config, shared), _session_limits(config))
-        translator.keep_sessions(config.session_s, config.limits.parked_sessions)
-
-    bans.changed.append(translator.cut_barred)
-    daemon.reloads.on(["shared.hold_s", "shown_shares_per_minute", *MINER_SETTINGS], take_over)
+    by_name = WorkerMetrics("hashpool_translator", translator.workers, time.monotonic, most)
+    registry.register(by_name)
     daemon.reloads.on(["limits.metric_names"], lambda it, _: setattr(by_name, "most", it.limits.metric_names))
-    async with asyncio.TaskGroup() as group:
-        mining = group.create_task(client.run())
-        listening = [group.create_task(server.run()) for server in servers]
-        readiness.met(LISTENER)
-        await daemon.stopping.wait()
-        await translator.drain(_DRAIN_S)
-        translator.close()
-        for task in listening:
-            task.cancel()
-        await asyncio.wait(listening)
-        mining.cancel()
+    told = partial(upstreams, client)
+    pages = ReceptionPages(
+        "translator", translator, daemon.readiness, daemon.show_peer, told, purpose="The proxy."
+    )
+    pages.serve(daemon.api)
 
 
 def _terms(config: TranslatorSettings, shared: MinerSide) -> LodgingTerms:
