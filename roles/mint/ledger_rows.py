@@ -188,6 +188,24 @@ def store(
     shift has ended, as far as anybody can tell, bad-work.
     """
     after = settlement.state
+    _advance_ledger(connection, before, after)
+    opened = None
+    if before.progress is None or before.shift != after.shift:
+        opened = _open_shift(connection, before, after, now, seed=seed, ring=ring)
+    verdicts = _create_quotes(connection, after, settlement.verdicts, now)
+    verdicts = _without_archived(connection, verdicts)
+    connection.executemany(
+        "INSERT INTO credit (ledger_no, seq, shift, code, share_hash, header, target, time, flags, pubkey)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [_credit(after, verdict) for verdict in verdicts],
+    )
+    _advance_shift(connection, after, verdicts)
+    crash.at("mint.credits-written")
+    return verdicts, opened
+
+
+def _advance_ledger(connection: Connection, before: LedgerState, after: LedgerState) -> None:
+    """Have a ledger settled so far; raises SettledElsewhere unless it is as it was before."""
     cursor = connection.execute(
         "UPDATE ledger SET acked_seq = ?, shift = ?, last_time = ?, work_level = ?"
         " WHERE ledger_no = ? AND acked_seq = ?",
@@ -202,16 +220,10 @@ def store(
     )
     if cursor.rowcount != 1:
         raise SettledElsewhere(f"ledger {after.ledger_no} was settled by two at once")
-    opened = None
-    if before.progress is None or before.shift != after.shift:
-        opened = _open_shift(connection, before, after, now, seed=seed, ring=ring)
-    verdicts = _create_quotes(connection, after, settlement.verdicts, now)
-    verdicts = _without_archived(connection, verdicts)
-    connection.executemany(
-        "INSERT INTO credit (ledger_no, seq, shift, code, share_hash, header, target, time, flags, pubkey)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [_credit(after, verdict) for verdict in verdicts],
-    )
+
+
+def _advance_shift(connection: Connection, after: LedgerState, verdicts: Sequence[Verdict]) -> None:
+    """Count a frame's rows in their shift; raises SettledElsewhere where that is closed."""
     accepted = [verdict.credit.amount for verdict in verdicts if verdict.credit is not None]
     progress = after.progress
     assert progress is not None
@@ -234,8 +246,6 @@ def store(
     )
     if cursor.rowcount != 1:
         raise SettledElsewhere(f"shift {after.shift} was closed while rows of it were settled")
-    crash.at("mint.credits-written")
-    return verdicts, opened
 
 
 def _open_shift(

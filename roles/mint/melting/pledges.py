@@ -192,20 +192,29 @@ def pay_own(
     }
     if not _move(connection, quote.melt_no, (UNPAID, PAID), told, now):
         raise QuotePendingError(_TAKEN)
-    cursor = connection.execute(
-        "UPDATE quote SET amount_paid = amount,"
-        " updated_at = CASE WHEN updated_at < :now THEN :now ELSE updated_at + 1 END"
-        " WHERE quote_no = :quote_no AND amount_paid = 0",
-        {"now": now, "quote_no": quote.mint_quote_no},
-    )
-    if cursor.rowcount != 1:
-        raise InvoicePaidError("the invoice has been paid")
+    _pay(connection, quote.mint_quote_no, now)
     _take(connection, request.inputs, points, request_no, book, is_pending=False)
     _reserve(connection, quote.melt_no, request.outputs, book)
     _promise(connection, change, request_no, book)
     _drop_blanks(connection, quote.melt_no)
-    issued = _issued(change, book)
-    back = Counter(_sums(request.inputs, book))
+    _count(connection, Counter(_sums(request.inputs, book)), _issued(change, book))
+    return True
+
+
+def _pay(connection: Connection, quote_no: int | None, now: int) -> None:
+    """Have a quote of ours paid in full; raises InvoicePaidError where it has been."""
+    cursor = connection.execute(
+        "UPDATE quote SET amount_paid = amount,"
+        " updated_at = CASE WHEN updated_at < :now THEN :now ELSE updated_at + 1 END"
+        " WHERE quote_no = :quote_no AND amount_paid = 0",
+        {"now": now, "quote_no": quote_no},
+    )
+    if cursor.rowcount != 1:
+        raise InvoicePaidError("the invoice has been paid")
+
+
+def _count(connection: Connection, back: Counter[int], issued: Counter[int]) -> None:
+    """Count what came back and what was issued, by keyset; raises CountersBrokenError."""
     for number in sorted(back.keys() | issued.keys()):
         cursor = connection.execute(
             "UPDATE keyset SET redeemed = redeemed + :back, issued = issued + :out"
@@ -214,7 +223,6 @@ def pay_own(
         )
         if cursor.rowcount != 1:
             raise CountersBrokenError(f"keyset number {number} would redeem more than it has issued")
-    return True
 
 
 def _begin(connection: Connection, digest: bytes, now: int) -> int | None:
