@@ -93,7 +93,7 @@ class FrontEnd:
             terms,
             supply.workshop,
             admission,
-            ShareDesk(terms, books.shares, books.blocks, meters, self._disk),
+            ShareDesk(terms, books.shares, books.blocks, meters, self._disk, bars_key=self._bans.has_key),
             self.notices,
             meters,
             resumptions=Resumptions(books.records, books.claims, Revival(supply.workshop), admission, meters),

@@ -1,7 +1,7 @@
 """Shares from one segment: judged one by one, entered into the ledger at once, settled when that is done."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from protocols.bitcoin.target import work as work_of
@@ -9,6 +9,7 @@ from protocols.ehash.amount import share_amount
 from protocols.ehash.messages import EXTENSION, TLV_SHARE_KEY
 from protocols.mining.channel import ExtendedChannel
 from protocols.mining.errors import (
+    BannedByOperator,
     DifficultyTooLow,
     DuplicateShare,
     InvalidUserIdentity,
@@ -38,6 +39,12 @@ class InvalidShareKey(ShareRefused):
     """The locking key that came with the share is none."""
 
     code = InvalidUserIdentity.code
+
+
+class BarredShareKey(ShareRefused):
+    """The operator turns away whom the share is for."""
+
+    code = BannedByOperator.code
 
 
 class ShareNotStored(ShareRefused):
@@ -80,11 +87,19 @@ class Credit(NamedTuple):
 
 
 class ShareDesk:
-    """Judges and records shares for all connections."""
+    """Judges and records shares for all connections; `bars_key` says whose may not be named by a share."""
 
     def __init__(
-        self, terms: Terms, ledger: ShareBook, blocks: BlockBook, meters: Meters, disk: DiskWatch
+        self,
+        terms: Terms,
+        ledger: ShareBook,
+        blocks: BlockBook,
+        meters: Meters,
+        disk: DiskWatch,
+        *,
+        bars_key: Callable[[bytes], bool],
     ) -> None:
+        self._bars_key = bars_key
         self._terms = terms
         self._blocks = blocks
         self._meters = meters
@@ -126,6 +141,9 @@ class ShareDesk:
         if own is not None and not keys.accept(own):
             channel.seen.forget(share_hash)
             raise InvalidShareKey("the share's locking key is not a point of the curve")
+        if own is not None and not repeated and self._bars_key(own):
+            channel.seen.forget(share_hash)
+            raise BarredShareKey("the operator turns this locking key away")
         entry = None
         if not repeated:
             target, terms = job.target, self._terms

@@ -96,6 +96,10 @@ class BanList:
             return True
         return self._count("key", is_barred=key in self._bans.keys)
 
+    def has_key(self, key: bytes) -> bool:
+        """Whether a locking key is turned away; counts nothing, so that each share can be asked about."""
+        return key in self._bans.keys
+
     def _count(self, by: str, *, is_barred: bool) -> bool:
         if is_barred:
             self._barred.labels(by).inc()

@@ -1,6 +1,7 @@
 """What becomes of channels that are open when the operator comes to turn their miners away."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -15,12 +16,13 @@ from protocols.sv2.mining import (
     SubmitSharesSuccess,
 )
 from protocols.sv2.setup import REQUIRES_STANDARD_JOBS
+from protocols.sv2.template_distribution import SubmitSolution
 from roles.credit.issuer_key import LEDGER_NAME
 from roles.runtime.storage import open_readonly
 from shared_config.ban import BanSettings
 from tests.roles.pool.held_disk import Disk
 from tests.roles.pool.house import Channel, House
-from tests.roles.pool.neighbours import ANY_TARGET, KEY, soon
+from tests.roles.pool.neighbours import ANY_TARGET, KEY, OTHER_KEY, soon
 
 SLOW = {"shares": 10, "delay_ms": 5_000}
 """So slow that what is answered in time is not answered by the timer."""
@@ -136,6 +138,29 @@ async def test_who_is_cut_off_while_its_last_shares_are_written_keeps_them(house
     assert ledgered(house) == 1
     ban(house)
     assert await accepted(await (await house.miner()).open(user="alice"))
+
+
+async def test_a_key_that_a_share_names_by_itself_is_banned_too_and_its_block_is_not_lost(
+    house: House,
+) -> None:
+    house.block_hashes = 1024
+    await house.start()
+    channel = await (await house.miner(extensions=True)).open(user="proxy", key=KEY)
+    known = channel.mine(low=(1 << 256) // 1024)
+    channel.submit(known, key=OTHER_KEY)
+    await channel.miner.hear(SubmitSharesSuccess)
+    ban(house, encode_key(OTHER_KEY))
+    block = channel.mine(target=(1 << 256) // 1024 - 1)
+    channel.submit(block, key=OTHER_KEY)
+    assert (await channel.miner.hear(SubmitSharesError)).error_code == "banned-by-operator"
+    assert (await house.provider.hear(SubmitSolution)).header_nonce == block.nonce
+    assert house.metric("hashpool_pool_shares_rejected_total", code="banned-by-operator") == 1
+    # What it has been told to have earned it has.
+    channel.submit(replace(known, sequence_number=90), key=OTHER_KEY)
+    assert (await channel.miner.hear(SubmitSharesSuccess)).last_sequence_number == 90
+    channel.submit(replace(block, sequence_number=91))
+    assert (await channel.miner.hear(SubmitSharesSuccess)).last_sequence_number == 91
+    assert ledgered(house) == 2
 
 
 async def test_the_token_of_a_channel_that_was_turned_away_is_worth_nothing(house: House) -> None:

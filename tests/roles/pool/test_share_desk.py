@@ -14,7 +14,8 @@ HASH = bytes(32)
 
 @pytest.fixture
 def desk() -> ShareDesk:
-    return ShareDesk(MagicMock(), MagicMock(), MagicMock(), MagicMock(), MagicMock(is_low=False))
+    nobody: Any = MagicMock()
+    return ShareDesk(nobody, nobody, nobody, nobody, MagicMock(is_low=False), bars_key=lambda _: False)
 
 
 def share(member: Any) -> Judged:
