@@ -85,14 +85,65 @@ static void inlet_dealloc(Inlet *self)
     Py_DECREF(type);
 }
 
-static int pass_up(void *context, const uint8_t *header, const uint8_t *payload, size_t size)
+/* Small frames that one read has brought, header and payload each; a payload may have begun before it. */
+typedef struct {
+    size_t size;
+    uint8_t bytes[READ + FRAME_HEADER + SINK_MOST];
+} opened;
+
+/* None of them is passed on before all that came with them has authenticated: no cipher gives out any other. */
+static int keep(void *context, const uint8_t *header, const uint8_t *payload, size_t size)
 {
-    return lanes_pass(context, header, payload, size);
+    opened *frames = context;
+    if (size > SINK_MOST) {
+        return 0;
+    }
+    memcpy(frames->bytes + frames->size, header, FRAME_HEADER);
+    memcpy(frames->bytes + frames->size + FRAME_HEADER, payload, size);
+    frames->size += FRAME_HEADER + size;
+    return 1;
 }
 
-static int settle(void *context, const uint8_t *header, const uint8_t *payload, size_t size)
+static size_t payload_size(const uint8_t *frame)
 {
-    return lanes_settle(context, header, payload, size);
+    return frame[3] | (size_t)frame[4] << 8 | (size_t)frame[5] << 16;
+}
+
+/* Pass frames on up to one that is left, whose place is told. */
+static enum verdict pass_on(const Inlet *self, passing *at, const opened *frames, size_t *place)
+{
+    pass_frame *pass = self->settles ? lanes_settle : lanes_pass;
+    enum verdict verdict = DONE;
+    while (*place < frames->size) {
+        const uint8_t *frame = frames->bytes + *place;
+        verdict = pass(at, frame, frame + FRAME_HEADER, payload_size(frame));
+        if (verdict != DONE) {
+            break;
+        }
+        *place += FRAME_HEADER + payload_size(frame);
+    }
+    return verdict;
+}
+
+/* Frames from a place on, and those behind them if there are any; NULL with an exception set. */
+static PyObject *list_rest(const opened *frames, size_t place, PyObject *behind)
+{
+    PyObject *rest = PyList_New(0);
+    while (rest != NULL && place < frames->size) {
+        const uint8_t *frame = frames->bytes + place;
+        size_t size = payload_size(frame);
+        PyObject *each = Py_BuildValue("(y#y#)", (const char *)frame, (Py_ssize_t)FRAME_HEADER,
+                                       (const char *)frame + FRAME_HEADER, (Py_ssize_t)size);
+        if (each == NULL || PyList_Append(rest, each) < 0) {
+            Py_CLEAR(rest);
+        }
+        Py_XDECREF(each);
+        place += FRAME_HEADER + size;
+    }
+    if (rest != NULL && behind != NULL && PyList_SetSlice(rest, PyList_GET_SIZE(rest), PyList_GET_SIZE(rest), behind) < 0) {
+        Py_CLEAR(rest);
+    }
+    return rest;
 }
 
 /* The times that a batch counts with, as they are given or as they are. */
@@ -155,24 +206,42 @@ static int finish(const Inlet *self, passing *at)
     return owners == NULL ? -1 : result;
 }
 
+/* The same where an exception is set already, which it leaves. */
+static void finish_failed(const Inlet *self, passing *at)
+{
+    PyObject *kind, *reason, *trace;
+    PyErr_Fetch(&kind, &reason, &trace);
+    if (finish(self, at) < 0) {
+        PyErr_WriteUnraisable((PyObject *)self->lanes);
+    }
+    PyErr_Restore(kind, reason, trace);
+}
+
 static int take_bytes(const Inlet *self, passing *at, const uint8_t *data, size_t size)
 {
-    const frame_sink sink = {.take = self->settles ? settle : pass_up, .context = at};
-    PyObject *left = NULL;
-    if (transport_open_into((Transport *)self->cipher, data, size, &sink, &left) < 0) {
-        PyObject *kind, *reason, *trace;
-        PyErr_Fetch(&kind, &reason, &trace);
-        if (finish(self, at) < 0) {
-            PyErr_WriteUnraisable((PyObject *)self->lanes);
-        }
-        PyErr_Restore(kind, reason, trace);
+    opened frames;
+    frames.size = 0;
+    const frame_sink sink = {.take = keep, .context = &frames};
+    PyObject *behind = NULL, *rest = NULL;
+    if (transport_open_into((Transport *)self->cipher, data, size, &sink, &behind) < 0) {
+        return end(self);
+    }
+    size_t place = 0;
+    bool has_failed = pass_on(self, at, &frames, &place) == FAILED;
+    if (!has_failed && (place < frames.size || behind != NULL)) {
+        rest = list_rest(&frames, place, behind);
+        has_failed = rest == NULL;
+    }
+    Py_XDECREF(behind);
+    if (has_failed) {
+        finish_failed(self, at);
         return end(self);
     }
     int result = finish(self, at);
-    if (result == 0 && left != NULL) {
-        result = let_go(PyObject_CallOneArg(self->rest, left));
+    if (result == 0 && rest != NULL) {
+        result = let_go(PyObject_CallOneArg(self->rest, rest));
     }
-    Py_XDECREF(left);
+    Py_XDECREF(rest);
     return result;
 }
 

@@ -43,9 +43,10 @@ def plain(number: int) -> Frame:
 class Reader:
     """Serves one connection whose plain shares lanes have."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_native: bool = True) -> None:
         self.bench = Bench()
         self.bench.lane(5)
+        self._begins = is_native
         self.taken: list[Plain] = []
         self.passed = 0
         self.holds = False
@@ -55,7 +56,8 @@ class Reader:
 
     async def serve(self, connection: Sv2Connection) -> None:
         self.connection = connection
-        connection._loop.call_soon(self.begin)
+        if self._begins:
+            connection._loop.call_soon(self.begin)
         try:
             await connection.hand_over(self.take)
         except (ConnectionLost, MalformedMessage) as error:
@@ -191,6 +193,31 @@ def test_bytes_that_nobody_sealed_end_the_connection(run: Callable[[Scenario], N
             assert reader.end.code == "frame-forged"
             with pytest.raises(ConnectionLost):
                 await peer.receive()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("is_native", [True, False])
+def test_shares_that_come_with_a_forged_frame_count_for_nothing_whoever_reads(
+    run: Callable[[Scenario], None], is_native: bool
+) -> None:
+    async def scenario() -> None:
+        reader = Reader(is_native)
+        async with serving(reader.serve) as server:
+            peer = await dial(server)
+            peer.send(plain(1))
+            await until(lambda: reader.passed + len(reader.taken) == 1)
+            assert reader.is_native == is_native
+            assert peer._noise is not None
+            assert peer._transport is not None
+            frames = [(frame.header(), frame.payload) for frame in (plain(2), BYE, plain(3))]
+            sealed = bytearray(peer._noise.send_many(frames))
+            sealed[-1] ^= 1
+            peer._transport.write(bytes(sealed))
+            await until(lambda: reader.end is not None)
+            assert isinstance(reader.end, ConnectionLost)
+            assert reader.end.code == "frame-forged"
+            assert reader.passed + len(reader.taken) == 1
 
     run(scenario)
 
