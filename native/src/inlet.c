@@ -259,6 +259,10 @@ static PyObject *inlet_look(Inlet *self, PyObject *const *args, Py_ssize_t count
     if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
         Py_RETURN_NONE;
     }
+    if (size < 0) {
+        /* A socket tells it once. */
+        PyErr_SetFromErrno(PyExc_OSError);
+    }
     /* Who is called may let go of it. */
     Py_INCREF(self);
     int result = size > 0 ? take_bytes(self, &at, buffer, (size_t)size) : end(self);

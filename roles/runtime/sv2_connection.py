@@ -174,6 +174,9 @@ class Sv2Connection(PeerStream[Frame]):
     def _read_ended(self, error: Exception | None) -> None:
         if isinstance(error, NoiseError | Sv2Error):
             self.abort(str(error), code=error.code)
+        elif isinstance(error, OSError) and not self.reason:
+            # The socket's own, of which no event loop hears any more.
+            self.abort(f"the connection broke: {error}", code="reset")
         elif error is not None:
             self.abort(f"the connection broke: {error}", code="reset")
             raise error

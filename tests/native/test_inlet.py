@@ -129,6 +129,14 @@ def test_the_end_of_the_socket_is_told_and_nothing_is_read_from_a_closed_one(mou
     assert mouth.ends == [None]
 
 
+def test_an_error_of_the_socket_is_told_as_such(mouth: Mouth) -> None:
+    mouth.near.send(b"what the peer has not read when it goes")
+    mouth.far.close()
+    mouth.inlet.look(20, 1.0)
+    (error,) = mouth.ends
+    assert isinstance(error, ConnectionResetError)
+
+
 def test_who_comes_too_fast_is_told_of_with_the_time_to_wait(bench: Bench, mouth: Mouth) -> None:
     lanes = bench.down.lanes
     assert lanes.pay(1.0, 1_000) == 0.0

@@ -1,7 +1,11 @@
 """A connection that the native kernel reads by itself ends, waits and hands over as any other."""
 
 import asyncio
+import errno
 import logging
+import os
+import socket
+import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -220,6 +224,31 @@ def test_shares_that_come_with_a_forged_frame_count_for_nothing_whoever_reads(
             assert reader.passed + len(reader.taken) == 1
 
     run(scenario)
+
+
+@pytest.mark.parametrize("is_native", [True, False])
+def test_a_connection_that_its_peer_resets_is_told_alike_whoever_reads(
+    run: Callable[[Scenario], None], caplog: pytest.LogCaptureFixture, is_native: bool
+) -> None:
+    async def scenario() -> None:
+        reader = Reader(is_native)
+        async with serving(reader.serve) as server:
+            peer = await dial(server)
+            peer.send(plain(1))
+            await until(lambda: reader.passed + len(reader.taken) == 1)
+            assert reader.is_native == is_native
+            assert peer._transport is not None
+            own = peer._transport.get_extra_info("socket")
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            peer._transport.abort()
+            await until(lambda: reader.end is not None)
+            assert isinstance(reader.end, ConnectionLost)
+            assert reader.end.code == "reset"
+            error = ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+            assert str(reader.end) == f"the connection broke: {error}"
+
+    run(scenario)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_our_own_end_is_heard_by_the_peer(run: Callable[[Scenario], None]) -> None:
