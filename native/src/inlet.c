@@ -173,13 +173,14 @@ static int let_go(PyObject *result)
     return result == NULL ? -1 : 0;
 }
 
-/* Reading must end; an exception that is set is the reason. */
-static int end(const Inlet *self)
+/* Reading must end; an exception that is set is the reason, and what was read is lost. */
+static int end(Inlet *self)
 {
     PyObject *kind, *reason, *trace;
     PyErr_Fetch(&kind, &reason, &trace);
     if (kind != NULL) {
         PyErr_NormalizeException(&kind, &reason, &trace);
+        self->is_broken = true;
     }
     int result = let_go(PyObject_CallOneArg(self->ended, reason == NULL ? Py_None : reason));
     Py_XDECREF(kind);
@@ -217,7 +218,7 @@ static void finish_failed(const Inlet *self, passing *at)
     PyErr_Restore(kind, reason, trace);
 }
 
-static int take_bytes(const Inlet *self, passing *at, const uint8_t *data, size_t size)
+static int take_bytes(Inlet *self, passing *at, const uint8_t *data, size_t size)
 {
     opened frames;
     frames.size = 0;
@@ -242,7 +243,17 @@ static int take_bytes(const Inlet *self, passing *at, const uint8_t *data, size_
         result = let_go(PyObject_CallOneArg(self->rest, rest));
     }
     Py_XDECREF(rest);
-    return result;
+    return result < 0 ? end(self) : result;
+}
+
+/* As recv; a connection that has lost what was read is aborted, also where whoever was told has not heard it. */
+static ssize_t receive(const Inlet *self, uint8_t buffer[READ])
+{
+    if (self->is_broken) {
+        errno = ECONNABORTED;
+        return -1;
+    }
+    return recv(self->fd, buffer, READ, MSG_DONTWAIT);
 }
 
 static PyObject *inlet_look(Inlet *self, PyObject *const *args, Py_ssize_t count)
@@ -255,7 +266,7 @@ static PyObject *inlet_look(Inlet *self, PyObject *const *args, Py_ssize_t count
     if (self->fd < 0) {
         Py_RETURN_NONE;
     }
-    ssize_t size = recv(self->fd, buffer, sizeof buffer, MSG_DONTWAIT);
+    ssize_t size = receive(self, buffer);
     if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
         Py_RETURN_NONE;
     }

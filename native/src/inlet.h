@@ -12,6 +12,7 @@ typedef struct {
     PyObject *tell;  /* called with what has become of a batch where somebody has to know */
     PyObject *rest;  /* called with frames that are left */
     PyObject *ended; /* called when reading must end, with the reason or None */
+    bool is_broken;  /* something that was read is lost */
     int fd;          /* a number of its own for the socket; -1 when it is closed */
 } Inlet;
 

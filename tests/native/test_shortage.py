@@ -17,6 +17,7 @@ from protocols.noise.frame_cipher import PythonCipher
 from protocols.noise.handshake import Session
 from protocols.sv2.share_frame import read_share
 from tests.native.test_hub import NOW, Hall, line
+from tests.native.test_inlet import OTHER, Mouth
 from tests.native.test_lanes import A, B, Bench, opened, share
 from tests.native.test_outlet import Way
 from tests.native.test_reentrance import Pace, plain
@@ -121,6 +122,31 @@ def test_what_lanes_cannot_seal_for_want_of_memory_they_seal_later(length: int) 
         sealed += bench.up.lanes.seal(sender)
         assert len(PythonCipher(Session(b"", None, B, A), lambda _: None).receive(sealed)) == 2
     assert 0 < failures < MOST
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_what_is_read_natively_passes_or_ends_the_connection_where_memory_runs_out(length: int) -> None:
+    breaks = 0
+    for short in shortages(length):
+        bench = Bench()
+        lane = bench.lane(5)
+        mouth = Mouth(bench.down.lanes)
+        mouth.far.sendall(mouth.peer.send_many([share(5, 1), share(5, 2), OTHER, share(5, 3)]))
+        short(partial(mouth.inlet.look, 20, 1.0))
+        seen = mouth.told[:], mouth.left[:]
+        mouth.say(share(5, 4))
+        if mouth.ends:
+            # Nothing follows what is lost.
+            assert (mouth.told, mouth.left) == seen
+        else:
+            # What passes and what is left is in order, and all of it.
+            passed, left = len(opened(bench.up)), [frame for frames in mouth.left for frame in frames]
+            assert left[left.index(OTHER) :][1:] in ([share(5, 3)], [share(5, 3), share(5, 4)])
+            assert passed + len(left) == 5
+            assert sum(shares for shares, *_ in mouth.told) == passed == len(lane.give_back()[2])
+        breaks += bool(mouth.ends)
+        mouth.close()
+    assert 0 < breaks < MOST
 
 
 def fill(end: socket.socket) -> int:
