@@ -51,6 +51,7 @@ static PyObject *primitive_sha256(PyObject *module, PyObject *args)
         sha256_take(&hash, bytes, (size_t)PyBytes_GET_SIZE(piece));
     }
     sha256_end(&hash, digest);
+    wipe(&hash, sizeof hash);
     return PyBytes_FromStringAndSize((const char *)digest, sizeof digest);
 }
 

@@ -60,12 +60,15 @@ void sha256_take(sha256 *hash, const uint8_t *data, size_t size)
 void sha256_end(sha256 *hash, uint8_t digest[SHA256_SIZE])
 {
     size_t held = hash->size % SHA256_BLOCK;
-    uint8_t last[2 * SHA256_BLOCK] = {0};
-    size_t blocks = held < SHA256_BLOCK - 8 ? 1 : 2;
-    memcpy(last, hash->rest, held);
-    last[held] = 0x80;
-    store64(last + blocks * SHA256_BLOCK - 8, __builtin_bswap64(hash->size * 8));
-    hash->engine->compress(hash->state, last, blocks);
+    hash->rest[held++] = 0x80;
+    if (held > SHA256_BLOCK - 8) {
+        memset(hash->rest + held, 0, SHA256_BLOCK - held);
+        hash->engine->compress(hash->state, hash->rest, 1);
+        held = 0;
+    }
+    memset(hash->rest + held, 0, SHA256_BLOCK - 8 - held);
+    store64(hash->rest + SHA256_BLOCK - 8, __builtin_bswap64(hash->size * 8));
+    hash->engine->compress(hash->state, hash->rest, 1);
     store_digest(hash->state, digest);
 }
 

@@ -37,6 +37,7 @@ typedef struct {
 
 void sha256_begin(sha256 *hash, const sha256_engine *engine);
 void sha256_take(sha256 *hash, const uint8_t *data, size_t size);
+/* Nothing of what was hashed stays but in `hash`, which must be begun again, or wiped. */
 void sha256_end(sha256 *hash, uint8_t digest[SHA256_SIZE]);
 
 /* The end of a hash, and the hash of that: 32 bytes in bitcoin's internal order. */

@@ -33,8 +33,8 @@ static void expand(uint32_t word[64], const uint8_t block[SHA256_BLOCK])
 
 static void compress(uint32_t state[8], const uint8_t *blocks, size_t count)
 {
+    uint32_t word[64];
     for (; count; count--, blocks += SHA256_BLOCK) {
-        uint32_t word[64];
         uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
         uint32_t e = state[4], f = state[5], g = state[6], h = state[7];
         expand(word, blocks);
@@ -49,6 +49,8 @@ static void compress(uint32_t state[8], const uint8_t *blocks, size_t count)
         state[0] += a, state[1] += b, state[2] += c, state[3] += d;
         state[4] += e, state[5] += f, state[6] += g, state[7] += h;
     }
+    /* A mint's keys pass here; what mines does not, where there is nothing faster than this. */
+    wipe(word, sizeof word);
 }
 
 static void climb(uint8_t node[SHA256_SIZE], const uint8_t *siblings, size_t count)

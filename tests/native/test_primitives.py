@@ -1,6 +1,9 @@
 """The algorithms of the native kernel against their standards, and against hashlib and cryptography."""
 
 import hashlib
+import os
+import struct
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
@@ -49,6 +52,26 @@ def test_sha256_of_every_length_around_its_block_boundaries() -> None:
 def test_sha256_does_not_depend_on_how_its_input_is_cut(pieces: list[bytes]) -> None:
     for engine in engines("sha256"):
         assert native("sha256", engine, *pieces) == hashlib.sha256(b"".join(pieces)).digest()
+
+
+def test_nothing_of_a_secret_that_was_hashed_stays_on_the_stack() -> None:
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    start, end = (
+        int(number, 16) for line in lines if "[stack]" in line for number in line.split()[0].split("-")
+    )
+    stack = bytearray(end - start)
+    memory = os.open("/proc/self/mem", os.O_RDONLY)
+    for engine in engines("sha256"):
+        for size in (32, 40, 60, 100):
+            secret = os.urandom(size)
+            native("sha256", engine, secret)
+            os.preadv(memory, [stack], start)
+            # As it is, and as the words of a schedule are in memory.
+            swapped = struct.pack(f"<{size // 4}I", *struct.unpack(f">{size // 4}I", secret))
+            for text in (secret, swapped):
+                pieces = [text[at : at + 8] for at in range(0, size - 7, 8)]
+                assert not [piece for piece in pieces if piece in stack], (engine, size)
+    os.close(memory)
 
 
 def test_chacha20_gives_the_block_of_rfc_8439_section_2_3_2() -> None:
