@@ -7,7 +7,6 @@ import select
 import socket
 import struct
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,14 +101,6 @@ class Hall:
             if len(self.hub):
                 owner.seat.leave()
             owner.close()
-
-
-@pytest.fixture
-def hall() -> Iterator[Hall]:
-    hall = Hall()
-    yield hall
-    for owner in hall.owners:
-        owner.close()
 
 
 def line(number: int, nonce: int, bits: str = "") -> bytes:

@@ -6,7 +6,6 @@ import os
 import select
 import socket
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -45,21 +44,6 @@ class Way:
         self.outlet.close()
         self.near.close()
         self.far.close()
-
-
-@pytest.fixture
-def way() -> Iterator[Way]:
-    way = Way()
-    yield way
-    way.close()
-
-
-@pytest.fixture
-def hall() -> Iterator[Hall]:
-    hall = Hall()
-    yield hall
-    for owner in hall.owners:
-        owner.close()
 
 
 def look(hall: Hall, way: Way) -> Any:

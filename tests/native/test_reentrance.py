@@ -4,7 +4,6 @@ That an object is gone shows with the sanitizers (docs/native-kernel.md); withou
 """
 
 import gc
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -26,21 +25,6 @@ PLAIN_HEADER = SHARE + PLAIN.size.to_bytes(3, "little")
 @pytest.fixture(autouse=True)
 def _kernel() -> None:
     native_kernel()
-
-
-@pytest.fixture
-def hall() -> Iterator[Hall]:
-    hall = Hall()
-    yield hall
-    for owner in hall.owners:
-        owner.close()
-
-
-@pytest.fixture
-def way() -> Iterator[Way]:
-    way = Way()
-    yield way
-    way.close()
 
 
 class Pace:
