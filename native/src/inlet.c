@@ -2,11 +2,11 @@
 
 #include "inlet.h"
 
+#include "own_socket.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
 
 enum { READ = 1 << 14 };
 
@@ -36,10 +36,8 @@ static PyObject *inlet_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->tell = Py_NewRef(tell);
     self->rest = Py_NewRef(rest);
     self->ended = Py_NewRef(ended);
-    /* The event loop has its own for a socket that it writes to. */
-    self->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    self->fd = own_socket(fd);
     if (self->fd < 0) {
-        PyErr_SetFromErrno(PyExc_OSError);
         Py_DECREF(self);
         return NULL;
     }
@@ -57,17 +55,9 @@ static int inlet_traverse(Inlet *self, visitproc visit, void *arg)
     return 0;
 }
 
-static void shut(Inlet *self)
-{
-    if (self->fd >= 0) {
-        close(self->fd);
-        self->fd = -1;
-    }
-}
-
 static int inlet_clear(Inlet *self)
 {
-    shut(self);
+    own_socket_close(&self->fd);
     Py_CLEAR(self->cipher);
     Py_CLEAR(self->lanes);
     Py_CLEAR(self->tell);
@@ -291,7 +281,7 @@ static PyObject *inlet_fileno(Inlet *self, PyObject *Py_UNUSED(ignored))
 
 static PyObject *inlet_close(Inlet *self, PyObject *Py_UNUSED(ignored))
 {
-    shut(self);
+    own_socket_close(&self->fd);
     Py_RETURN_NONE;
 }
 

@@ -2,9 +2,9 @@
 
 #include "outlet.h"
 
-#include <fcntl.h>
+#include "own_socket.h"
+
 #include <sys/socket.h>
-#include <unistd.h>
 
 static PyObject *outlet_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -28,10 +28,8 @@ static PyObject *outlet_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     self->cipher = Py_NewRef(cipher);
     self->unsent = Py_NewRef(unsent);
     self->rest = Py_NewRef(rest);
-    /* The event loop may close its number while we still know it, and give it to another socket. */
-    self->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    self->fd = own_socket(fd);
     if (self->fd < 0) {
-        PyErr_SetFromErrno(PyExc_OSError);
         Py_DECREF(self);
         return NULL;
     }
@@ -47,17 +45,9 @@ static int outlet_traverse(Outlet *self, visitproc visit, void *arg)
     return 0;
 }
 
-static void shut(Outlet *self)
-{
-    if (self->fd >= 0) {
-        close(self->fd);
-        self->fd = -1;
-    }
-}
-
 static int outlet_clear(Outlet *self)
 {
-    shut(self);
+    own_socket_close(&self->fd);
     Py_CLEAR(self->cipher);
     Py_CLEAR(self->unsent);
     Py_CLEAR(self->rest);
@@ -102,7 +92,7 @@ static void send_rest(Outlet *self, PyObject *sealed, Py_ssize_t sent)
     if (said == NULL) {
         PyErr_WriteUnraisable((PyObject *)self);
         shutdown(self->fd, SHUT_RDWR);
-        shut(self);
+        own_socket_close(&self->fd);
     }
     Py_XDECREF(said);
 }
@@ -127,7 +117,7 @@ bool outlet_send(Outlet *self, const uint8_t *frames, size_t size, size_t count)
 
 static PyObject *outlet_close(Outlet *self, PyObject *Py_UNUSED(ignored))
 {
-    shut(self);
+    own_socket_close(&self->fd);
     Py_RETURN_NONE;
 }
 
