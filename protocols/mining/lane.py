@@ -140,7 +140,7 @@ class Lanes(Protocol):
         """How many shares there may be of all lanes, and how many more come a second up to how many."""
         ...
 
-    def pay(self, now: float, shares: int, /) -> float:
+    def pay(self, now: float, shares: int = 1, /) -> float:
         """Take shares of that, and return how long to wait for the next one in seconds, 0 as a rule."""
         ...
 

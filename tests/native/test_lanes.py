@@ -316,8 +316,9 @@ def test_lanes_refuse_what_is_no_batch(method: str, arguments: tuple[Any, ...]) 
 def test_a_course_is_made_of_this_kernels_prover() -> None:
     from hashpool_kernel import Course
 
+    none: Any = None
     with pytest.raises(TypeError):
-        Course(None, min_ntime=1, version=1, fixed=1, target=1, work=1)
+        Course(none, min_ntime=1, version=1, fixed=1, target=1, work=1)
 
 
 def test_a_forgotten_bench_is_collected_whatever_waits() -> None:

@@ -178,8 +178,6 @@ def test_a_seat_may_be_left_while_its_shares_are_accepted(hall: Hall) -> None:
 
 
 def test_work_that_does_not_fit_is_refused_by_a_course() -> None:
-    from hashpool_kernel import Course
-
     wrongs: list[tuple[Any, type[Exception]]] = [
         (1 << 64, OverflowError),
         (-1, OverflowError),
@@ -188,4 +186,8 @@ def test_work_that_does_not_fit_is_refused_by_a_course() -> None:
     for wrong, error in wrongs:
         with pytest.raises(error):
             Lent(work=wrong)
-    assert isinstance(Lent(work=(1 << 64) - 1).course, Course)
+    most = Lent(work=(1 << 64) - 1)
+    most.lane(5)
+    most.take([share(5, 1)])
+    most.settle((1_005, 1, 1))
+    assert most.down.lanes.sums()[1] == float((1 << 64) - 1)
