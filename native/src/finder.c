@@ -2,6 +2,7 @@
 
 #include "finder.h"
 
+#include "target.h"
 #include "words.h"
 
 #include <structmember.h>
@@ -171,20 +172,6 @@ int finder_double(Finder *self, PyObject *object, finder_name name, double *numb
     return *number == -1.0 && PyErr_Occurred() ? -1 : 0;
 }
 
-static int read_target(PyObject *number, uint8_t target[SHA256_SIZE])
-{
-    PyObject *packed = PyObject_CallMethod(number, "to_bytes", "is", SHA256_SIZE, "little");
-    if (packed == NULL) {
-        return -1;
-    }
-    const uint8_t *content = kernel_bytes(packed, "a target", SHA256_SIZE);
-    if (content != NULL) {
-        memcpy(target, content, SHA256_SIZE);
-    }
-    Py_DECREF(packed);
-    return content == NULL ? -1 : 0;
-}
-
 static int read_terms(Finder *self, PyObject *job, terms *of)
 {
     of->job = job;
@@ -202,7 +189,7 @@ static int read_terms(Finder *self, PyObject *job, terms *of)
     }
     if (of->has_failed || finder_u32(self, draft, VERSION, &of->version) < 0 ||
         finder_u32(self, draft, ROLLABLE, &of->rollable) < 0 ||
-        finder_u32(self, tip, MIN_NTIME, &of->min_ntime) < 0 || read_target(target, of->target) < 0) {
+        finder_u32(self, tip, MIN_NTIME, &of->min_ntime) < 0 || target_read(target, of->target) < 0) {
         return -1;
     }
     if (kernel_bytes(of->end, "end", -1) == NULL || kernel_bytes(of->padding, "padding", -1) == NULL) {
@@ -286,12 +273,7 @@ static bool is_good(const submission *said, const terms *by, const finder_own *o
     memcpy(extranonce + end + first, said->extranonce2, size);
     prover_header(by->prover, extranonce, end + first + size, by->version | said->bits, said->ntime, said->nonce,
                   of->header, of->hash);
-    for (int i = SHA256_SIZE - 1; i >= 0; i--) {
-        if (of->hash[i] != by->target[i]) {
-            return of->hash[i] < by->target[i];
-        }
-    }
-    return true;
+    return is_up_to(of->hash, by->target);
 }
 
 int finder_judge(Finder *self, PyObject *jobs, const finder_own *own, const submission *said, terms *by, proof *of)

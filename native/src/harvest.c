@@ -2,6 +2,8 @@
 
 #include "hub.h"
 
+#include "target.h"
+
 #include <string.h>
 
 enum { RUN_KEPT = 1 << 16 };
@@ -27,7 +29,7 @@ void harvest_add(Hub *self, const waiting *share, const uint8_t hash[SHA256_SIZE
     self->run_size += share->size;
     self->run_frames++;
     self->found++;
-    if (self->found == 1 || hash_below(hash, self->best)) {
+    if (self->found == 1 || !is_up_to(self->best, hash)) {
         memcpy(self->best, hash, SHA256_SIZE);
     }
 }

@@ -5,6 +5,7 @@
 
 #include "hub.h"
 
+#include "target.h"
 #include "words.h"
 
 #include <errno.h>
@@ -260,7 +261,7 @@ static int keep(look *at, Seat *seat, waiting *share, const proof *of)
     seat->found++;
     seat->found_at = at->now;
     seat->found_work += share->hashes;
-    if (seat->found == 1 || hash_below(of->hash, seat->best)) {
+    if (seat->found == 1 || !is_up_to(seat->best, of->hash)) {
         memcpy(seat->best, of->hash, SHA256_SIZE);
     }
     return 1;

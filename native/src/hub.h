@@ -108,7 +108,5 @@ void seat_credit(Seat *self, double when, double work, double squares, unsigned 
 void waiting_free(waiting *share);
 /* A frame as (header, payload), with a header of the hub's; NULL with an exception set. */
 PyObject *hub_frame(const Hub *self, const uint8_t *frame);
-/* Whether a hash is below another, both little-endian numbers. */
-bool hash_below(const uint8_t *one, const uint8_t *other);
 
 #endif

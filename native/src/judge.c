@@ -1,6 +1,7 @@
 /* Bench and judge: plain shares judged as protocols.mining.plain_share says. */
 
 #include "judge.h"
+#include "target.h"
 #include "transport.h"
 #include "words.h"
 
@@ -67,21 +68,6 @@ static void bench_dealloc(Bench *self)
     Py_XDECREF(self->older.name);
     type->tp_free(self);
     Py_DECREF(type);
-}
-
-/* A target as 32 bytes, little-endian. */
-static int keep_target(PyObject *number, uint8_t bytes[SHA256_SIZE])
-{
-    PyObject *packed = PyObject_CallMethod(number, "to_bytes", "is", SHA256_SIZE, "little");
-    if (packed == NULL) {
-        return -1;
-    }
-    const uint8_t *content = kernel_bytes(packed, "a target", SHA256_SIZE);
-    if (content != NULL) {
-        memcpy(bytes, content, SHA256_SIZE);
-    }
-    Py_DECREF(packed);
-    return content == NULL ? -1 : 0;
 }
 
 static int keep_number(PyObject *number, uint64_t *kept)
@@ -180,7 +166,7 @@ static PyObject *bench_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     memcpy(self->prefix, PyBytes_AS_STRING(prefix), self->prefix_size);
     if (keep_names(self) < 0 || kernel_u32(min_ntime, "min_ntime", &self->min_ntime) < 0 ||
         kernel_u32(version, "version", &self->version) < 0 || kernel_u32(fixed, "fixed", &self->fixed) < 0 ||
-        keep_target(target, self->target_bytes) < 0 || keep_target(block_target, self->block_target) < 0 ||
+        target_read(target, self->target_bytes) < 0 || target_read(block_target, self->block_target) < 0 ||
         keep_number(whole, &self->whole) < 0 || keep_number(threshold, &self->threshold) < 0) {
         Py_DECREF(self);
         return NULL;
@@ -252,17 +238,6 @@ static int take_token(const Bench *bench, double moment)
     }
     int is_there = tokens >= 1;
     return set_double(bench->pace, &bench->tokens, is_there ? tokens - 1 : tokens) < 0 ? -1 : is_there;
-}
-
-/* Whether a <= b, as little-endian numbers. */
-static int is_up_to(const uint8_t a[SHA256_SIZE], const uint8_t b[SHA256_SIZE])
-{
-    for (int i = SHA256_SIZE - 1; i >= 0; i--) {
-        if (a[i] != b[i]) {
-            return a[i] < b[i];
-        }
-    }
-    return 1;
 }
 
 static uint64_t low_bits(const uint8_t hash[SHA256_SIZE])

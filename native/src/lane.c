@@ -20,18 +20,6 @@ bool course_check(PyObject *object)
     return Py_TYPE(object)->tp_dealloc == (destructor)course_dealloc;
 }
 
-/* A target as 32 bytes, little-endian. */
-static int keep_target(PyObject *number, uint8_t bytes[SHA256_SIZE])
-{
-    PyObject *packed = PyObject_CallMethod(number, "to_bytes", "is", SHA256_SIZE, "little");
-    const uint8_t *content = packed == NULL ? NULL : kernel_bytes(packed, "a target", SHA256_SIZE);
-    if (content != NULL) {
-        memcpy(bytes, content, SHA256_SIZE);
-    }
-    Py_XDECREF(packed);
-    return content == NULL ? -1 : 0;
-}
-
 static PyObject *course_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     PyObject *prover, *min_ntime, *version, *fixed, *target, *work;
@@ -53,7 +41,7 @@ static PyObject *course_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     self->work = PyLong_AsUnsignedLongLong(work);
     if (PyErr_Occurred() || kernel_u32(min_ntime, "min_ntime", &self->min_ntime) < 0 ||
         kernel_u32(version, "version", &self->version) < 0 || kernel_u32(fixed, "fixed", &self->fixed) < 0 ||
-        keep_target(target, self->target_bytes) < 0) {
+        target_read(target, self->target_bytes) < 0) {
         Py_DECREF(self);
         return NULL;
     }
@@ -75,16 +63,6 @@ PyType_Spec course_spec = {
 };
 
 /* What was seen */
-
-bool is_up_to(const uint8_t a[SHA256_SIZE], const uint8_t b[SHA256_SIZE])
-{
-    for (int i = SHA256_SIZE - 1; i >= 0; i--) {
-        if (a[i] != b[i]) {
-            return a[i] < b[i];
-        }
-    }
-    return true;
-}
 
 /* The place of a hash in the index, or of the gap where it would be. */
 static uint32_t *place_of(const Lane *self, const uint8_t *hash)

@@ -4,6 +4,7 @@
 
 #include "judge.h"
 #include "outlet.h"
+#include "target.h"
 #include "words.h"
 
 enum {
@@ -146,9 +147,6 @@ void lane_remember(Lane *self, const uint8_t hash[SHA256_SIZE]);
 void lane_take_out(Lane *self);
 /* Forget the first share that waits, and free it. */
 void lane_drop_first(Lane *self);
-/* Whether a <= b, as little-endian numbers. */
-bool is_up_to(const uint8_t a[SHA256_SIZE], const uint8_t b[SHA256_SIZE]);
-
 /* A share goes up. */
 pass_frame lanes_pass;
 /* A success comes down; what it tells is complete after lanes_say_rest, which is -1 with an exception set. */

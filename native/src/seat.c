@@ -6,16 +6,6 @@
 #include <structmember.h>
 #include <sys/epoll.h>
 
-bool hash_below(const uint8_t *one, const uint8_t *other)
-{
-    for (int i = SHA256_SIZE - 1; i >= 0; i--) {
-        if (one[i] != other[i]) {
-            return one[i] < other[i];
-        }
-    }
-    return false;
-}
-
 void waiting_free(waiting *share)
 {
     Py_XDECREF(share->hash);
