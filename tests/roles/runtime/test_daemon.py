@@ -112,7 +112,7 @@ def test_a_daemon_serves_until_sigterm_and_then_drains(tmp_path: Path, loop: str
         daemon.process.send_signal(signal.SIGTERM)
         assert daemon.end() == sysexits.OK
     assert "msg=stopping signal=SIGTERM" in daemon.said
-    assert f"0 {module} 20000\ndrained\n" in daemon.said
+    assert f"0 {module} 4000\ndrained\n" in daemon.said
     assert (tmp_path / "cpu_miner").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "cpu_miner" / "made").stat().st_mode & 0o777 == 0o600
 
