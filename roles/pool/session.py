@@ -45,7 +45,7 @@ CATALOGUE = MINING.with_messages(*MINING_MESSAGES)
 EXTENSIONS = frozenset({EXTENSION})
 REQUEST_COST = 5
 """What opening or changing a channel takes of a connection's allowance, in shares; a share that is not
-looked at takes as much."""
+looked at takes as much, and closing a channel nothing."""
 BREATH = 8
 """Requests answered before other connections have their turn; one may cost as much as a hundred shares."""
 SLICE = 64
@@ -213,9 +213,12 @@ class Session:
         if isinstance(message, SubmitSharesExtended | SubmitSharesStandard):
             self._judge(turn, message, self._used(tlvs))
             return
+        turn.requests += 1
+        if isinstance(message, CloseChannel) and self._close(message.channel_id):
+            # Paid for with its opening: else a crowd that leaves a proxy would have those who stay wait.
+            return
         turn.replies += self._answer(message, tlvs)
         turn.cost += REQUEST_COST
-        turn.requests += 1
 
     def _judge(self, turn: Turn, share: Submission, tlvs: tuple[Tlv, ...]) -> None:
         outcome = self._submissions.judge(share, tlvs, turn)
@@ -247,8 +250,7 @@ class Session:
             case UpdateChannel():
                 return self._roster.update(message, self._floor.monotonic())
             case CloseChannel():
-                if not self._close(message.channel_id):
-                    self._floor.meters.ignored.inc()
+                self._floor.meters.ignored.inc()
                 return ()
             case SetCustomMiningJob():
                 error = SetCustomMiningJobError(message.channel_id, message.request_id, JD_NOT_SUPPORTED)

@@ -9,7 +9,6 @@ that differs comes with it.
 import asyncio
 import logging
 from abc import abstractmethod
-from collections.abc import Callable
 from functools import lru_cache, partial
 
 from protocols.bitcoin.errors import CoinbaseError
@@ -45,7 +44,6 @@ log = logging.getLogger(__name__)
 
 _work_of = lru_cache(maxsize=ALIKE)(work_of)
 
-UPDATE_INTERVAL = 1.0
 MAX_FOREIGN_SHARES = 1_024
 MIN_TOO_LARGE = "min-extranonce-size-too-large"
 
@@ -54,8 +52,8 @@ class EdgeChannel(DownstreamChannel):
     """A downstream channel, and the owner of its upstream one."""
 
     __slots__ = (
-        "_foreign_shares", "_hash_rate", "_is_answered", "_jobs", "_lane", "_max_target",
-        "_padding", "_timers", "_told_target", "upstream",
+        "_foreign_shares", "_hash_rate", "_hold", "_is_answered", "_jobs", "_lane", "_max_target",
+        "_padding", "_told_target", "upstream",
     )  # fmt: skip
 
     def __init__(
@@ -84,7 +82,7 @@ class EdgeChannel(DownstreamChannel):
         self._jobs = EdgeJobs()
         self._foreign_shares: dict[bytes, None] | None = None
         self._lane: Lane | None = None
-        self._timers: dict[str, asyncio.TimerHandle] | None = None
+        self._hold: asyncio.TimerHandle | None = None
         self.upstream: UpstreamChannel = edge.client.open(self)
 
     # What differs between the kinds
@@ -128,7 +126,7 @@ class EdgeChannel(DownstreamChannel):
         for tlv in tlvs:
             if (tlv.extension, tlv.field) == (EXTENSION, TLV_MINT_URL):
                 self._edge.mint.named(tlv.value)
-        self._cancel("hold")
+        self._end_hold()
         if self.upstream.is_resumed:
             self._jobs.go_on()
         else:
@@ -172,7 +170,9 @@ class EdgeChannel(DownstreamChannel):
         if not self.upstream.is_resumable:
             self._jobs.retire()
         if self._edge.hold_s is not None:
-            self._after("hold", self._edge.hold_s, partial(self._line.release, self, UPSTREAM_LOST))
+            self._end_hold()
+            loop = asyncio.get_running_loop()
+            self._hold = loop.call_later(self._edge.hold_s, self._line.release, self, UPSTREAM_LOST)
 
     def received(self, message: Message) -> None:
         """Pass on what the upstream says of this channel, to a miner that knows of the channel."""
@@ -363,33 +363,18 @@ class EdgeChannel(DownstreamChannel):
     # The miner's other wishes
 
     def update(self, message: UpdateChannel) -> None:
-        """Pass a new hash rate and easiest target on, at most once a second."""
+        """Pass a new hash rate and easiest target on, and ask for them when the channel is opened again."""
         self._hash_rate, self._max_target = message.nominal_hash_rate, message.maximum_target
-        if not self._timers or "update" not in self._timers:
-            self._after("update", UPDATE_INTERVAL, self._update)
-
-    def _update(self) -> None:
         self.upstream.update(self._hash_rate, self._max_target)
 
     def close(self, reason: str, *, silently: bool) -> None:
         """End the upstream channel for good; `silently` where the miner has gone or closed the channel."""
-        for name in tuple(self._timers or ()):
-            self._cancel(name)
+        self._end_hold()
         if silently:
             self.verdicts.silence()
         self.upstream.close(reason)
 
-    def _after(self, name: str, delay: float, act: Callable[[], None]) -> None:
-        timers = self._timers = self._timers or {}
-
-        def fire() -> None:
-            timers.pop(name, None)
-            act()
-
-        self._cancel(name)
-        timers[name] = asyncio.get_running_loop().call_later(delay, fire)
-
-    def _cancel(self, name: str) -> None:
-        timer = self._timers.pop(name, None) if self._timers else None
-        if timer is not None:
-            timer.cancel()
+    def _end_hold(self) -> None:
+        hold, self._hold = self._hold, None
+        if hold is not None:
+            hold.cancel()

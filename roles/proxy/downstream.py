@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -48,6 +47,7 @@ from protocols.sv2.share_frame import SHARE, read_share
 from protocols.sv2.tlv import Tlv
 from roles.proxy.attribution import Attribution, Registrar
 from roles.proxy.channel_kinds import GROUP_ID
+from roles.proxy.downstream_bounds import DownstreamBounds
 from roles.proxy.downstream_channel import BURST_S, DownstreamChannel, Edge, OpenRequest
 from roles.proxy.errors import Overloaded, ProxyError, UpstreamAway
 from roles.proxy.modes import Mode
@@ -78,26 +78,14 @@ UNSENT_PER_CHANNEL = 8
 """Messages that may wait for a miner that takes them slowly."""
 MOMENT_S = 0.05
 REQUEST_COST = 5
-"""What an open request, or a share that is not looked at, takes of a connection's pace, in shares."""
+"""What a request, or a share that is not looked at, takes of a connection's pace, in shares; closing a
+channel takes nothing.
+"""
 CROWD = 16
 """Lanes for which the native kernel reads the connection by itself, which takes one more descriptor."""
 
 Pay = Callable[[float, int], float]
 """Takes so many shares of the pace, and tells how long to wait for more."""
-
-
-@dataclass(frozen=True, slots=True)
-class DownstreamBounds:
-    """Channels of one connection, open requests that wait, its shares a second; and in seconds how long an
-    open request, the set-up and a connection without a channel may take.
-    """
-
-    channels: int = 16_384
-    open_requests: int = 1_024
-    shares_per_s: float = 5_000.0
-    opening_s: float = 5.0
-    setup_s: float = 10.0
-    idle_s: float = 3_600.0
 
 
 class Downstream:
@@ -376,10 +364,17 @@ class Downstream:
                 self._share(message, tlvs if EXTENSION in self.extensions else ())
             case OpenExtendedMiningChannel() | OpenStandardMiningChannel():
                 self._open(message, tlvs if EXTENSION in self.extensions else ())
+            case CloseChannel() if self._close(message):
+                # Paid for with its opening.
+                pass
+            case _:
+                self._owed = self._pay(self._edge.monotonic(), REQUEST_COST)
+                self._request(message)
+
+    def _request(self, message: Message) -> None:
+        match message:
             case UpdateChannel():
                 self._update(message)
-            case CloseChannel():
-                self._close(message)
             case SetCustomMiningJob():
                 self.transmit(
                     SetCustomMiningJobError(message.channel_id, message.request_id, "jd-not-supported")
@@ -427,15 +422,18 @@ class Downstream:
             return
         channel.update(message)
 
-    def _close(self, message: CloseChannel) -> None:
+    def _close(self, message: CloseChannel) -> bool:
+        """Close what an id means; False where it is nothing."""
         wanted, reason = message.channel_id, printable(message.reason_code)
         if (channel := self._channels.get(wanted)) is not None:
             self._drop(channel, reason)
-            return
+            return True
         # A group may have thousands: others have their turn meanwhile.
         group = self._berth.addressed(wanted)
         closing = self._channels.values() if group is None else group
-        self._leaving.extend((channel, reason) for channel in closing)
+        leaving = [(channel, reason) for channel in closing]
+        self._leaving.extend(leaving)
+        return bool(leaving)
 
     def _drop_some(self) -> None:
         """Drop those that leave in turns with others, and read on when it is done."""

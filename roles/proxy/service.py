@@ -12,7 +12,8 @@ from protocols.mining.errors import BannedByOperator
 from roles.proxy.aggregate import Aggregate, AggregateTerms
 from roles.proxy.api import Overview
 from roles.proxy.attribution import Registrar
-from roles.proxy.downstream import Downstream, DownstreamBounds
+from roles.proxy.downstream import Downstream
+from roles.proxy.downstream_bounds import DownstreamBounds
 from roles.proxy.downstream_channel import Edge, Line
 from roles.proxy.figures import Figures
 from roles.proxy.meters import Meters, gauge_figures

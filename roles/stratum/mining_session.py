@@ -41,6 +41,7 @@ from roles.stratum.keepsake import Tie
 from roles.stratum.pulse import NOBODY, QUESTION, Habits, Pulse
 from roles.stratum.submissions import ACCEPTED
 from roles.stratum.upstream_channel import OpenSuccess, OpenTerms, UpstreamChannel
+from roles.stratum.upstream_requests import UpstreamRequests
 
 __all__ = ["MiningSession", "SessionTiming", "Settling"]
 
@@ -136,6 +137,8 @@ class MiningSession:
         self._timing = timing
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
+        self.requests = UpstreamRequests(self._loop, self.transmit, self._ask)
+        """What channels want changed, and which are to be closed."""
         self._request_ids = count(1)
         self._waiting: deque[UpstreamChannel] = deque()
         self._opening: dict[int, tuple[float, UpstreamChannel]] = {}
@@ -261,6 +264,7 @@ class MiningSession:
         if self.lanes is not None:
             self.lanes.discard()
         self._pulse.end()
+        self.requests.end()
         self._waiting.clear()
         self._opening.clear()
         self._crowd.clear()
@@ -277,7 +281,7 @@ class MiningSession:
     # Opening
 
     def _ask(self) -> None:
-        while self._waiting and len(self._opening) < _OPENINGS:
+        while self._waiting and len(self._opening) < _OPENINGS and not self.requests.is_closing:
             channel = self._waiting.popleft()
             if channel.is_closed:
                 continue
@@ -296,7 +300,7 @@ class MiningSession:
         if answer.channel_id in self._open:
             raise UpstreamUnusable(f"the upstream opened channel {answer.channel_id} twice")
         if channel is None or channel.is_closed or (channel.is_open and not self.takes_over):
-            self.transmit(encode(CloseChannel(answer.channel_id, "no longer wanted")))
+            self.requests.close(answer.channel_id, "no longer wanted")
             return
         self._refusals = 0
         self._opened_at = self._opened_at or self._loop.time()
@@ -334,6 +338,7 @@ class MiningSession:
 
     def _drop(self, channel: UpstreamChannel) -> None:
         del self._open[channel.id]
+        self.requests.forget(channel.id)
         self._leave_group(channel)
         self._metrics.channels.set(len(self._open))
 

@@ -10,7 +10,6 @@ from protocols.sv2.codec import encode
 from protocols.sv2.frame import Frame
 from protocols.sv2.layout import Message
 from protocols.sv2.mining import (
-    CloseChannel,
     OpenExtendedMiningChannel,
     OpenExtendedMiningChannelSuccess,
     OpenStandardMiningChannel,
@@ -19,7 +18,6 @@ from protocols.sv2.mining import (
     SetTarget,
     SubmitSharesExtended,
     SubmitSharesStandard,
-    UpdateChannel,
 )
 from protocols.sv2.share_frame import write_share
 from protocols.sv2.tlv import Tlv
@@ -28,6 +26,7 @@ from roles.stratum.connection import Plain
 from roles.stratum.errors import ChannelNotOpen
 from roles.stratum.keepsake import Keepsake, Tie, token_in
 from roles.stratum.submissions import Settle, Submissions
+from roles.stratum.upstream_requests import UpstreamRequests
 
 _ID_SIZE = 4
 
@@ -104,8 +103,9 @@ class Carrier(Protocol):
     def now(self) -> float:
         """Monotonic seconds."""
 
-    def transmit(self, frame: Frame) -> None:
-        """Send when the loop comes round."""
+    @property
+    def requests(self) -> UpstreamRequests:
+        """By which channels are changed and closed."""
 
     def submit(self, channel: "UpstreamChannel", share: Plain) -> None:
         """Send a share of a channel with others of about the same time."""
@@ -283,7 +283,7 @@ class UpstreamChannel:
         `opening` is asked again on the next opening, so the owner keeps what it said here.
         """
         if self._carrier is not None:
-            self._carrier.transmit(encode(UpdateChannel(self.id, nominal_hash_rate, maximum_target)))
+            self._carrier.requests.update(self.id, nominal_hash_rate, maximum_target)
 
     def close(self, reason: str) -> None:
         """End the channel for good; unanswered shares are settled as LOST, `lost` is not called."""
@@ -292,7 +292,7 @@ class UpstreamChannel:
         self.is_closed = True
         carrier, self._carrier = self._carrier, None
         if carrier is not None:
-            carrier.transmit(encode(CloseChannel(self.id, reason)))
+            carrier.requests.close(self.id, reason)
             carrier.release(self)
         self._forget(self)
         self._let_go()
@@ -324,7 +324,7 @@ class UpstreamChannel:
         """
         if self._carrier is not None:
             # What it has not answered would be answered out of order: nobody could tell shares apart.
-            self._carrier.transmit(encode(CloseChannel(self.id, "mining elsewhere")))
+            self._carrier.requests.close(self.id, "mining elsewhere")
             self._carrier.release(self)
             self.submissions.lose()
         self.is_resumed = self._is_same(carrier, answer)

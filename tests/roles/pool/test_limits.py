@@ -8,7 +8,7 @@ from protocols.bitcoin.target import work
 from protocols.ehash.messages import EXTENSION
 from protocols.mining.vardiff import RUSH_SHARES, STEP_PROBE
 from protocols.sv2.codec import encode
-from protocols.sv2.mining import SetTarget, SubmitSharesError, SubmitSharesSuccess
+from protocols.sv2.mining import CloseChannel, SetTarget, SubmitSharesError, SubmitSharesSuccess
 from protocols.sv2.tlv import Tlv
 from roles.pool.meters import Meters
 from roles.pool.recollection import ShareKeys
@@ -87,6 +87,23 @@ async def test_shares_of_a_channel_beyond_its_pace_are_refused_unseen_and_its_ne
     neighbour.submit(neighbour.mine())
     assert (await miner.hear(SubmitSharesSuccess)).channel_id == neighbour.id
     assert house.metric("hashpool_pool_throttled_total") == 0
+
+
+async def test_closing_a_channel_is_paid_for_with_its_opening_and_closing_nothing_is_not(
+    house: House,
+) -> None:
+    house.settings["limits"] = {"shares_per_s": 5}
+    await house.start()
+    miner = await house.miner()
+    channels = [await miner.open() for _ in range(9)]
+    # 45 of the 50 of ten seconds are gone, and 40 more would be too many.
+    miner.say(*(CloseChannel(each.id, "") for each in channels[:8]))
+    channels[8].submit(channels[8].mine())
+    await miner.hear(SubmitSharesSuccess)
+    assert house.metric("hashpool_pool_throttled_total") == 0
+    assert house.metric("hashpool_pool_channels", kind="extended") == 1
+    miner.say(*(CloseChannel(each.id, "") for each in channels[:8]))
+    await soon(lambda: house.metric("hashpool_pool_throttled_total") >= 1)
 
 
 async def test_excess_of_one_connection_is_read_slowly_in_the_end(house: House) -> None:

@@ -35,7 +35,8 @@ from protocols.sv2.mining import (
 )
 from roles.proxy.attribution import Attribution
 from roles.proxy.channel_kinds import ExtendedEdgeChannel
-from roles.proxy.downstream import Downstream, DownstreamBounds
+from roles.proxy.downstream import Downstream
+from roles.proxy.downstream_bounds import DownstreamBounds
 from roles.proxy.downstream_channel import Edge
 from roles.proxy.figures import Figures
 from roles.proxy.meters import Meters

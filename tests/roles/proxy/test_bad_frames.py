@@ -11,7 +11,8 @@ from prometheus_client import CollectorRegistry
 from protocols.sv2.codec import encode
 from protocols.sv2.errors import Sv2Error
 from protocols.sv2.frame import Frame
-from roles.proxy.downstream import CATALOGUE, Downstream, DownstreamBounds
+from roles.proxy.downstream import CATALOGUE, Downstream
+from roles.proxy.downstream_bounds import DownstreamBounds
 from roles.proxy.downstream_channel import Edge
 from roles.proxy.meters import Meters
 from roles.proxy.modes import PerMiner

@@ -200,8 +200,11 @@ async def test_an_update_is_passed_on_at_most_once_a_second_and_its_refusal_come
     await miner.first_work()
     for rate in (1.0, 2.0, 4.0):
         miner.send(UpdateChannel(miner.channel_id, rate, 1 << 200))
-    await until(lambda: bool(pool.updates))
-    assert [(update.nominal_hash_rate, update.maximum_target) for update in pool.updates] == [(4.0, 1 << 200)]
+    await until(lambda: len(pool.updates) == 2)
+    assert [(update.nominal_hash_rate, update.maximum_target) for update in pool.updates] == [
+        (1.0, 1 << 200),
+        (4.0, 1 << 200),
+    ]
     pool.send(UpdateChannelError(pool.channel.channel_id, "invalid-nominal-hashrate"))
     error = await miner.expect(UpdateChannelError)
     assert error == UpdateChannelError(miner.channel_id, "invalid-nominal-hashrate")
@@ -416,4 +419,16 @@ async def test_requests_count_against_the_pace_of_a_connection(start: Start) -> 
     await miner.open_extended()
     miner.send(OpenExtendedMiningChannel(8, "bob", 1e12, EASY, 2))
     miner.send(OpenExtendedMiningChannel(9, "bob", 1e12, EASY, 2))
+    await until(lambda: house.metric("proxy_throttled_total") >= 1)
+
+
+async def test_updates_count_against_it_too_and_closing_a_channel_does_not(start: Start) -> None:
+    house = await start(limits={"shares_per_s": 1})
+    miner = await house.miner()
+    await miner.open_extended()
+    await miner.first_work()
+    miner.send(CloseChannel(miner.channel_id, "enough"))
+    await miner.open_extended()
+    assert house.metric("proxy_throttled_total") == 0
+    miner.send(UpdateChannel(miner.channel_id, 1.0, EASY))
     await until(lambda: house.metric("proxy_throttled_total") >= 1)

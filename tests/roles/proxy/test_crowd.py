@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry
 from protocols.sv2.codec import encode
 from protocols.sv2.mining import CloseChannel, NewExtendedMiningJob, SetNewPrevHash
 from roles.proxy import downstream
-from roles.proxy.downstream import PIECE, UNSENT, Downstream, DownstreamBounds
+from roles.proxy.downstream import PIECE, UNSENT, Downstream
+from roles.proxy.downstream_bounds import DownstreamBounds
 from roles.proxy.downstream_channel import Edge
 from roles.proxy.meters import Meters
 from roles.proxy.modes import PerMiner
