@@ -50,7 +50,7 @@ from roles.proxy.channel_kinds import GROUP_ID
 from roles.proxy.downstream_bounds import DownstreamBounds
 from roles.proxy.downstream_channel import BURST_S, DownstreamChannel, Edge, OpenRequest
 from roles.proxy.errors import Overloaded, ProxyError, UpstreamAway
-from roles.proxy.modes import Mode
+from roles.proxy.modes import ENDED, Berth, Mode
 from roles.proxy.slices import SLICE_SIZE, Slices
 from roles.proxy.verdicts import Verdicts, printable
 from roles.proxy.watch import UpstreamWatch
@@ -116,7 +116,7 @@ class Downstream:
         self._channels: dict[int, DownstreamChannel] = {}
         self._leaving: deque[tuple[DownstreamChannel, str]] = deque()
         self._ids = count(FIRST_CHANNEL)
-        self._berth = mode(self, lambda: next(self._ids))
+        self._berth: Berth = mode(self, lambda: next(self._ids))
         self._openings: set[asyncio.Task[None]] = set()
         self._outbox: deque[Plain] = deque()
         self._pump: asyncio.Task[None] | None = None
@@ -166,6 +166,8 @@ class Downstream:
                 self._drop(channel, "the miner has gone")
                 if number % BREATH == 0:
                     await asyncio.sleep(0)
+            # Thousands may go at once: what knows each other would all be left to the collector.
+            self._berth, self._lanes, self._pay = ENDED, None, self._pace.take
 
     async def _first_frame(self) -> Frame:
         """What sets the connection up; raises ConnectionLost after too long without it."""
@@ -328,7 +330,8 @@ class Downstream:
     def answer(self) -> None:
         """Send the miner what lanes have for it, when it is counted."""
         lanes, edge = self._lanes, self._edge
-        assert lanes is not None
+        if lanes is None:
+            return
         seconds, work, squares, full = lanes.sums()
         edge.meters.accepted.inc(len(seconds))
         edge.meters.verdict.observe_all(seconds)

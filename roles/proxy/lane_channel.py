@@ -109,6 +109,12 @@ class LaneChannel(ExtendedEdgeChannel):
         for hashes, at in credits:
             tally.credit(hashes, at)
 
+    def close(self, reason: str, *, silently: bool) -> None:
+        """The same, and let the lane go: lane and channel would keep each other."""
+        super().close(reason, silently=silently)
+        self.read_journal()
+        self._lane = None
+
     def take(self, share: ExtendedShare, clock: int, now: float) -> bool:
         """The short way of a share that the lane has left."""
         self.recall()

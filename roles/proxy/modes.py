@@ -1,7 +1,7 @@
 """The proxy's two ways upstream: one channel there for each channel here, or one for all."""
 
 from collections.abc import Callable, Collection
-from typing import Protocol
+from typing import Final, Protocol
 
 from protocols.sv2.mining import OpenExtendedMiningChannel
 from roles.proxy.aggregate import Aggregate
@@ -12,6 +12,7 @@ from roles.proxy.downstream_channel import DownstreamChannel, Edge, Line, OpenRe
 from roles.proxy.fanout import Fanout
 from roles.proxy.lane_channel import LaneChannel
 from roles.proxy.member import ExtendedMember, StandardMember
+from roles.stratum.errors import ChannelsFull
 
 
 class Berth(Protocol):
@@ -31,6 +32,24 @@ class Berth(Protocol):
 
 Mode = Callable[[Line, Callable[[], int]], Berth]
 """The berth of a line; the second is for ids that no channel of it has."""
+
+
+class Ended:
+    """Takes the place of a line's berth when the line is gone, so that the two do not keep each other."""
+
+    def open(self, request: OpenRequest, **_: object) -> DownstreamChannel:  # noqa: ARG002
+        """There is nobody to open a channel for; raises ChannelsFull."""
+        raise ChannelsFull("the connection has ended")
+
+    def addressed(self, group_id: int) -> Collection[DownstreamChannel]:  # noqa: ARG002
+        """There are none."""
+        return ()
+
+    def end(self) -> None:
+        """It has ended."""
+
+
+ENDED: Final = Ended()
 
 
 class PerMiner:

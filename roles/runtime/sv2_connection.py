@@ -222,6 +222,8 @@ class Sv2Connection(PeerStream[Frame]):
             await consumer.ended
         finally:
             self._consumer = None
+            # The error that ends it knows this frame: a circle for each of thousands that go.
+            del consumer
         raise ConnectionLost("nothing more to hand over")
 
     def hold(self) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from protocols.mining.lane import Lanes
 from protocols.sv2.codec import encode
@@ -84,6 +84,29 @@ class ChannelOwner(Protocol):
         """The channel is no longer open; it is opened again as soon as possible. Its shares have been
         settled as LOST, unless it `is_resumable`: then they, and those to come, wait for that.
         """
+
+
+class _Nobody:
+    """Owns the channels that are closed: thousands of circles would be left to the collector, and wait."""
+
+    def opening(self, _extensions: frozenset[int]) -> OpenTerms:
+        """What is closed is not asked for."""
+        raise RuntimeError("a closed channel is not opened")
+
+    def opened(self, _tlvs: tuple[Tlv, ...]) -> None:
+        """Nobody hears of it."""
+
+    def refused(self, _code: str) -> None:
+        """Nobody hears of it."""
+
+    def received(self, _message: Message) -> None:
+        """Nobody hears of it."""
+
+    def lost(self, _reason: str) -> None:
+        """Nobody hears of it."""
+
+
+_NOBODY: Final = _Nobody()
 
 
 class Carrier(Protocol):
@@ -297,6 +320,7 @@ class UpstreamChannel:
         self._forget(self)
         self._let_go()
         self.submissions.lose()
+        self.owner = _NOBODY
 
     def request(self, request_id: int, where: str, extensions: frozenset[int], adapt: Adapt) -> Frame:
         """The frame that asks for the channel at an upstream; used by the client."""
