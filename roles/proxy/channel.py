@@ -31,9 +31,10 @@ from protocols.sv2.tlv import Tlv, find_tlv
 from roles.proxy.attribution import Attribution
 from roles.proxy.downstream_channel import DownstreamChannel, Edge, Line, OpenRequest, Share
 from roles.proxy.errors import Overloaded
-from roles.proxy.jobs import ALIKE, EdgeJob, EdgeJobs, EdgeWork, FutureJob, alike, work_from
+from roles.proxy.jobs import ALIKE, EdgeJob, EdgeJobs, EdgeWork, FutureJob, work_from
 from roles.proxy.slices import SLICE_SIZE
 from roles.runtime import crash
+from roles.stratum.alike import alike
 from roles.stratum.connection import Plain
 from roles.stratum.errors import ChannelNotOpen, SubmissionsFull
 from roles.stratum.submissions import Outcome, Settle
@@ -364,7 +365,7 @@ class EdgeChannel(DownstreamChannel):
 
     def update(self, message: UpdateChannel) -> None:
         """Pass a new hash rate and easiest target on, and ask for them when the channel is opened again."""
-        self._hash_rate, self._max_target = message.nominal_hash_rate, message.maximum_target
+        self._hash_rate, self._max_target = message.nominal_hash_rate, alike(message.maximum_target)
         self.upstream.update(self._hash_rate, self._max_target)
 
     def close(self, reason: str, *, silently: bool) -> None:

@@ -7,10 +7,9 @@ A future job waits for its SetNewPrevHash; from then on it has a tip and the tar
 it by. Jobs of an upstream channel that is gone stay known until the next tip, but nobody judges their shares.
 """
 
-from collections.abc import Hashable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, TypeVar, cast
+from typing import Any, Final, NamedTuple
 
 from protocols.bitcoin.coinbase import strip_witness
 from protocols.bitcoin.header import ROLLABLE_VERSION_BITS
@@ -30,18 +29,6 @@ ALIKE = 64
 """Values that are remembered, so that what all channels have the same of is held once."""
 
 _FIXED_VERSION_BITS: Final = 0xFFFFFFFF ^ ROLLABLE_VERSION_BITS
-
-H = TypeVar("H", bound=Hashable)
-
-
-@lru_cache(maxsize=ALIKE)
-def _first(value: Hashable) -> Hashable:
-    return value
-
-
-def alike(value: H) -> H:
-    """A value that is equal to this one: the same object for all who ask with equal ones."""
-    return cast("H", _first(value))
 
 
 @dataclass(frozen=True, slots=True)

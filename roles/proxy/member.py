@@ -44,10 +44,11 @@ from roles.proxy.answers import Answers
 from roles.proxy.attribution import Attribution
 from roles.proxy.downstream_channel import DownstreamChannel, Line, OpenRequest, Share
 from roles.proxy.errors import Overloaded
-from roles.proxy.jobs import EdgeJob, alike
+from roles.proxy.jobs import EdgeJob
 from roles.proxy.sieve import Sieve
 from roles.proxy.slices import SLICE_SIZE
 from roles.runtime import crash
+from roles.stratum.alike import alike
 from roles.stratum.errors import ChannelNotOpen, SubmissionsFull
 from roles.stratum.submissions import Outcome
 from roles.stratum.submissions import Verdict as UpstreamVerdict

@@ -22,6 +22,7 @@ from protocols.sv2.mining import (
 from protocols.sv2.share_frame import write_share
 from protocols.sv2.tlv import Tlv
 from roles.runtime import crash
+from roles.stratum.alike import alike
 from roles.stratum.connection import Plain
 from roles.stratum.errors import ChannelNotOpen
 from roles.stratum.keepsake import Keepsake, Tie, token_in
@@ -361,7 +362,7 @@ class UpstreamChannel:
         self._carrier = carrier
         self.id = answer.channel_id
         self.group_id = answer.group_channel_id
-        self.target = answer.target
+        self.target = alike(answer.target)
         self.extranonce_prefix = answer.extranonce_prefix
         self.extranonce_size = (
             answer.extranonce_size if isinstance(answer, OpenExtendedMiningChannelSuccess) else 0
@@ -391,7 +392,7 @@ class UpstreamChannel:
     def deliver(self, message: Message) -> None:
         """A message for this channel; used by the client."""
         if isinstance(message, SetTarget):
-            self.target = message.maximum_target
+            self.target = alike(message.maximum_target)
         elif isinstance(message, SetExtranoncePrefix):
             self.extranonce_prefix = message.extranonce_prefix
         self.owner.received(message)
