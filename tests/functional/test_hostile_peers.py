@@ -11,7 +11,6 @@ import random
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -26,8 +25,6 @@ from protocols.sv2.frame import Frame
 from protocols.sv2.mining import (
     CloseChannel,
     OpenExtendedMiningChannel,
-    OpenExtendedMiningChannelSuccess,
-    OpenMiningChannelError,
     OpenStandardMiningChannel,
     SubmitSharesError,
     SubmitSharesExtended,
@@ -37,9 +34,16 @@ from protocols.sv2.mining import (
 )
 from protocols.sv2.tlv import Tlv
 from roles.runtime.errors import ConnectionLost
-from tests.functional.bystander import GoodMiner, resident_kib
-from tests.functional.development import Development
-from tests.functional.processes import PATIENCE_S, Daemon, Site
+from tests.functional.hostile_chain import (
+    GROWTH_KIB,
+    LONG,
+    Chain,
+    connected,
+    open_channels,
+    open_in_small_numbers,
+    opened_chain,
+)
+from tests.functional.processes import PATIENCE_S, Site
 from tests.functional.sv2_peer import Server, Stream, setup
 from tests.roles.pool.house import Channel, Miner
 from tests.roles.pool.neighbours import ANY_TARGET, ON_MINING_LINK
@@ -48,10 +52,9 @@ pytest.importorskip("pbk", reason="needs py-bitcoinkernel, the node extra")
 pytestmark = [
     pytest.mark.functional,
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.timeout(900 if os.environ.get("HASHPOOL_TEST_LONG") else 180),
+    pytest.mark.timeout(900 if LONG else 180),
 ]
 
-LONG = bool(os.environ.get("HASHPOOL_TEST_LONG"))
 SEED = int(os.environ.get("HASHPOOL_TEST_SEED") or random.SystemRandom().randrange(1 << 32))
 FRAMES = 100_000 if LONG else 1_500
 CHANNELS = 20_000 if LONG else 2_000
@@ -59,38 +62,9 @@ KEYS = 50_000 if LONG else 2_000
 CROWD = 200 if LONG else 60
 SECONDS = 10.0 if LONG else 2.0
 LOW_PER_S = 3_000
-TURNS = 3
-GROWTH_KIB = 20_000_000 >> 10
-"""Over all tests together, and also while the channels are held."""
-ROUND_TRIP_MS = 250.0
-"""The 99th percentile with full counts, of fewer than a hundred the worst; some 50 of it are the pool's pause
-before it answers a single share.
-"""
-HANDSHAKE_S = 2.0
 
 BOTH = pytest.mark.parametrize("where", ["pool", "proxy"])
 chance = random.Random(SEED)
-
-
-@dataclass
-class Chain:
-    """Everything from the node to the translator, with a good miner at each server of miners."""
-
-    daemons: dict[str, Daemon]
-    servers: dict[str, Server]
-    good: dict[str, GoodMiner]
-    pids: dict[str, int]
-    warm: dict[str, int] = field(default_factory=dict)
-    report: list[str] = field(default_factory=list)
-
-    @property
-    def port(self) -> int:
-        """Of the translator."""
-        return int(self.daemons["translator"].settings["listen_address"].rpartition(":")[2])
-
-    def resident(self) -> dict[str, int]:
-        """KiB of memory of each daemon that serves miners."""
-        return {name: resident_kib(pid) for name, pid in self.pids.items()}
 
 
 @pytest.fixture(scope="module")
@@ -102,106 +76,21 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def chain(site: Site) -> AsyncIterator[Chain]:
     print(f"seed {SEED} (HASHPOOL_TEST_SEED)")
-    development = Development(site)
-    limits = {
-        "limits__handshake_s": str(HANDSHAKE_S),
-        "limits__send_buffer_bytes": str(1 << 16),
-        "limits__send_stall_s": "2",
-    }
-    development.daemon("regtest_node")
-    development.daemon("mint")
-    development.daemon("template_provider")
-    pool = development.daemon(
-        "pool",
-        vardiff__floor_hashes="256",
-        vardiff__shares_per_minute="6000",
-        # Nothing that is mined here is a block.
-        shared__regtest__block_difficulty=str(1 << 40),
-        **limits,
-    )
-    proxy = development.daemon("proxy", **limits)
-    translator = development.daemon("translator", start_difficulty="6e-8", verdict_s="20", **limits)
-    await development.start()
-    keys = development.keys
-    servers = {
-        "pool": Server.of(pool, "listen_address", keys.pool, "pool"),
-        "proxy": Server.of(proxy, "listen_address", keys.proxy, "downstream"),
-    }
-    daemons = {"pool": pool, "proxy": proxy, "translator": translator}
-    pids = {name: daemon.process.pid for name, daemon in daemons.items() if daemon.process}
-    good: dict[str, GoodMiner] = {}
-    try:
-        for name, server in servers.items():
-            where = (server.address.host, str(server.address.port), server.authority.hex())
-            good[name] = GoodMiner("sv2", *where)
-        port = translator.settings["listen_address"].rpartition(":")[2]
-        good["translator"] = GoodMiner("sv1", "127.0.0.1", port)
-        made = Chain(daemons, servers, good, pids)
-        for miner in good.values():
-            await miner.mark()
-        await warm_up(made)
-        made.warm = made.resident()
+    async with opened_chain(site, warm_up) as made:
         yield made
-        print("", f"seed {SEED}", *made.report, sep="\n")
-    finally:
-        for miner in good.values():
-            miner.end()
-
-
-async def warm_up(chain: Chain) -> None:
-    """A little of what follows, so that what a daemon keeps for everybody is there."""
-    for server in chain.servers.values():
-        for _ in range(20):
-            peer = await connected(server)
-            await open_channels(peer, 20)
-            peer.link.close()
-        await throw_frames(server, 300)
 
 
 @pytest_asyncio.fixture(autouse=True, loop_scope="module")
 async def the_good_miners_are_served(chain: Chain, request: pytest.FixtureRequest) -> AsyncIterator[None]:
-    """Around each test: who was good mined on, and no daemon has died or grown beyond measure."""
-    for miner in chain.good.values():
-        await miner.mark()
+    await chain.mark()
     yield
-    for daemon in chain.daemons.values():
-        assert daemon.is_running
-        assert daemon.process
-        assert daemon.process.pid == chain.pids[daemon.role]
-    trips = {name: sorted(await miner.mark()) for name, miner in chain.good.items()}
-    resident = chain.resident()
-    growth = {name: resident[name] - chain.warm[name] for name in resident}
-    p99 = {name: each[int(len(each) * 0.99)] for name, each in trips.items() if each}
-    told = {name: f"{each:.0f}" for name, each in p99.items()}
-    grown = {name: f"{each / 1024:.1f}" for name, each in growth.items()}
-    chain.report.append(f"{request.node.name}: p99 ms {told}, grown MiB {grown}")
-    for name, each in trips.items():
-        assert each, f"{name}: the good miner was not served"
-        is_slow = LONG and p99[name] >= ROUND_TRIP_MS
-        assert not is_slow, f"{name}: {each[-len(each) // 50 :]}"
-    assert max(growth.values()) < GROWTH_KIB, growth
+    await chain.check(request.node.name)
 
 
-async def connected(server: Server) -> Miner:
-    return await server.miner(extensions=True)
-
-
-async def open_channels(peer: Miner, count: int) -> dict[int, int]:
-    """Ask for so many channels at once and read all answers; returns the granted ones' groups."""
-    asked = answered = 0
-    granted: dict[int, int] = {}
-    while answered < count:
-        while asked < count and asked - answered < 500:
-            peer.say(OpenExtendedMiningChannel(asked, f"m{asked}", 0.0, ANY_TARGET, 8))
-            asked += 1
-        async with asyncio.timeout(PATIENCE_S):
-            for frame in await peer.link.receive_batch():
-                message, _ = ON_MINING_LINK.decode(frame)
-                if isinstance(message, OpenMiningChannelError | OpenExtendedMiningChannelSuccess):
-                    answered += 1
-                if isinstance(message, OpenExtendedMiningChannelSuccess):
-                    granted[message.channel_id] = message.group_channel_id
-    return granted
+async def warm_up(chain: Chain) -> None:
+    await open_in_small_numbers(chain)
+    for server in chain.servers.values():
+        await throw_frames(server, 300)
 
 
 async def gone(reader: asyncio.StreamReader, bound_s: float = PATIENCE_S) -> None:
@@ -417,47 +306,6 @@ async def test_channels_without_end_are_granted_up_to_the_bound_and_cost_little(
     for peer in peers:
         peer.link.close()
         await peer.link.wait_closed()
-
-
-async def one_more(peer: Miner, request_id: int) -> None:
-    """Open a channel, behind all that was asked for before, and leave."""
-    peer.say(OpenExtendedMiningChannel(request_id, "last", 0.0, ANY_TARGET, 8))
-    async with asyncio.timeout(PATIENCE_S):
-        while (await peer.hear(OpenExtendedMiningChannelSuccess)).request_id != request_id:
-            pass
-    peer.link.close()
-    await peer.link.wait_closed()
-
-
-@BOTH
-async def test_crowds_that_change_their_mind_and_leave_at_once_delay_nobody_else(
-    chain: Chain, where: str
-) -> None:
-    peer = await connected(chain.servers[where])
-    count = CHANNELS // 4
-    channels = await open_channels(peer, count)
-    assert len(channels) == count
-    for turn in range(TURNS):
-        peer.say(*(UpdateChannel(channel_id, 1.0 + turn, ANY_TARGET) for channel_id in channels))
-        with contextlib.suppress(TimeoutError):
-            # The proxy passes them on once a second.
-            async with asyncio.timeout(1.1):
-                while True:
-                    await peer.link.receive_batch()
-    peer.say(*(CloseChannel(channel_id, "enough") for channel_id in channels))
-    await one_more(peer, count)
-
-
-@BOTH
-async def test_a_group_of_thousands_that_is_closed_by_one_message_delays_nobody_else(
-    chain: Chain, where: str
-) -> None:
-    peer = await connected(chain.servers[where])
-    count = CHANNELS // 4
-    channels = await open_channels(peer, count)
-    [group] = set(channels.values())
-    peer.say(CloseChannel(group, "enough"))
-    await one_more(peer, count)
 
 
 async def test_keys_without_end_are_forgotten(chain: Chain) -> None:
