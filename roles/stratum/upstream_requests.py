@@ -14,7 +14,7 @@ from protocols.sv2.frame import Frame
 from protocols.sv2.mining import CloseChannel, UpdateChannel
 
 TURN_S = 0.01
-CLOSINGS = 32
+CLOSINGS = 64
 """Of one turn. Who opened a channel has paid our pool for its end, too."""
 UPDATES = 4
 """Of one turn: 400 a second take 2,000 of the 5,000 shares a second that our pool grants a connection."""

@@ -1,4 +1,4 @@
-"""Crowds of channels that one peer changes or closes at once, beside miners whose every share is accepted.
+"""Crowds of channels that hostile peers open, change or close at once, beside miners that mine on.
 
 As for other hostile peers, the daemons do not grow, and the good miners' round trips stay short.
 """
@@ -37,6 +37,9 @@ pytestmark = [
 
 CHANNELS = 5_000 if LONG else 500
 TURNS = 3
+PEERS = 3
+ROUND = 250
+ROUNDS = 40 if LONG else 2
 
 BOTH = pytest.mark.parametrize("where", ["pool", "proxy"])
 
@@ -97,3 +100,18 @@ async def test_a_group_of_thousands_that_is_closed_by_one_message_delays_nobody_
     [group] = set(channels.values())
     peer.say(CloseChannel(group, "enough"))
     await one_more(peer, CHANNELS)
+
+
+@BOTH
+async def test_peers_that_open_and_close_without_end_delay_nobody_else(chain: Chain, where: str) -> None:
+    peers = [await connected(chain.servers[where]) for _ in range(PEERS)]
+
+    async def come_and_go(peer: Miner) -> None:
+        for _ in range(ROUNDS):
+            channels = await open_channels(peer, ROUND)
+            assert len(channels) == ROUND
+            peer.say(*(CloseChannel(channel_id, "enough") for channel_id in channels))
+        peer.link.close()
+        await peer.link.wait_closed()
+
+    await asyncio.gather(*map(come_and_go, peers))
