@@ -96,6 +96,12 @@ class Chain:
         samples = re.findall(r'hashpool_translator_rejected_total\{reason="([^"]+)"\} (\S+)', text)
         return {reason: float(value) for reason, value in samples}
 
+    async def connections(self) -> float:
+        """Miners that the translator knows to be connected."""
+        _, text = await self.translator.health("/metrics")
+        [value] = re.findall(r"(?m)^hashpool_sv1_connections (\S+)", text)
+        return float(value)
+
 
 @pytest.fixture(scope="module")
 def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Site]]:
@@ -196,7 +202,12 @@ async def test_a_miner_that_comes_and_goes_finds_its_difficulty_again(chain: Cha
         while flapper.jobs[-1].difficulty == started:
             await flapper.dig(10, at_once=True)
     for _ in range(3):
+        there = await chain.connections()
         await flapper.close()
+        # Who comes back before the translator knows that it has gone is somebody else.
+        async with asyncio.timeout(CHANGE_S):
+            while await chain.connections() == there:
+                await asyncio.sleep(0.01)
         flapper = await chain.miner(FLAPPER)
         assert flapper.told[0] > started
         await flapper.dig(2)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import struct
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from hashlib import sha256
@@ -294,6 +294,10 @@ class FakePool:
         self.address = Address(*self.server.sockets[0].getsockname()[:2])
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.server is None:
+            # It was let in while we closed.
+            writer.close()
+            return
         peer = Peer(self, reader, writer)
         self.peers.append(peer)
         self.changed.set()
@@ -331,3 +335,6 @@ async def fake_pool(**options: Any) -> AsyncIterator[FakePool]:
         yield pool
     finally:
         pool.close()
+        for peer in pool.peers:
+            with suppress(ConnectionError):
+                await peer.writer.wait_closed()
