@@ -22,6 +22,8 @@ PAGE = 200
 MAX_PAGES = 10_000
 _PAUSE = 5.0
 _KEYS_PER_SECOND = 20
+"""A wallet of many keys asks less often: each costs a signature here and a check there."""
+_PORTION = 50
 _SIGNED_AT_ONCE = 25
 """Some 2 ms of work."""
 _SIGNATURE_REFUSED = 20008
@@ -37,8 +39,8 @@ class Survey:
 
 
 class Discovery:
-    """Look-ups at start, when asked to, and every `interval` seconds; `on_found` is called when there is
-    news.
+    """Look-ups of all keys at start and when asked to, and of a few after the other at all times, each every
+    `interval` seconds, or as often as so many may be; `on_found` is called when there is news.
     """
 
     def __init__(self, kit: Kit, *, interval: float, on_found: Callable[[], None]) -> None:
@@ -46,6 +48,7 @@ class Discovery:
         self._interval = interval
         self._on_found = on_found
         self._wake = asyncio.Event()
+        self._wake.set()
 
     def wake(self) -> None:
         """Look up soon."""
@@ -54,43 +57,71 @@ class Discovery:
     async def run(self) -> None:
         """Look up for ever; an outage of the mint is waited out."""
         while True:
-            self._wake.clear()
-            pause = self._interval
+            pause = 0.0
             try:
-                asked, _ = await self.look_up_all()
-                if self._kit.link.reached():
-                    self._on_found()
-                # A wallet of many keys asks less often: each costs a signature here and a check there.
-                pause = max(pause, asked / _KEYS_PER_SECOND)
+                if self._wake.is_set():
+                    self._wake.clear()
+                    await self.look_up_all()
+                    self._reached()
+                    pause = self._interval
+                else:
+                    await self._go_round()
             except MintUnreachable as error:
                 self._kit.link.lost(error)
-                pause = _PAUSE
+                await self._rest(_PAUSE)
+                self._wake.set()
             except (MintRefused, MintDishonest, StorageError) as error:
                 self._kit.meters.alarms.labels("lookup").inc()
                 hint = ""
                 if isinstance(error, MintRefused) and error.code == _SIGNATURE_REFUSED:
                     hint = "; see that this machine's clock is right"
                 log.warning("look-up of quotes failed: %s%s", error, hint)
-            try:
-                async with asyncio.timeout(pause):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
+                pause = self._interval
+            await self._rest(pause)
+
+    async def _go_round(self) -> None:
+        """Look all up once, in portions as far apart as can be, until all are wanted at once: by a wallet of
+        thousands that is much work, and shares would wait for it.
+        """
+        portions = _chunks(await self._everyone(), _PORTION) or [()]
+        pause = max(self._interval / len(portions), len(portions[0]) / _KEYS_PER_SECOND)
+        for portion in portions:
+            self._tell(await self.look_up(portion))
+            self._reached()
+            await self._rest(pause)
+            if self._wake.is_set():
+                return
+
+    async def _rest(self, pause: float) -> None:
+        """Wait, unless all are wanted at once."""
+        try:
+            async with asyncio.timeout(pause):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    def _reached(self) -> None:
+        if self._kit.link.reached():
+            self._on_found()
 
     async def look_up_all(self) -> tuple[int, int]:
         """Learn what can be minted for any key of the wallet; returns how many keys, and how many new
         quotes.
         """
-        holds = self._kit.keyring.holds
-        everyone = [
-            known for known in await self._kit.database.read(identity.everyone) if holds(known.key_index)
-        ]
+        everyone = await self._everyone()
         found = await self.look_up(everyone)
+        self._tell(found)
+        return len(everyone), found
+
+    async def _everyone(self) -> list[Identity]:
+        holds = self._kit.keyring.holds
+        return [known for known in await self._kit.database.read(identity.everyone) if holds(known.key_index)]
+
+    def _tell(self, found: int) -> None:
         if found:
             self._kit.meters.found.inc(found)
             log.info("found %d quotes by key that no notice told of", found)
             self._on_found()
-        return len(everyone), found
 
     async def look_up(self, identities: Sequence[Identity]) -> int:
         """Learn what can be minted for these keys; returns how many quotes were new. Raises MintError."""

@@ -3,14 +3,19 @@
 import asyncio
 import hashlib
 from collections import Counter
+from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from protocols.cashu import lookup
+from roles.wallet import discovery
 from tests.roles.wallet.conftest import Home
 from tests.roles.wallet.fake_mint import FakeMint
 
 KEYS = 60
+PORTION = 50
+PAUSE_S = 0.05
 
 
 async def test_others_have_their_turn_while_a_wallet_of_many_keys_signs_its_look_up(
@@ -39,3 +44,32 @@ async def test_others_have_their_turn_while_a_wallet_of_many_keys_signs_its_look
     await asyncio.wait({turns})
     assert sum(signed.values()) == KEYS
     assert max(signed.values()) <= KEYS // 2
+
+
+async def test_a_wallet_of_many_keys_asks_for_a_few_at_a_time_and_finds_what_no_notice_told_of(
+    home: Home, mint: FakeMint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wallet = await home.open(lookup_interval=PAUSE_S)
+    workers = [await wallet.key_for(f"worker{number}") for number in range(KEYS)]
+    loop, asked = asyncio.get_running_loop(), list[tuple[float, int]]()
+    look_up = wallet.kit.mint.look_up
+
+    async def noting(signed: list[tuple[bytes, bytes]], *arguments: Any, **named: Any) -> Any:
+        asked.append((loop.time(), len(signed)))
+        return await look_up(signed, *arguments, **named)
+
+    monkeypatch.setattr(wallet.kit.mint, "look_up", noting)
+    monkeypatch.setattr(discovery, "_KEYS_PER_SECOND", PORTION / PAUSE_S)
+    looking = asyncio.create_task(wallet.discovery.run())
+    async with asyncio.timeout(20):
+        while len(asked) < 4:
+            await asyncio.sleep(0.001)
+        mint.pay(workers[-1].public_key, hashlib.sha256(b"1").digest(), 5)
+        while not home.metric("quotes_found_total"):
+            await asyncio.sleep(0.001)
+    looking.cancel()
+    await asyncio.wait({looking})
+    at_start, after = asked[:2], asked[1:]
+    assert sum(count for _, count in at_start) == KEYS
+    assert {count for _, count in after} == {PORTION, KEYS - PORTION}
+    assert all(later - earlier > 0.9 * PAUSE_S for (earlier, _), (later, _) in pairwise(after))
