@@ -23,12 +23,13 @@ int harvest_room(Hub *self, size_t size)
     return 0;
 }
 
-void harvest_add(Hub *self, const waiting *share, const uint8_t hash[SHA256_SIZE])
+void harvest_add(Hub *self, const waiting *share, const uint8_t hash[SHA256_SIZE], double now)
 {
     memcpy(self->run + self->run_size, share->frame, share->size);
     self->run_size += share->size;
     self->run_frames++;
     self->found++;
+    self->found_at = now;
     if (self->found == 1 || !is_up_to(self->best, hash)) {
         memcpy(self->best, hash, SHA256_SIZE);
     }
@@ -79,13 +80,18 @@ static void empty_run(Hub *self)
     }
 }
 
-/* What is found is sent, or listed for who can. */
-static PyObject *send_run(Hub *self, Outlet *outlet)
+bool harvest_send(Hub *self, Outlet *outlet)
 {
     if (self->run_frames && outlet != NULL && outlet_is_free(outlet) &&
         outlet_send(outlet, self->run, self->run_size, self->run_frames)) {
         empty_run(self);
     }
+    return self->run_frames == 0 && (self->left == NULL || PyList_GET_SIZE(self->left) == 0);
+}
+
+/* Frames that have not left. */
+static PyObject *list_run(const Hub *self)
+{
     PyObject *frames = PyList_New((Py_ssize_t)self->run_frames);
     const uint8_t *frame = self->run;
     for (size_t i = 0; frames != NULL && i < self->run_frames; i++) {
@@ -100,18 +106,25 @@ static PyObject *send_run(Hub *self, Outlet *outlet)
     return frames;
 }
 
-PyObject *harvest_tell(Hub *self, Outlet *outlet)
+PyObject *harvest_found(Hub *self)
 {
-    PyObject *frames = send_run(self, outlet);
-    PyObject *told = frames == NULL ? NULL
-                                    : Py_BuildValue("(OOky#)", frames, self->left, self->found, (const char *)self->best,
-                                                    (Py_ssize_t)SHA256_SIZE);
+    PyObject *told = Py_BuildValue("(kdy#)", self->found, self->found_at, (const char *)self->best,
+                                   (Py_ssize_t)SHA256_SIZE);
+    if (told != NULL) {
+        self->found = 0;
+        memset(self->best, 0, sizeof self->best);
+    }
+    return told;
+}
+
+PyObject *harvest_tell(Hub *self)
+{
+    PyObject *frames = list_run(self);
+    PyObject *told = frames == NULL ? NULL : Py_BuildValue("(OO)", frames, self->left);
     Py_XDECREF(frames);
     if (told != NULL) {
         empty_run(self);
         Py_CLEAR(self->left);
-        self->found = 0;
-        memset(self->best, 0, sizeof self->best);
     }
     return told;
 }

@@ -14,6 +14,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { MOST_EVENTS = 256, BUFFER = 1 << 14, MOST_LINE = 1024, AGAIN_NS = 10000000 };
@@ -76,6 +77,8 @@ static int hub_traverse(Hub *self, visitproc visit, void *arg)
     Py_VISIT(self->channels);
     Py_VISIT(self->left);
     Py_VISIT(self->speaker);
+    Py_VISIT((PyObject *)self->outlet);
+    Py_VISIT(self->tell);
     return 0;
 }
 
@@ -84,6 +87,8 @@ static int hub_clear(Hub *self)
     Py_CLEAR(self->channels);
     Py_CLEAR(self->left);
     Py_CLEAR(self->speaker);
+    Py_CLEAR(self->outlet);
+    Py_CLEAR(self->tell);
     return 0;
 }
 
@@ -256,7 +261,7 @@ static int keep(look *at, Seat *seat, waiting *share, const proof *of)
         return 0;
     }
     append_waiting(seat, share);
-    harvest_add(hub, share, of->hash);
+    harvest_add(hub, share, of->hash, at->now);
     seat->next++;
     seat->found++;
     seat->found_at = at->now;
@@ -374,25 +379,13 @@ static void wake_up(const Hub *self)
     }
 }
 
-static PyObject *hub_look(Hub *self, PyObject *const *args, Py_ssize_t count)
+/* Read and judge what has come; -1 with an exception set. */
+static int look_around(look *at)
 {
-    look at = {.hub = self};
-    if (count != 3) {
-        return PyErr_Format(PyExc_TypeError, "look takes 3 arguments, %zd were given", count);
-    }
-    if (args[2] != Py_None && !outlet_check(args[2])) {
-        PyErr_SetString(PyExc_TypeError, "the outlet is no Outlet of this kernel");
-        return NULL;
-    }
-    Outlet *outlet = args[2] == Py_None ? NULL : (Outlet *)args[2];
-    at.now = PyFloat_AsDouble(args[0]);
-    at.unix_now = PyErr_Occurred() ? 0 : PyLong_AsLongLong(args[1]);
-    if (PyErr_Occurred()) {
-        return NULL;
-    }
+    Hub *self = at->hub;
     if (self->is_looking) {
         PyErr_SetString(PyExc_RuntimeError, "look is called from within look");
-        return NULL;
+        return -1;
     }
     uint64_t ticks;
     if (read(self->clock, &ticks, sizeof ticks) < 0) {
@@ -410,17 +403,107 @@ static PyObject *hub_look(Hub *self, PyObject *const *args, Py_ssize_t count)
         Seat *seat = fd >= 0 && fd < self->room ? self->places[fd] : NULL;
         if (seat != NULL) {
             Py_INCREF(seat);
-            result = take_event(&at, seat, events[i].events);
+            result = take_event(at, seat, events[i].events);
             Py_DECREF(seat);
         }
     }
-    PyObject *told = result < 0 ? NULL : harvest_tell(self, outlet);
+    return result;
+}
+
+/* What a look comes to, which the next one owes where it is NULL. */
+static PyObject *looked(Hub *self, PyObject *told)
+{
     self->is_looking = false;
     if (told == NULL) {
         self->owes = true;
         wake_up(self);
     }
     return told;
+}
+
+static PyObject *hub_look(Hub *self, PyObject *const *args, Py_ssize_t count)
+{
+    look at = {.hub = self};
+    if (count != 3) {
+        return PyErr_Format(PyExc_TypeError, "look takes 3 arguments, %zd were given", count);
+    }
+    if (args[2] != Py_None && !outlet_check(args[2])) {
+        PyErr_SetString(PyExc_TypeError, "the outlet is no Outlet of this kernel");
+        return NULL;
+    }
+    at.now = PyFloat_AsDouble(args[0]);
+    at.unix_now = PyErr_Occurred() ? 0 : PyLong_AsLongLong(args[1]);
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    bool is_within = self->is_looking;
+    int result = look_around(&at);
+    if (is_within) {
+        return NULL;
+    }
+    if (result == 0) {
+        harvest_send(self, args[2] == Py_None ? NULL : (Outlet *)args[2]);
+    }
+    return looked(self, result < 0 ? NULL : harvest_tell(self));
+}
+
+static PyObject *hub_serve(Hub *self, PyObject *args)
+{
+    PyObject *outlet, *tell;
+    unsigned patience;
+    if (!PyArg_ParseTuple(args, "OOI:serve", &outlet, &tell, &patience)) {
+        return NULL;
+    }
+    if ((outlet != Py_None && !outlet_check(outlet)) || !PyCallable_Check(tell)) {
+        PyErr_SetString(PyExc_TypeError, "serve takes an Outlet of this kernel or None, a callable, and a number");
+        return NULL;
+    }
+    Py_XSETREF(self->outlet, outlet == Py_None ? NULL : (Outlet *)Py_NewRef(outlet));
+    Py_XSETREF(self->tell, Py_NewRef(tell));
+    self->patience = patience;
+    Py_RETURN_NONE;
+}
+
+/* Look, and tell what is not done with, or that nothing has come for a while. */
+static PyObject *hub_tick(Hub *self, PyObject *ignored)
+{
+    (void)ignored;
+    if (self->tell == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "nobody is to be told");
+        return NULL;
+    }
+    struct timespec now, unix_now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(CLOCK_REALTIME, &unix_now);
+    look at = {.hub = self, .now = (double)now.tv_sec + (double)now.tv_nsec * 1e-9, .unix_now = unix_now.tv_sec};
+    unsigned long before = self->found;
+    bool is_within = self->is_looking;
+    int result = look_around(&at);
+    if (is_within) {
+        return NULL;
+    }
+    /* Who is called may set others. */
+    Outlet *outlet = (Outlet *)Py_XNewRef((PyObject *)self->outlet);
+    PyObject *tell = Py_NewRef(self->tell), *told = NULL;
+    bool is_done = result == 0 && harvest_send(self, outlet);
+    self->quiet = is_done && self->found == before ? self->quiet + 1 : 0;
+    if (is_done && self->quiet < self->patience) {
+        told = looked(self, Py_NewRef(Py_None));
+    } else {
+        self->quiet = 0;
+        PyObject *found = looked(self, result < 0 ? NULL : harvest_tell(self));
+        told = found == NULL ? NULL : PyObject_CallObject(tell, found);
+        Py_XDECREF(found);
+    }
+    Py_XDECREF(outlet);
+    Py_DECREF(tell);
+    return told;
+}
+
+static PyObject *hub_found(Hub *self, PyObject *ignored)
+{
+    (void)ignored;
+    return harvest_found(self);
 }
 
 /* Owners of seats where a share has waited since before. */
@@ -496,7 +579,12 @@ static PyMethodDef hub_methods[] = {
      "sit(owner, unsent, (fd, line limit), (channel, next, most), (extranonce1, size), mask,\n"
      "    (jobs, seen, older, accepted, limit), (cost, when, each, soft)) -> Seat"},
     {"look", (PyCFunction)(void (*)(void))hub_look, METH_FASTCALL,
-     "look(now, unix time, outlet or None) -> (frames to send, [(owner, bytes that are left), ...], shares, best hash)"},
+     "look(now, unix time, outlet or None) -> (frames to send, [(owner, bytes that are left), ...])"},
+    {"serve", (PyCFunction)hub_serve, METH_VARARGS,
+     "serve(outlet or None, tell, patience): tick tells by tell what a look returns, if something is left to do"},
+    {"tick", (PyCFunction)hub_tick, METH_NOARGS,
+     "tick(): look now; tell what is left, or that so many ticks as the patience have found nothing"},
+    {"found", (PyCFunction)hub_found, METH_NOARGS, "found() -> (shares that were found since it was asked, when the last was, the best hash)"},
     {"settle", (PyCFunction)(void (*)(void))hub_settle, METH_FASTCALL,
      "settle(frames, start, now) -> (place of the first that is left, shares, work, squares, waits, full owners)"},
     {"ended", (PyCFunction)hub_ended, METH_NOARGS, "ended() -> owners whose miners have gone"},

@@ -5,7 +5,7 @@
 #include "finder.h"
 #include "outlet.h"
 
-enum { MOST_WAITING = 64, MOST_LOGGED = 8, SHARE_FIXED = 25, MOST_SHARE = 32 };
+enum { MOST_WAITING = 64, MOST_LOGGED = 16, SHARE_FIXED = 25, MOST_SHARE = 32 };
 
 typedef struct Hub Hub;
 typedef struct Seat Seat;
@@ -68,10 +68,14 @@ struct Hub {
     /* What looks have found and left, and nobody was told yet. */
     PyObject *left;
     unsigned long found;
+    double found_at;
     uint8_t best[SHA256_SIZE];
     PyObject *speaker; /* or NULL: whose bytes lie unread in the buffer, since there was no memory for them */
     const char *unread;
     Py_ssize_t unread_size;
+    Outlet *outlet;    /* by which ticks send, or NULL */
+    PyObject *tell;    /* called by ticks, or NULL */
+    unsigned patience, quiet; /* ticks that find nothing: of how many to tell, and how many there were in a row */
     char owes; /* a look has failed */
     bool is_looking;
 };
@@ -82,15 +86,19 @@ PyObject *hub_settle(Hub *self, PyObject *const *args, Py_ssize_t count);
 /* Make room for one more frame; -1 with an exception set. */
 int harvest_room(Hub *self, size_t size);
 /* A share was found, for whose frame there is room. */
-void harvest_add(Hub *self, const waiting *share, const uint8_t hash[SHA256_SIZE]);
+void harvest_add(Hub *self, const waiting *share, const uint8_t hash[SHA256_SIZE], double now);
 /* A look begins; -1 with an exception set if what an earlier one has read still cannot be left to its owner. */
 int harvest_begin(Hub *self);
 /* Leave to Python what was read. -1 with an exception set: it stays in the buffer, which nothing must be read into
  * before harvest_begin has left it.
  */
 int harvest_leave(Hub *self, PyObject *owner, const char *data, Py_ssize_t size);
-/* The result of a look; NULL with an exception set, and nothing is let go. Frames leave by an outlet that is not NULL. */
-PyObject *harvest_tell(Hub *self, Outlet *outlet);
+/* Whether all frames have left by an outlet that is not NULL, and nothing is left to anybody. */
+bool harvest_send(Hub *self, Outlet *outlet);
+/* Frames that have not left, and what is left to whom; NULL with an exception set, and nothing is let go. */
+PyObject *harvest_tell(Hub *self);
+/* How many shares were found, when the last one, and the best hash, which nobody was told yet; NULL likewise. */
+PyObject *harvest_found(Hub *self);
 
 /* Take a share out of both orders. */
 waiting *seat_shift(Seat *self);

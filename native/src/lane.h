@@ -11,7 +11,7 @@ enum {
     GENERATION = 1 << 15, /* shares of a tip that are remembered, as protocols.mining.share has it */
     MOST_AGE = 256,       /* jobs before the newest one, as protocols.mining.job has it */
     BATCH = 10,           /* shares of an answer, as protocols.mining.acknowledgement has it */
-    JOURNAL = 16,
+    JOURNAL = 32,
     JOURNAL_FULL = JOURNAL - BATCH,
     FIXED_SIZE = 25, /* of a share: six numbers and the extranonce's size */
     MAX_EXTRANONCE = 32,

@@ -28,7 +28,7 @@ from roles.runtime.errors import OperatorError
 from roles.runtime.state import checkout
 
 VARIABLE: Final = "HASHPOOL_KERNEL"
-ABI: Final = 11
+ABI: Final = 12
 """The interface that this program speaks; `native/src/kernel.h` has the same number."""
 BUILD: Final = "./hashpool kernel build"
 SOURCES: Final = Path("native") / "src"

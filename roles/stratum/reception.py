@@ -50,7 +50,7 @@ class Reception(Generic[L]):
         parked_sessions: int = 1_000,
     ) -> None:
         now = asyncio.get_running_loop().time()
-        self.totals = Tally(rate=WorkRate(now), verdicts=Latencies())
+        self._totals = Tally(rate=WorkRate(now), verdicts=Latencies())
         self.roll = MinerRoll(remembered)
         self.turned_away = 0
         self.resumed = 0
@@ -76,6 +76,11 @@ class Reception(Generic[L]):
         for miner in self._miners:
             if miner.identity is not None:
                 yield Worker(miner.identity.user, miner.session.desk.tally, miner.session.told)
+
+    @property
+    def totals(self) -> Tally:
+        """The books of all."""
+        return self._totals
 
     @property
     def pending(self) -> int:
@@ -175,7 +180,7 @@ class Reception(Generic[L]):
             granted=miner.granted,
             layout=miner.layout,
             limits=self._limits,
-            totals=self.totals,
+            totals=self._totals,
             tally=self.roll.begin(asyncio.get_running_loop().time()),
             port_class=miner.port_class,
             timing=self._timing,

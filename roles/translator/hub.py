@@ -10,7 +10,6 @@ then as if it had served all shares itself, and goes on.
 import asyncio
 import os
 import select
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -57,7 +56,6 @@ class Hub:
         self._loop = asyncio.get_running_loop()
         self._native: Any = None
         self._tending: asyncio.TimerHandle | None = None
-        self._quiet = 0
         self._poll = _poll_of(self._loop)
 
     def __len__(self) -> int:
@@ -99,12 +97,20 @@ class Hub:
     def catch_up(self) -> None:
         """Have all hear what a look has found that failed, before anybody stands up and reads on."""
         if self._native.owes:
-            self._look()
+            self._native.tick()
+
+    def count(self) -> None:
+        """Have the totals know of all shares that have been found."""
+        if self._native is not None:
+            shares, when, best = self._native.found()
+            if shares:
+                self._totals.found(int.from_bytes(best, "little"), max(when, self._totals.last or when))
 
     def left(self) -> None:
         """Somebody has stood up."""
         if self._native is None or len(self._native):
             return
+        self.count()
         self._loop.remove_reader(self._native.fileno())
         self._loop.remove_reader(self._native.clock(0.0))
         self._loop.remove_reader(self._native.ends)
@@ -117,10 +123,12 @@ class Hub:
         maker = hub_maker()
         assert maker is not None, "miners sit down only where there is a hub"
         self._native = maker(SHARE_HEADERS, SUCCESS)
+        # Most looks call nothing of Python's, which is not in the caches then.
+        self._native.serve(self.carrier.outlet, self._heard, QUIET_LOOKS)
         self.carrier.settle = self._settle
         self._tending = self._loop.call_later(self._late / 2, self._tend)
         # A timer of its own costs less than one of the loop for each look.
-        self._loop.add_reader(self._native.clock(0.0), self._look)
+        self._loop.add_reader(self._native.clock(0.0), self._native.tick)
         # One that has gone may be back in less than the time between two looks.
         self._loop.add_reader(self._native.ends, self._ended)
         self._wait()
@@ -131,30 +139,20 @@ class Hub:
 
     def _wait(self) -> None:
         """Look when a miner has spoken, and those that speak soon after it."""
-        self._quiet = 0
-        spoken = self._spoken if self._gather else self._look
+        spoken = self._spoken if self._gather else self._native.tick
         self._loop.add_reader(self._native.fileno(), spoken)
 
     def _spoken(self) -> None:
         self._loop.remove_reader(self._native.fileno())
         self._native.clock(self._gather)
 
-    def _look(self) -> None:
-        """Take what has come."""
-        now = self._loop.time()
-        carrier = self.carrier
-        frames, left, shares, best = self._native.look(now, int(time.time()), carrier.outlet)
-        if shares or left:
-            self._quiet = 0
-        else:
-            self._quiet += 1
-            if self._quiet == QUIET_LOOKS and self._gather:
-                self._native.clock(0.0)
-                self._wait()
-        if shares:
-            self._totals.found(int.from_bytes(best, "little"), now)
-            if frames:
-                carrier.forward(frames)
+    def _heard(self, frames: Sequence[Plain], left: Sequence[tuple["Place", bytes]]) -> None:
+        """What looks leave to do: frames that have not left, bytes that are not the hub's, or to rest."""
+        if frames:
+            self.carrier.forward(frames)
+        elif not left and self._gather:
+            self._native.clock(0.0)
+            self._wait()
         for place, data in left:
             place.give_back(data)
 
@@ -177,6 +175,7 @@ class Hub:
     def _tend(self) -> None:
         """Have sessions wait for what takes long."""
         self._tending = self._loop.call_later(self._late / 2, self._tend)
+        self.count()
         for place in self._native.late(self._loop.time() - self._late):
             place.leave()
 

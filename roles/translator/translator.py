@@ -17,6 +17,7 @@ from roles.stratum.miner_session import SessionLimits
 from roles.stratum.mining_client import MiningClient
 from roles.stratum.mining_session import MiningSession
 from roles.stratum.reception import SESSION_ID_BYTES, Reception
+from roles.stratum.tally import Tally
 from roles.translator.hub import Hub, hub_maker
 from roles.translator.miner import Miner
 
@@ -81,6 +82,13 @@ class Translator(Reception[Miner]):
         await self._receive(connection, miner)
 
     @property
+    def totals(self) -> Tally:
+        """The books of all, with what the hub has found."""
+        if self._hub is not None:
+            self._hub.count()
+        return self._totals
+
+    @property
     def seated(self) -> int:
         """Miners whom the native hub serves, without a session of their own."""
         return 0 if self._hub is None else len(self._hub)
@@ -91,7 +99,7 @@ class Translator(Reception[Miner]):
         if channel is None or not isinstance(carrier := channel.carrier, MiningSession):
             return
         if self._hub is None or self._hub.carrier is not carrier:
-            self._hub = Hub(carrier, self.totals, self._limits.verdict_s, self._gather)
+            self._hub = Hub(carrier, self._totals, self._limits.verdict_s, self._gather)
         self._hub.sit(miner.session, channel)
 
     def _begun(self, miner: Miner) -> None:

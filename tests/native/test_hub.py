@@ -93,8 +93,10 @@ class Hall:
         self.owners.append(owner)
         return owner
 
-    def look(self, now: float = 1.0) -> Any:
-        return self.hub.look(now, NOW, None)
+    def look(self, now: float = 1.0, outlet: Any = None) -> Any:
+        left = self.hub.look(now, NOW, outlet)
+        shares, _, best = self.hub.found()
+        return *left, shares, best
 
     def close(self) -> None:
         for owner in self.owners:
@@ -257,14 +259,14 @@ def test_no_more_wait_than_may(hall: Hall) -> None:
 
 def test_a_log_that_is_full_is_told_and_loses_nothing(hall: Hall) -> None:
     owner = hall.owner()
-    for number in range(1, 11):
+    for number in range(1, 21):
         owner.mine.send(line(number, number))
         hall.look(float(number))
         full = hall.hub.settle([success(1, number, 1, 1)], 0, float(number))[-1]
-        assert full == ([owner] if number >= 8 else [])
+        assert full == ([owner] if number >= 16 else [])
     found, when, work, _, log = owner.seat.sums()
-    assert (found, when, work) == (10, 10.0, 160.0)
-    assert [sum(column) for column in list(zip(*log, strict=True))[:3]] == [160.0, 2560.0, 10]
+    assert (found, when, work) == (20, 20.0, 320.0)
+    assert [sum(column) for column in list(zip(*log, strict=True))[:3]] == [320.0, 5120.0, 20]
 
 
 def test_a_seat_is_nobody_elses(hall: Hall) -> None:
@@ -291,6 +293,47 @@ def test_its_clock_can_be_watched(hall: Hall) -> None:
     for wrong in (-1.0, 2.0, float("nan")):
         with pytest.raises(ValueError, match="apart"):
             hall.hub.clock(wrong)
+
+
+def test_a_tick_tells_only_what_is_left_to_do(hall: Hall) -> None:
+    told: list[Any] = []
+    hall.hub.serve(None, lambda *what: told.append(what), 1_000)
+    owner, other = hall.owner(), hall.owner()
+    hall.hub.tick()
+    assert told == []
+    owner.mine.send(line(1, 1))
+    other.mine.send(b"more")
+    hall.hub.tick()
+    [(frames, left)] = told
+    assert [read_share(payload)[0].channel_id for _, payload in frames] == [1]
+    assert left == [(other, b"more")]
+    hall.hub.tick()
+    assert len(told) == 1
+    shares, when, best = hall.hub.found()
+    assert (shares, when, best) == (1, owner.seat.heard, next(iter(owner.seen)))
+    assert hall.hub.found() == (0, when, bytes(32))
+
+
+def test_ticks_in_a_row_that_find_nothing_are_told_of_once(hall: Hall) -> None:
+    told: list[Any] = []
+    hall.hub.serve(None, lambda *what: told.append(what), 3)
+    owner = hall.owner()
+    for _ in range(2):
+        hall.hub.tick()
+    owner.mine.send(line(1, 1))
+    hall.hub.tick()
+    del told[:]
+    for _ in range(5):
+        hall.hub.tick()
+    assert told == [([], [])]
+
+
+def test_a_tick_needs_somebody_to_tell(hall: Hall) -> None:
+    with pytest.raises(RuntimeError, match="nobody"):
+        hall.hub.tick()
+    for wrong in ((object(), len, 1), (None, None, 1), (None, len, "1"), (None, len)):
+        with pytest.raises(TypeError):
+            hall.hub.serve(*wrong)
 
 
 def piece(chance: random.Random) -> bytes:

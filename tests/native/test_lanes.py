@@ -163,7 +163,7 @@ def test_an_answer_that_is_not_for_the_oldest_shares_is_left(answer: tuple[int, 
 def test_answers_of_ten_leave_first_and_a_full_journal_is_told_of() -> None:
     bench = Bench(work=1 << 63)
     lane, other = bench.lane(5), bench.lane(6)
-    bench.take([share(5 + number % 2, number) for number in range(40)])
+    bench.take([share(5 + number % 2, number) for number in range(80)])
     assert bench.settle((1_005, 3, 3), (1_006, 4, 4), (1_005, 12, 9))[:2] == (3, 16)
     total = (10 << 63) * 0xFFFF >> 48
     whole, tail, rest = opened(bench.down)
@@ -172,11 +172,15 @@ def test_answers_of_ten_leave_first_and_a_full_journal_is_told_of() -> None:
         (SUCCESS, pack_success(5, 22, 2, (2 << 63) * 0xFFFF >> 48)),
         (SUCCESS, pack_success(6, 7, 4, (4 << 63) * 0xFFFF >> 48)),
     ]
+    assert bench.down.lanes.sums()[3] == ()
+    assert bench.settle((1_005, 22, 10))[:2] == (1, 10)
     assert bench.down.lanes.sums()[3] == [bench]
-    # There is no room for ten more until somebody has read it.
-    assert bench.settle((1_005, 17, 5))[:2] == (0, 0)
-    assert len(lane.journal()[0]) == 12
-    assert bench.settle((1_005, 17, 5))[:2] == (1, 5)
+    # There is room for ten more, and then for none until somebody has read it.
+    assert bench.settle((1_005, 33, 11))[:2] == (0, 0)
+    assert bench.settle((1_005, 32, 10))[:2] == (1, 10)
+    assert bench.settle((1_005, 33, 1))[:2] == (0, 0)
+    assert len(lane.journal()[0]) == 32
+    assert bench.settle((1_005, 33, 1))[:2] == (1, 1)
     assert len(other.journal()[0]) == 4
 
 

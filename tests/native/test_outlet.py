@@ -47,7 +47,7 @@ class Way:
 
 
 def look(hall: Hall, way: Way) -> Any:
-    return hall.hub.look(1.0, 1_700_000_000, way.outlet)
+    return hall.look(1.0, way.outlet)
 
 
 def test_shares_of_a_look_leave_together_and_wait_for_their_verdict(hall: Hall, way: Way) -> None:
@@ -60,6 +60,20 @@ def test_shares_of_a_look_leave_together_and_wait_for_their_verdict(hall: Hall, 
     waiting = [frame for owner in owners for *_, frame in owner.seat.leave()[4]]
     assert sorted(waiting) == sorted(sent)
     assert way.heard() == []
+
+
+def test_a_tick_sends_shares_and_tells_nobody(hall: Hall, way: Way) -> None:
+    told: list[Any] = []
+    hall.hub.serve(way.outlet, lambda *what: told.append(what), 1_000)
+    owners = [hall.owner() for _ in range(3)]
+    for number, owner in enumerate(owners, 1):
+        owner.mine.send(line(1, number))
+    hall.hub.tick()
+    assert (told, len(way.heard()), hall.hub.found()[0]) == ([], 3, 3)
+    way.unsent = 5
+    owners[0].mine.send(line(2, 9))
+    hall.hub.tick()
+    [([_], [])] = told
 
 
 def test_what_follows_other_bytes_is_left_to_who_sends_those(hall: Hall, way: Way) -> None:

@@ -42,15 +42,16 @@ def test_what_a_look_without_memory_has_found_and_read_the_next_one_tells(length
         owners = [hall.owner() for _ in range(3)]
         for owner in owners:
             owner.mine.send(line(1, 1) + line(2, 2) + b"more" + line(3, 3))
-        looks = [told] if (told := short(hall.look)) is not None else []
+        look = partial(hall.hub.look, 1.0, NOW, None)
+        looks = [told] if (told := short(look)) is not None else []
         assert hall.hub.owes == (told is None)
         failures += told is None
-        looks += [hall.look(), hall.look(), hall.look()]
-        assert looks[-1] == ([], [], 0, bytes(32))
-        frames = [read_share(payload)[0] for found, *_ in looks for _, payload in found]
-        assert sum(shares for _, _, shares, _ in looks) == len(frames)
+        looks += [look(), look(), look()]
+        assert looks[-1] == ([], [])
+        frames = [read_share(payload)[0] for found, _ in looks for _, payload in found]
+        assert hall.hub.found()[0] == len(frames)
         for owner in owners:
-            left = b"".join(data for _, rest, *_ in looks for other, data in rest if other is owner)
+            left = b"".join(data for _, rest in looks for other, data in rest if other is owner)
             # A share that was left for want of memory is found by Python, which has not seen it.
             found = sum(share.channel_id == owner.number for share in frames)
             assert left == b"".join([line(1, 1), line(2, 2)][found:]) + b"more" + line(3, 3)
@@ -63,7 +64,7 @@ def test_after_a_look_without_memory_the_next_comes_by_itself() -> None:
     hall = Hall()
     hall.owner().mine.send(b"more")
     clock, (short, *_) = hall.hub.clock(0.0), shortages(MOST)
-    assert short(hall.look) is None
+    assert short(partial(hall.hub.look, 1.0, NOW, None)) is None
     assert select.select([clock], [], [], 30)[0] == [clock]
     assert hall.look()[1] == [(hall.owners[0], b"more")]
     assert not select.select([clock], [], [], 0)[0]
@@ -184,7 +185,7 @@ def test_what_is_sealed_has_no_gap_but_an_end_where_memory_runs_out(length: int)
         looks += [hall.hub.look(1.0, NOW, way.outlet) for _ in range(3)]
         more, is_ended = drain(way.far)
         sealed = b"".join(way.rest) + data[before:] + more
-        left = sum(len(frames) + len(lines) for frames, lines, *_ in filter(None, looks))
+        left = sum(len(frames) + len(lines) for frames, lines in filter(None, looks))
         assert is_ended or len(way.peer.receive(sealed)) + left == 2
         assert sealed == b"" or not is_ended
         ends += is_ended
