@@ -5,7 +5,7 @@
 #include "finder.h"
 #include "outlet.h"
 
-enum { MOST_WAITING = 64, MOST_LOGGED = 16, SHARE_FIXED = 25, MOST_SHARE = 32 };
+enum { READ = 1 << 14, MOST_WAITING = 64, MOST_LOGGED = 16, SHARE_FIXED = 25, MOST_SHARE = 32 };
 
 typedef struct Hub Hub;
 typedef struct Seat Seat;
@@ -80,6 +80,9 @@ struct Hub {
     bool is_looking;
 };
 
+/* Hub.look(now, unix time, outlet or None), and Hub.tick(). */
+PyObject *hub_look(Hub *self, PyObject *const *args, Py_ssize_t count);
+PyObject *hub_tick(Hub *self, PyObject *ignored);
 /* Hub.settle(frames, start, now). */
 PyObject *hub_settle(Hub *self, PyObject *const *args, Py_ssize_t count);
 

@@ -20,20 +20,24 @@ class Latencies:
 
     def add(self, seconds: float) -> None:
         """One more."""
-        if self.count < KEPT:
-            self._last.append(seconds)
-        else:
-            self._last[self.count % KEPT] = seconds
-        self.count += 1
+        self._last.append(seconds)
+        self._grown(1)
 
     def add_all(self, seconds: Iterable[float]) -> None:
         """Several more."""
-        for each in seconds:
-            self.add(each)
+        before = len(self._last)
+        self._last.extend(seconds)
+        self._grown(len(self._last) - before)
+
+    def _grown(self, by: int) -> None:
+        self.count += by
+        # To let go of one for each that comes would cost a step more each time.
+        if len(self._last) > 2 * KEPT:
+            del self._last[:-KEPT]
 
     def quantiles(self, *shares: float) -> list[float] | None:
         """What these shares (0 to 1) of the last took at most; None before the first."""
         if not self._last:
             return None
-        last = sorted(self._last)
+        last = sorted(self._last[-KEPT:])
         return [last[min(len(last) - 1, int(share * len(last)))] for share in shares]

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 PAGE = 200
 MAX_PAGES = 10_000
 _PAUSE = 5.0
-_KEYS_PER_SECOND = 20
+_KEYS_PER_SECOND = 10
 """A wallet of many keys asks less often: each costs a signature here and a check there."""
 _PORTION = 50
 _SIGNED_AT_ONCE = 25
