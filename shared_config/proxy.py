@@ -21,7 +21,7 @@ class WalletSettings(Settings):
     batch_delay_ms: int = Field(default=250, ge=0, le=60_000)
     """How long the first quote of a batch waits for others."""
     recovery_s: float = Field(default=30.0, ge=1, le=86_400)
-    """How often quotes that the pool did not tell of are looked for by key."""
+    """How often quotes that the pool did not tell of are looked for by key; of many keys 10 a second."""
     request_s: float = Field(default=15.0, ge=0.5, le=300)
     """How long an answer of the mint may take."""
     worker_metrics: int = Field(default=100, ge=0, le=10_000)
