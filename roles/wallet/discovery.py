@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -49,6 +49,8 @@ class Discovery:
         self._on_found = on_found
         self._wake = asyncio.Event()
         self._wake.set()
+        self._due: deque[Sequence[Identity]] = deque()
+        self._pause = interval
 
     def wake(self) -> None:
         """Look up soon."""
@@ -57,15 +59,16 @@ class Discovery:
     async def run(self) -> None:
         """Look up for ever; an outage of the mint is waited out."""
         while True:
-            pause = 0.0
+            pause = self._interval
             try:
                 if self._wake.is_set():
                     self._wake.clear()
+                    self._due.clear()
                     await self.look_up_all()
-                    self._reached()
-                    pause = self._interval
                 else:
-                    await self._go_round()
+                    pause = await self._go_on()
+                if self._kit.link.reached():
+                    self._on_found()
             except MintUnreachable as error:
                 self._kit.link.lost(error)
                 await self._rest(_PAUSE)
@@ -76,21 +79,17 @@ class Discovery:
                 if isinstance(error, MintRefused) and error.code == _SIGNATURE_REFUSED:
                     hint = "; see that this machine's clock is right"
                 log.warning("look-up of quotes failed: %s%s", error, hint)
-                pause = self._interval
             await self._rest(pause)
 
-    async def _go_round(self) -> None:
-        """Look all up once, in portions as far apart as can be, until all are wanted at once: by a wallet of
-        thousands that is much work, and shares would wait for it.
+    async def _go_on(self) -> float:
+        """Look the next few up, and return when those behind them are due, in seconds: all of a wallet of
+        thousands are much work, for which shares would wait. What fails comes again with the next round.
         """
-        portions = _chunks(await self._everyone(), _PORTION) or [()]
-        pause = max(self._interval / len(portions), len(portions[0]) / _KEYS_PER_SECOND)
-        for portion in portions:
-            self._tell(await self.look_up(portion))
-            self._reached()
-            await self._rest(pause)
-            if self._wake.is_set():
-                return
+        if not self._due:
+            self._due.extend(_chunks(await self._everyone(), _PORTION) or [()])
+            self._pause = max(self._interval / len(self._due), len(self._due[0]) / _KEYS_PER_SECOND)
+        self._tell(await self.look_up(self._due.popleft()))
+        return self._pause
 
     async def _rest(self, pause: float) -> None:
         """Wait, unless all are wanted at once."""
@@ -99,10 +98,6 @@ class Discovery:
                 await self._wake.wait()
         except TimeoutError:
             pass
-
-    def _reached(self) -> None:
-        if self._kit.link.reached():
-            self._on_found()
 
     async def look_up_all(self) -> tuple[int, int]:
         """Learn what can be minted for any key of the wallet; returns how many keys, and how many new

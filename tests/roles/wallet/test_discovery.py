@@ -10,6 +10,7 @@ import pytest
 
 from protocols.cashu import lookup
 from roles.wallet import discovery
+from roles.wallet.errors import MintRefused
 from tests.roles.wallet.conftest import Home
 from tests.roles.wallet.fake_mint import FakeMint
 
@@ -73,3 +74,26 @@ async def test_a_wallet_of_many_keys_asks_for_a_few_at_a_time_and_finds_what_no_
     assert sum(count for _, count in at_start) == KEYS
     assert {count for _, count in after} == {PORTION, KEYS - PORTION}
     assert all(later - earlier > 0.9 * PAUSE_S for (earlier, _), (later, _) in pairwise(after))
+
+
+async def test_keys_that_the_mint_refuses_keep_no_others_from_being_asked_for(
+    home: Home, mint: FakeMint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wallet = await home.open(lookup_interval=PAUSE_S)
+    workers = [await wallet.key_for(f"worker{number}") for number in range(KEYS)]
+    first, look_up = workers[0].public_key, wallet.kit.mint.look_up
+
+    async def refusing(signed: list[tuple[bytes, bytes]], *arguments: Any, **named: Any) -> Any:
+        if any(key == first for key, _ in signed):
+            raise MintRefused(0, "not these")
+        return await look_up(signed, *arguments, **named)
+
+    monkeypatch.setattr(wallet.kit.mint, "look_up", refusing)
+    monkeypatch.setattr(discovery, "_KEYS_PER_SECOND", PORTION / PAUSE_S)
+    mint.pay(workers[-1].public_key, hashlib.sha256(b"1").digest(), 5)
+    looking = asyncio.create_task(wallet.discovery.run())
+    async with asyncio.timeout(20):
+        while not home.metric("quotes_found_total"):
+            await asyncio.sleep(0.001)
+    looking.cancel()
+    await asyncio.wait({looking})
